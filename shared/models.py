@@ -1,0 +1,301 @@
+"""The field's own nouns as frozen values: connection, operation, step, intent, finding.
+
+Wire formats (requests) live in ``shared/requests.py``; how rows are stored in ``shared/state.py``.
+Instants are aware UTC ``datetime``; durations are seconds with the unit in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ConnectionId = NewType("ConnectionId", str)
+OperationId = NewType("OperationId", str)
+ResourceId = NewType("ResourceId", str)
+"""An ARM id as the caller wrote it; compare only through ``naming.fold_id``."""
+
+
+class Kind(StrEnum):
+    """What an operation does; each kind has one plan."""
+
+    CREATE = "create"
+    DELETE = "delete"
+    PRUNE = "prune"
+    VALIDATE = "validate"
+    REPAIR = "repair"
+    RESTORE = "restore"
+
+
+class Direction(StrEnum):
+    """Which of a step's three verbs a plan uses."""
+
+    CHECK = "check"
+    APPLY = "apply"
+    REVERT = "revert"
+
+
+class OperationState(StrEnum):
+    """Where an operation stands; the last four are final."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    HELD = "held"
+    """Waiting for something that only time or a person changes: a pod, a grace period, the cap."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        """True once nothing more will happen."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        OperationState.SUCCEEDED,
+        OperationState.FAILED,
+        OperationState.SUPERSEDED,
+        OperationState.REJECTED,
+    },
+)
+
+
+class StepState(StrEnum):
+    """Where one step of one operation stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class ConnectionState(StrEnum):
+    """What a connection is, seen from outside."""
+
+    CONNECTING = "connecting"
+    CONFIGURED = "configured"
+    USABLE = "usable"
+    FAILED = "failed"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    PRUNING = "pruning"
+    PRUNED = "pruned"
+    ORPHANED = "orphaned"
+    """The cluster is gone; the identity and its roles are kept for a rebuild."""
+    OBSERVED = "observed"
+    """Service Connector's; we only know it, and prune what it leaves behind."""
+
+    @property
+    def live(self) -> bool:
+        """True while the connection holds, or may hold, things in Azure or the cluster."""
+        return self not in {ConnectionState.DELETED, ConnectionState.PRUNED}
+
+
+class Provenance(StrEnum):
+    """Where a thing that a connection relies on comes from (design decision 11)."""
+
+    CREATED = "created"
+    ADOPTED = "adopted"
+    PROVIDED = "provided"
+    OBSERVED = "observed"
+
+
+class Model(BaseModel):
+    """Base of all stored values: frozen, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConnectionSpec(Model):
+    """What was asked for: one workload, one target."""
+
+    name: str
+    cluster_id: str
+    namespace: str
+    workload: str
+    target_type: str
+    target_id: str
+    client_type: str = "none"
+    identity_id: str = ""
+    """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
+
+
+class Connection(Model):
+    """One connection's row."""
+
+    connection_id: ConnectionId
+    spec: ConnectionSpec
+    body_hash: str
+    """Hash of the spec; equal bodies have equal hashes."""
+    state: ConnectionState
+    generation: int = 1
+    """Counts creations under this id, so that a late delete of an earlier life changes nothing."""
+    active: tuple[OperationId, ...] = ()
+    """Operations that are not final, oldest first; ``validate`` is never among them."""
+    last_operation: OperationId = OperationId("")
+    linker_id: str = ""
+    """Set for observed connections."""
+    created_at: datetime
+    configured_at: datetime | None = None
+    usable_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class PlannedStep(Model):
+    """One node of a plan as frozen into the operation when it starts."""
+
+    name: str
+    direction: Direction
+    needs: tuple[str, ...] = ()
+
+
+class Cause(Model):
+    """Why a prune was opened: the Azure resource that is said to be gone."""
+
+    kind: str
+    """target, identity, credential, linker, cluster, resource-group or role."""
+    resource_id: str
+    event_id: str = ""
+    event_time: str = ""
+
+
+class Operation(Model):
+    """One operation's row: a plan being carried out for one connection."""
+
+    operation_id: OperationId
+    connection_id: ConnectionId
+    kind: Kind
+    state: OperationState
+    generation: int
+    plan: tuple[PlannedStep, ...]
+    spec: ConnectionSpec | None = None
+    """What a create will make of the connection when it begins."""
+    request_id: str = ""
+    begun: bool = False
+    """The connection's row has taken over this operation's purpose."""
+    behind: OperationId = OperationId("")
+    """Waits until that operation is final."""
+    overtakes: tuple[OperationId, ...] = ()
+    """Operations that this one superseded; ``quiesce`` waits for their leases."""
+    cause: Cause | None = None
+    report_only: bool = False
+    """Walk the whole path and change nothing (PRUNE_MODE=report)."""
+    revision: int = 0
+    waiting: str = ""
+    """Reason of the present wait, empty if none."""
+    detail: str = ""
+    code: str = ""
+    """Error code of a failed operation, or the result of an early end."""
+    remedy: str = ""
+    opened_at: datetime
+    ended_at: datetime | None = None
+
+
+class StepRecord(Model):
+    """One step of one operation."""
+
+    operation_id: OperationId
+    name: str
+    direction: Direction
+    state: StepState = StepState.PENDING
+    turn: int = 0
+    """Counts announcements that carry new work; a message with another turn is stale."""
+    attempts: int = 0
+    """Transient failures so far; waits are not counted."""
+    crashes: int = 0
+    """Times that the step's message went to the poison queue while it was current."""
+    holder: str = ""
+    """Token of the run that holds the lease."""
+    lease_seconds: int = 0
+    announced: bool = False
+    due_at: datetime | None = None
+    """Not to run before; ``None`` is at once."""
+    waiting: str = ""
+    waiting_since: datetime | None = None
+    first_run_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+    code: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class Intent(Model):
+    """What a step means to make, saved before it makes it, and what came of it.
+
+    Reverting works from intents alone, so a crash between the write and its record leaks nothing.
+    """
+
+    connection_id: ConnectionId
+    step: str
+    generation: int
+    planned: Mapping[str, Any] = Field(default_factory=dict)
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+    reverted: bool = False
+
+
+class RequestRecord(Model):
+    """What became of one request; its key makes a repeated message the same request."""
+
+    key: str
+    request_id: str = ""
+    outcome: str
+    """opened, attached, unchanged, nothing-to-do or rejected."""
+    body_hash: str = ""
+    connection_id: str = ""
+    operation_id: str = ""
+    action: str = ""
+    code: str = ""
+    detail: str = ""
+    field: str = ""
+    remedy: str = ""
+    source: str = ""
+    """queue, http or poison."""
+    received_at: datetime
+
+
+class Dependent(Model):
+    """One connection that relies on one Azure resource."""
+
+    resource_id: str
+    """Folded."""
+    kind: str
+    """target, identity, credential, cluster or linker."""
+    connection_id: ConnectionId
+    generation: int
+
+
+class StepMessage(Model):
+    """Body of a ``connection-steps`` message: ids only, the table is the truth."""
+
+    schema_version: int = 1
+    connection: ConnectionId
+    operation: OperationId
+    step: str
+    turn: int
+
+
+class Finding(Model):
+    """One line of a validation."""
+
+    name: str
+    result: str
+    """ok, failed, warning or unknown."""
+    detail: str = ""
+    remedy: str = ""
+
+
+class Done(Model):
+    """A step's good end."""
+
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+    ends_operation: str = ""
+    """Non-empty: the rest of the plan is not needed and this is the operation's result code."""

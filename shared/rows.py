@@ -1,0 +1,35 @@
+"""How values become table rows and back: one JSON column, and a few columns for people to read.
+
+Table storage has no types worth the trouble; the model itself is kept as JSON in ``body`` and is
+validated when read. ``schema`` stands on every row so that a later version can tell old ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from shared.models import Model
+from shared.ports import Columns, Row
+
+SCHEMA = 1
+TABLES = ("connections", "requests", "openoperations", "dependents", "users", "linkers", "subscriptions")
+
+
+def columns(value: Model, **readable: str | int | bool) -> Columns:
+    """Columns of a value; ``readable`` ones are for people and queries, ``body`` is what is read back."""
+    return {"schema": SCHEMA, "body": value.model_dump_json(), **readable}
+
+
+def parse[M: Model](model: type[M], row: Row) -> M:
+    """The value of a row.
+
+    Raises:
+        ValueError: the row does not hold such a value (pydantic's ValidationError is one).
+    """
+    body = row.columns["body"]
+    return model.model_validate_json(str(body))
+
+
+def key_hash(text: str) -> str:
+    """A key part for text that may hold characters which table keys refuse (slashes, hash, question mark)."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
