@@ -1,0 +1,300 @@
+"""The request message of queue and HTTP: what may be asked, checked before anything else happens.
+
+``decode`` is the only way in. It is strict on purpose: a property that is silently ignored, or a type that
+is silently converted, is a connection that differs from what its author wrote. The published JSON Schema
+(``docs/reference/connection-request.schema.json``) is ``json_schema()`` of these models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError, core_schema
+
+from shared import naming
+from shared.decoding import RepeatedKeys
+from shared.decoding import decode as decode_json
+from shared.errors import RefusedError
+from shared.models import ConnectionId, ConnectionSpec
+from shared.refusals import quoted, refusal
+
+MESSAGE_BYTES = 64 * 1024
+"""Azure's limit of a queue message."""
+JSON_BYTES = 48 * 1024
+"""What base64 leaves of it for the text, so that one limit holds for every sender."""
+DEPTH = 20
+RESERVED = frozenset(
+    {"id", "dequeuecount", "popreceipt", "insertiontime", "expirationtime", "nextvisibletime"}
+    | {"queuetrigger"}
+)
+"""Folded names of the queue trigger's own metadata, which a body's top-level properties overwrite
+(Azure/azure-webjobs-sdk-extensions issue 882)."""
+SCHEMA_FILE = "docs/reference/connection-request.schema.json"
+
+_CLUSTER = "Microsoft.ContainerService/managedClusters"
+_IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
+
+
+def _broken(code: str, rule: str) -> NoReturn:
+    raise PydanticCustomError("rule", "{rule}", {"code": code, "rule": rule})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """Marks a string property that must satisfy more than the schema's pattern can say."""
+
+    code: str
+    pattern: str
+    fault: Callable[[str], str]
+    """The broken rule, or an empty string."""
+
+    def check(self, value: str) -> str:
+        if fault := self.fault(value):
+            _broken(self.code, fault)
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"pattern": self.pattern}
+
+
+def _text(pattern: str, rule: str, code: str = "invalid-name") -> _Rule:
+    """A string that matches a pattern as a whole."""
+    whole = re.compile(pattern.removeprefix("^").removesuffix("$"))
+    return _Rule(code, pattern, lambda value: "" if whole.fullmatch(value) else rule)
+
+
+def _arm_id(kind: str = "") -> _Rule:
+    """An ARM id, of exactly the top-level type ``kind`` if one is given."""
+    pattern = "^/[^/]+/[0-9A-Fa-f-]{36}/[^/]+/[^/]+/[^/]+/[^/]+(/[^/]+/[^/]+)+$"
+    return _Rule("invalid-id", pattern, lambda value: naming.id_fault(value, kind))
+
+
+Name = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$",
+        "letters, digits and ._-, at most 60, a letter or digit first",
+    ),
+]
+Label = Annotated[
+    str,
+    _text(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        "lower-case letters, digits and '-', at most 63, a letter or digit at both ends",
+    ),
+]
+TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
+ClientType = Annotated[
+    str,
+    _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none, python or springBoot"),
+]
+RequestId = Annotated[
+    str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
+]
+HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]
+
+
+class _RequestModel(BaseModel):
+    """Base of the wire's models: camelCase, nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, use_attribute_docstrings=True
+    )
+
+
+class Target(_RequestModel):
+    """The Azure service resource to connect to."""
+
+    type: TypeName
+    """Name of a row of the target catalogue, such as storage-blob."""
+    id: Annotated[str, _arm_id()]
+    """ARM id of the target."""
+
+
+class ConnectionKey(_RequestModel):
+    """What makes a connection the same connection."""
+
+    name: Name
+    """Name of the connection; letters and digits alone distinguish it, without regard to case."""
+    cluster_id: Annotated[str, _arm_id(_CLUSTER)]
+    """ARM id of the AKS cluster."""
+    namespace: Label
+    """Kubernetes namespace of the workload; it must exist."""
+
+
+class NewConnection(ConnectionKey):
+    """A connection as asked for."""
+
+    workload: Label = ""
+    """Connections of one workload share identity and service account; by default the connection's name."""
+    target: Target
+    client_type: ClientType = "none"
+    """Decides the names of the settings."""
+    identity_id: Annotated[str, _arm_id(_IDENTITY)] = ""
+    """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
+
+
+class _Request(_RequestModel):
+    request_id: RequestId = ""
+    """The sender's key: the same key again is the same request. By default the queue message's id."""
+
+
+class CreateRequest(_Request):
+    """Make a connection, or bring an existing one to what is asked."""
+
+    action: Literal["create"]
+    connection: NewConnection
+
+
+class _ExistingRequest(_Request):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["connectionId"]}, {"required": ["connection"]}]}
+    )
+
+    connection_id: HexId = ""
+    """Id of the connection, as every answer gives it."""
+    connection: ConnectionKey | None = None
+    """The connection by name, instead of its id."""
+
+    @model_validator(mode="after")
+    def _name_one(self) -> Self:
+        given = self.model_fields_set & {"connection_id", "connection"}
+        if "connection" in given and self.connection is None:
+            _broken("wrong-type", "connection is an object")
+        if len(given) != 1:
+            code = "unknown-property" if given else "missing-property"
+            _broken(code, "give either connectionId or connection")
+        return self
+
+
+class DeleteRequest(_ExistingRequest):
+    """Remove a connection and everything made for it alone."""
+
+    action: Literal["delete"]
+
+
+class ValidateRequest(_ExistingRequest):
+    """Look at every part of a connection and change nothing."""
+
+    action: Literal["validate"]
+
+
+Request = CreateRequest | DeleteRequest | ValidateRequest
+_MODELS: Mapping[str, type[CreateRequest | DeleteRequest | ValidateRequest]] = MappingProxyType(
+    {"create": CreateRequest, "delete": DeleteRequest, "validate": ValidateRequest}
+)
+
+
+def decode(body: bytes | str) -> Request:
+    """Turn a message or an HTTP body into a request.
+
+    Args:
+        body: JSON, or strict base64 of JSON.
+
+    Raises:
+        RefusedError: with the code, the field at fault and what to do about it. Values that look like
+            a credential are never quoted.
+    """
+    value = decode_json(body, message_bytes=MESSAGE_BYTES, json_bytes=JSON_BYTES, depth=DEPTH)
+    if not isinstance(value, dict):
+        raise RefusedError("not-an-object", "a request is one JSON object", remedy=f"see {SCHEMA_FILE}")
+    _check_keys(value)
+    action = value.get("action")
+    if isinstance(action, str) and action in _MODELS:
+        try:
+            return _MODELS[action].model_validate(value)
+        except ValidationError as error:
+            raise refusal(error.errors(include_url=False), remedy=f"see {SCHEMA_FILE}") from None
+    if isinstance(action, str):
+        code, rule = "unknown-action", f"one of create, delete, validate{quoted(action)}"
+    elif "action" in value:
+        code, rule = "wrong-type", "a string is expected"
+    else:
+        code, rule = "missing-property", "this property is required"
+    raise RefusedError(code, f"action: {rule}", field="action", remedy=f"see {SCHEMA_FILE}")
+
+
+def _check_keys(value: dict[str, Any]) -> None:
+    """Refuse what would mean different things to different readers."""
+    for key in value:
+        if key.lower() in RESERVED:
+            raise RefusedError(
+                "reserved-property",
+                f"{key}: the Functions host replaces its own metadata of a message by top-level properties"
+                " of this name",
+                field=key,
+                remedy="use requestId for the sender's own key, connectionId for the connection",
+            )
+    inner: list[Any] = [value]
+    while inner:
+        item = inner.pop()
+        if isinstance(item, RepeatedKeys):
+            raise RefusedError("duplicate-key", "an object names the same property twice")
+        inner += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+
+
+def to_spec(request: CreateRequest) -> ConnectionSpec:
+    """The wanted connection as the core stores it."""
+    asked = request.connection
+    return ConnectionSpec(
+        name=asked.name,
+        cluster_id=asked.cluster_id,
+        namespace=asked.namespace,
+        workload=asked.workload or naming.workload_name(asked.name),
+        target_type=asked.target.type,
+        target_id=asked.target.id,
+        client_type=asked.client_type,
+        identity_id=asked.identity_id,
+    )
+
+
+def connection_id_of(request: Request) -> ConnectionId:
+    """The connection that a request is about, whichever way it names it."""
+    if not isinstance(request, CreateRequest) and request.connection_id:
+        return ConnectionId(request.connection_id)
+    key = request.connection
+    assert key is not None  # noqa: S101 - the model's own rule: an id or a name
+    return naming.connection_id(key.cluster_id, key.namespace, key.name)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a request, as published."""
+    adapter: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Connection request",
+        **_tidied(adapter.json_schema(by_alias=True)),
+    }
+
+
+def _tidied(schema: Any) -> Any:
+    """A schema without what only stands for "absent": empty defaults and null, both of which we refuse."""
+    if isinstance(schema, list):
+        return [_tidied(item) for item in schema if item != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _tidied(item) for key, item in schema.items() if key != "default" or item}
+    (only,) = kept.pop("anyOf", [{}])
+    return kept | only
