@@ -1,0 +1,71 @@
+"""What became of each request, and which connections rely on which Azure resource.
+
+Both are written by intake and read by people and events; neither is part of an operation's
+transaction. A request's record makes a repeated message the same request. A dependent's row leads
+from a deleted resource, or anything above it, to the connections it held up.
+"""
+
+from __future__ import annotations
+
+from shared import naming
+from shared.errors import StateConflictError
+from shared.models import Dependent, RequestRecord
+from shared.ports import Insert, StateStore, Upsert
+from shared.rows import columns, key_hash, parse
+
+REQUESTS = "requests"
+DEPENDENTS = "dependents"
+
+
+class RequestLog:
+    """Requests by their key, and refusals by day."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def find(self, key: str) -> RequestRecord | None:
+        """What became of the request with that key."""
+        row = await self._store.get(REQUESTS, key_hash(key), "request")
+        return parse(RequestRecord, row) if row else None
+
+    async def remember(self, record: RequestRecord) -> RequestRecord:
+        """Record what became of a request; the first record of a key stays and is returned."""
+        partition = key_hash(record.key)
+        values = columns(record, outcome=record.outcome, operation=record.operation_id, code=record.code)
+        if record.outcome == "rejected":
+            # The day's list first: a refusal that can be found twice is better than one that is lost.
+            day = f"rejected-{record.received_at:%Y-%m-%d}"
+            await self._store.transact(REQUESTS, day, [Upsert(key=partition, columns=values)])
+        try:
+            await self._store.transact(REQUESTS, partition, [Insert(key="request", columns=values)])
+        except StateConflictError:
+            return await self.find(record.key) or record
+        return record
+
+    async def rejected(self, day: str) -> list[RequestRecord]:
+        """Refusals of one day (``YYYY-MM-DD``, UTC)."""
+        rows = await self._store.query(REQUESTS, f"rejected-{day}")
+        return [parse(RequestRecord, row) for row in rows]
+
+
+class Dependents:
+    """Connections by the resources they rely on."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def add(self, dependent: Dependent) -> None:
+        """Record that a connection relies on a resource, findable from the resource and all above it.
+
+        A stale row is harmless and a missing one is not, so rows are written before the effect and
+        only the sweep removes them.
+        """
+        for ancestor in naming.ancestors(dependent.resource_id):
+            key = f"{key_hash(dependent.resource_id)}|{dependent.connection_id}|{dependent.generation}"
+            values = columns(dependent, kind=dependent.kind, connection=dependent.connection_id)
+            await self._store.transact(DEPENDENTS, key_hash(ancestor), [Upsert(key=key, columns=values)])
+
+    async def of(self, resource_id: str) -> list[Dependent]:
+        """Connections that rely on a resource or on anything below it: one read."""
+        rows = await self._store.query(DEPENDENTS, key_hash(naming.fold_id(resource_id)))
+        return [parse(Dependent, row) for row in rows]

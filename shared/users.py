@@ -1,0 +1,161 @@
+"""Who uses each derived thing, so that it goes with its last user and not before.
+
+A derived thing is an identity, a credential, a role assignment or a service account; connections
+of one workload share it. One row a thing, changed only under its etag. An entry is (connection,
+generation) and leaves only on exact match, so that a late delete of an earlier life changes nothing.
+
+Leaving as the last user marks the row ``closing`` with the operation that will delete the thing; a
+newcomer that meets the mark waits. If that operation ended without deleting, the mark is void once a
+whole lease has passed since it was set (a run that was overtaken may still be on its way).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from shared.errors import NotYetError, StateConflictError
+from shared.models import ConnectionId, Model, OperationId
+from shared.ports import Insert, Remove, Replace, StateStore
+from shared.rows import columns, key_hash, parse
+
+TABLE = "users"
+_KEY = "thing"
+_TRIES = 8
+
+
+class User(Model):
+    """One user of a thing."""
+
+    connection_id: ConnectionId
+    generation: int
+
+
+class Shared(Model):
+    """One thing's row."""
+
+    thing: str
+    users: tuple[User, ...]
+    closing: OperationId = OperationId("")
+    details: Mapping[str, Any] = Field(default_factory=dict)
+    """What its makers know of it: provenance, name, uid."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leaving:
+    """What leaving a thing came to.
+
+    Attributes:
+        last: the caller was the last user and must delete the thing, then call ``forget``.
+        details: what the row knew of the thing.
+    """
+
+    last: bool
+    details: Mapping[str, Any]
+
+
+class Users:
+    """The users rows."""
+
+    def __init__(self, store: StateStore, *, lease_seconds: float) -> None:
+        self._store = store
+        self._lease_seconds = lease_seconds
+
+    async def get(self, thing: str) -> Shared | None:
+        """The row of a thing."""
+        row = await self._store.get(TABLE, key_hash(thing), _KEY)
+        return parse(Shared, row) if row else None
+
+    async def join(
+        self,
+        thing: str,
+        user: User,
+        *,
+        ended: Callable[[OperationId], Awaitable[bool]],
+        details: Mapping[str, Any] | None = None,
+    ) -> Shared:
+        """Become a user of a thing, before making or touching it.
+
+        Args:
+            thing: the thing's own name, any text.
+            user: who joins; joining twice changes nothing.
+            ended: says whether an operation is final.
+            details: added to what the row knows.
+
+        Raises:
+            NotYetError: ``closing``: its last user is on the way out.
+            StateConflictError: too many others changed the row meanwhile (transient).
+        """
+        for _ in range(_TRIES):
+            row = await self._store.get(TABLE, key_hash(thing), _KEY)
+            if row is None:
+                fresh = Shared(thing=thing, users=(user,), details=details or {})
+                if await self._try(thing, Insert(key=_KEY, columns=_columns(fresh))):
+                    return fresh
+                continue
+            shared = parse(Shared, row)
+            if shared.closing:
+                age_seconds = (row.read_at - row.written_at).total_seconds()
+                if age_seconds < self._lease_seconds or not await ended(shared.closing):
+                    raise NotYetError("closing", f"{thing.split('|', maxsplit=1)[0]} is being removed")
+            users = shared.users if user in shared.users else (*shared.users, user)
+            joined = shared.model_copy(
+                update={
+                    "users": users,
+                    "closing": OperationId(""),
+                    "details": {**shared.details, **(details or {})},
+                },
+            )
+            if joined == shared:
+                return shared
+            if await self._try(thing, Replace(key=_KEY, columns=_columns(joined), etag=row.etag)):
+                return joined
+        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
+
+    async def leave(self, thing: str, user: User, *, operation_id: OperationId) -> Leaving:
+        """Stop being a user of a thing.
+
+        A missing row means that the thing was never joined, or was deleted and forgotten already.
+
+        Raises:
+            StateConflictError: too many others changed the row meanwhile (transient).
+        """
+        for _ in range(_TRIES):
+            row = await self._store.get(TABLE, key_hash(thing), _KEY)
+            if row is None:
+                return Leaving(last=False, details={})
+            shared = parse(Shared, row)
+            if user not in shared.users:
+                return Leaving(last=False, details=shared.details)
+            if shared.users == (user,):
+                if shared.closing == operation_id:
+                    return Leaving(last=True, details=shared.details)
+                left = shared.model_copy(update={"closing": operation_id})
+            else:
+                left = shared.model_copy(
+                    update={"users": tuple(other for other in shared.users if other != user)},
+                )
+            if await self._try(thing, Replace(key=_KEY, columns=_columns(left), etag=row.etag)):
+                return Leaving(last=bool(left.closing), details=shared.details)
+        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
+
+    async def forget(self, thing: str, *, operation_id: OperationId) -> None:
+        """Drop the row of a thing that this operation has deleted; anything else there stays."""
+        row = await self._store.get(TABLE, key_hash(thing), _KEY)
+        if row is None or parse(Shared, row).closing != operation_id:
+            return
+        await self._try(thing, Remove(key=_KEY, etag=row.etag))
+
+    async def _try(self, thing: str, change: Insert | Replace | Remove) -> bool:
+        try:
+            await self._store.transact(TABLE, key_hash(thing), [change])
+        except StateConflictError:
+            return False
+        return True
+
+
+def _columns(shared: Shared) -> Mapping[str, str | int | bool]:
+    return columns(shared, users=len(shared.users), closing=shared.closing)
