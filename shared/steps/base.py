@@ -1,0 +1,263 @@
+"""What every step is given, and what it must be able to do.
+
+A step runs at least once and possibly twice: each verb must lead to the same end when it is
+repeated after any interruption. It saves what it is about to make (``intend``) before it makes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared import naming
+from shared.errors import NotYetError, PermanentError
+from shared.limits import Limits
+from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Provenance
+from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
+from shared.targets import Catalogue, TargetType
+from shared.users import User, Users
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_CONNECTION = "mooring.dev/connection"
+LABEL_WORKLOAD = "mooring.dev/workload"
+ANNOTATION_NONCE = "mooring.dev/nonce"
+ANNOTATION_KEEP = "mooring.dev/keep"
+ANNOTATION_CLIENT_ID = "azure.workload.identity/client-id"
+ANNOTATION_TENANT_ID = "azure.workload.identity/tenant-id"
+TAG_WORKLOAD = "mooring-workload"
+TAG_NONCE = "mooring-nonce"
+SETTLED_AT = "settledAt"
+"""Output of ``quiesce``: when no write of an overtaken operation can land any more."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The ports that steps may call."""
+
+    identities: Identities
+    roles: Roles
+    resources: Resources
+    clusters: Clusters
+    linkers: Linkers
+    prover: Prover
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Settings that steps obey; the meaning of each stands in ``shared/settings.py``."""
+
+    tenant_id: str
+    identity_resource_group_id: str
+    app_client_id: str
+    prove: bool
+    lease_seconds: float
+    prune_confirm_seconds: float
+    prune_grace_seconds: float
+    prune_cap_per_hour: int
+    hold_recheck_seconds: float
+
+
+class Recorder(Protocol):
+    """What a step tells the engine while it runs."""
+
+    async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+        """Save what is about to be made; returns it as saved.
+
+        What an earlier try had planned wins over what this one plans, unless ``anew``.
+
+        Raises:
+            StateConflictError: the operation was superseded or the lease was lost: make nothing.
+        """
+        ...
+
+    async def depend(self, kind: str, resource_id: str) -> None:
+        """Record that the connection relies on a resource."""
+        ...
+
+    async def ended(self, operation_id: OperationId) -> bool:
+        """Say whether an operation is final."""
+        ...
+
+    async def lease_left_seconds(self, operation_id: OperationId) -> float:
+        """Longest lease that a step of another operation still has; 0 if none is live."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """Everything that one run of one step may use."""
+
+    connection: Connection
+    operation: Operation
+    step: str
+    intents: Mapping[str, Intent]
+    done: Mapping[str, Mapping[str, Any]]
+    """Outputs of this operation's finished steps by name."""
+    now: datetime
+    """The state store's own time at the start of the run."""
+    nonce: str
+    """Marks what this run makes."""
+    outside: Outside
+    rules: Rules
+    catalogue: Catalogue
+    users: Users
+    limits: Limits
+    recorder: Recorder
+
+    @property
+    def user(self) -> User:
+        """This connection as a user of shared things."""
+        return User(connection_id=self.connection.connection_id, generation=self.operation.generation)
+
+    @property
+    def target(self) -> TargetType:
+        """The catalogue's row of the connection's target."""
+        return self.catalogue.find(self.connection.spec.target_type)
+
+    @property
+    def workload_key(self) -> str:
+        """Identity of the connection's workload."""
+        spec = self.connection.spec
+        return naming.workload_key(spec.cluster_id, spec.namespace, spec.workload)
+
+    @property
+    def intent(self) -> Intent | None:
+        """What this step has planned and made so far, in this life of the connection."""
+        return self.intents.get(self.step)
+
+    def output(self, step: str, name: str) -> str:
+        """One output of an earlier step.
+
+        Raises:
+            PermanentError: ``missing-output``: the plan is wrong or the row was tampered with.
+        """
+        intent = self.intents.get(step)
+        value = intent.outputs.get(name) if intent else None
+        if not value:
+            raise PermanentError("missing-output", f"{step} has recorded no {name}")
+        return str(value)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the settings are made of: preflight's facts of the target, and the identity's client id.
+
+        Raises:
+            PermanentError: ``missing-output``.
+        """
+        intent = self.intents.get("preflight")
+        if intent is None or not intent.outputs.get("facts"):
+            raise PermanentError("missing-output", "preflight has recorded no facts")
+        recorded = {str(name): str(value) for name, value in intent.outputs["facts"].items()}
+        return {**recorded, "clientId": self.output("managed_identity", "clientId")}
+
+
+class Step(Protocol):
+    """One unit of work with its way back."""
+
+    name: str
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Look whether what ``apply`` made is as it should be; changes nothing."""
+        ...
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Make present; finding it present is success."""
+        ...
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Make absent what the intents say is ours; finding it absent is success."""
+        ...
+
+
+def found(name: str, *, ok: bool, detail: str = "", remedy: str = "") -> Finding:
+    """A finding that is either fine or not."""
+    return Finding(name=name, result="ok" if ok else "failed", detail=detail, remedy="" if ok else remedy)
+
+
+def ours(thing: KubeObject, label: str, value: str) -> bool:
+    """Say whether a cluster object bears our mark with that value."""
+    return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value
+
+
+async def remove_object(ctx: StepContext, kind: str, *, thing: str = "", last: bool = True) -> Done:
+    """Delete the cluster object of this step's intent, if it is proven to be the one we know.
+
+    Proof is the recorded uid; where a crash came between the write and its record, the nonce that was
+    saved before the write. The delete itself carries uid and resourceVersion as preconditions. In a
+    prune, an object that a pod still uses is held.
+
+    Raises:
+        NotYetError: ``in-use`` (prunes only).
+        TransientError: the object changed between look and delete.
+    """
+    intent = ctx.intent
+    if intent is None or not last:
+        return Done(outputs={"kept": "still-used" if intent else "never-made"})
+    cluster_id = ctx.connection.spec.cluster_id
+    namespace, name = str(intent.planned["namespace"]), str(intent.planned["name"])
+    try:
+        there = await ctx.outside.clusters.get(cluster_id, kind, namespace, name)
+    except PermanentError as error:
+        if error.code != "cluster-gone":
+            raise
+        there = None
+    if there is None:
+        return Done(outputs={"already": "gone", "object": f"{kind} {namespace}/{name}"})
+    proof = _proof(there, intent)
+    if not proof:
+        return Done(outputs={"kept": "not-proven-ours", "object": f"{kind} {namespace}/{name}"})
+    if ANNOTATION_KEEP in there.annotations and ctx.operation.cause is not None:
+        return Done(outputs={"kept": "keep-annotation", "object": f"{kind} {namespace}/{name}"})
+    if ctx.operation.cause is not None:
+        await _hold_if_used(ctx, kind, namespace, name)
+    outputs = {"object": f"{kind} {namespace}/{name}", "uid": there.uid, "proof": proof}
+    if ctx.operation.report_only:
+        return Done(outputs={**outputs, "would": "delete"})
+    await ctx.outside.clusters.delete(
+        cluster_id,
+        kind,
+        namespace,
+        name,
+        uid=there.uid,
+        resource_version=there.resource_version,
+    )
+    removed = {
+        "kind": kind,
+        "thing": thing,
+        "namespace": namespace,
+        "name": name,
+        "nonce": there.annotations.get(ANNOTATION_NONCE, ""),
+    }
+    return Done(outputs={**outputs, "removed": [removed]})
+
+
+def _proof(thing: KubeObject, intent: Intent) -> str:
+    uid = str(intent.outputs.get("uid", ""))
+    if uid:
+        return "uid" if uid == thing.uid else ""
+    nonce = str(intent.planned.get("nonce", ""))
+    if (
+        intent.planned.get("provenance") == Provenance.CREATED
+        and nonce
+        and thing.annotations.get(ANNOTATION_NONCE) == nonce
+    ):
+        return "nonce"
+    return ""
+
+
+async def _hold_if_used(ctx: StepContext, kind: str, namespace: str, name: str) -> None:
+    for use in await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace):
+        used = use.service_account == name if kind == "ServiceAccount" else name in use.secrets
+        if used:
+            raise NotYetError(
+                "in-use",
+                f"{kind} {namespace}/{name} is used by {use.kind} {use.name}",
+                seconds=ctx.rules.hold_recheck_seconds,
+            )
+
+
+def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:
+    """Name of a service account's users row."""
+    return f"account|{naming.fold_id(cluster_id)}|{namespace}|{client_id.lower()}"

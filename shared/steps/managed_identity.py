@@ -1,0 +1,104 @@
+"""A workload has a user-assigned managed identity, its own or one named by the request."""
+
+from __future__ import annotations
+
+from shared import naming
+from shared.errors import PermanentError
+from shared.models import Done, Finding, Provenance
+from shared.ports import Identity
+from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found
+
+
+class ManagedIdentity:
+    """The identity exists, or is gone with its last user."""
+
+    name = "managed_identity"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Say whether the identity exists with the client id that we recorded."""
+        recorded = str(ctx.intent.outputs.get("clientId", "")) if ctx.intent else ""
+        if not recorded:
+            return [found(self.name, ok=False, detail="none recorded")]
+        identity = await ctx.outside.identities.get(ctx.output(self.name, "resourceId"))
+        ok = identity is not None and identity.client_id == recorded
+        detail = "" if identity is None or ok else f"client id is {identity.client_id}, recorded {recorded}"
+        return [found("identity-exists", ok=ok, detail=detail or recorded)]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Make sure of the identity.
+
+        Raises:
+            PermanentError: identity-not-found, identity-forbidden, object-not-ours.
+            NotYetError: ``closing``.
+        """
+        if ctx.connection.spec.identity_id:
+            return await self._provided(ctx)
+        resource_id = self._resource_id(ctx)
+        identity = await ctx.outside.identities.get(resource_id)
+        if identity is not None and identity.tags.get(TAG_WORKLOAD) != ctx.workload_key:
+            raise PermanentError(
+                "object-not-ours",
+                f"identity {resource_id} exists without this workload's tag",
+                remedy="delete that identity, or name it as identityId",
+            )
+        planned = await ctx.recorder.intend(
+            {"resourceId": resource_id, "provenance": Provenance.CREATED, "nonce": ctx.nonce},
+        )
+        await ctx.recorder.depend("identity", resource_id)
+        await ctx.users.join(_thing(resource_id), ctx.user, ended=ctx.recorder.ended)
+        if identity is None:
+            tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
+            location = ctx.output("preflight", "location")
+            identity = await ctx.outside.identities.ensure(resource_id, location=location, tags=tags)
+        return _done(identity)
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Delete the identity with its last user, if it bears our tag."""
+        if ctx.intent is None or ctx.intent.planned.get("provenance") != Provenance.CREATED:
+            return Done(outputs={"kept": "not-made-by-us"})
+        resource_id = str(ctx.intent.planned["resourceId"])
+        if ctx.operation.report_only:
+            return Done(outputs={"would": "delete unless shared", "identity": resource_id})
+        thing = _thing(resource_id)
+        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        if not leaving.last:
+            return Done(outputs={"kept": "still-used"})
+        identity = await ctx.outside.identities.get(resource_id)
+        removed = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
+        if removed:
+            await ctx.outside.identities.delete(resource_id)
+        await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+        if not removed:
+            return Done(outputs={"already": "gone"})
+        return Done(outputs={"removed": [{"kind": "identity", "thing": thing, "id": resource_id}]})
+
+    async def _provided(self, ctx: StepContext) -> Done:
+        resource_id = ctx.connection.spec.identity_id
+        identity = await ctx.outside.identities.get(resource_id)
+        if identity is None:
+            raise PermanentError("identity-not-found", resource_id)
+        if identity.client_id.lower() == ctx.rules.app_client_id.lower():
+            raise PermanentError("identity-forbidden", "this is Mooring's own identity")
+        await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
+        await ctx.recorder.depend("identity", resource_id)
+        return _done(identity)
+
+    def _resource_id(self, ctx: StepContext) -> str:
+        spec = ctx.connection.spec
+        name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
+        group = ctx.rules.identity_resource_group_id.rstrip("/")
+        return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+
+
+def _thing(resource_id: str) -> str:
+    return f"identity|{naming.fold_id(resource_id)}"
+
+
+def _done(identity: Identity) -> Done:
+    return Done(
+        outputs={
+            "resourceId": identity.resource_id,
+            "clientId": identity.client_id,
+            "principalId": identity.principal_id,
+        },
+    )

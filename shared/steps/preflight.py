@@ -1,0 +1,129 @@
+"""Everything that can be known to fail is found before anything is made.
+
+Looks only. The cluster's OIDC issuer and workload identity are checked and never switched on
+(design decision 18): that restarts the API server and cannot be undone, so it is the owner's act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from shared import naming
+from shared.errors import NotYetError, PermanentError
+from shared.models import Done, Finding
+from shared.ports import ManagedCluster
+from shared.steps.base import LABEL_CONNECTION, StepContext, found, ours
+
+
+class Preflight:
+    """The cluster, the namespace and the target are fit for the connection."""
+
+    name = "preflight"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Findings for target, cluster, issuer and namespace."""
+        spec = ctx.connection.spec
+        target_id = ctx.target.existence_id(spec.target_id)
+        cluster, target = await asyncio.gather(
+            ctx.outside.clusters.describe(spec.cluster_id),
+            ctx.outside.resources.get(target_id, api_version=ctx.target.api_version),
+        )
+        findings = [
+            found("target-exists", ok=target is not None, detail=target_id, remedy="delete the connection"),
+            found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id),
+        ]
+        if cluster is None:
+            return findings
+        recorded = ctx.intents.get(self.name)
+        issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+        known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
+        return [
+            *findings,
+            found("workload-identity-on", ok=cluster.workload_identity, remedy=_enable(spec.cluster_id)),
+            found(
+                "issuer-unchanged",
+                ok=bool(cluster.issuer) and cluster.issuer == issuer,
+                detail=f"recorded {issuer or 'none'}, now {cluster.issuer or 'none'}",
+                remedy="delete the connection and create it again",
+            ),
+            found("namespace-exists", ok=known, detail=spec.namespace),
+        ]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Refuse early, with the command that mends it.
+
+        Raises:
+            PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
+                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours.
+            NotYetError: ``cluster-updating``.
+        """
+        spec = ctx.connection.spec
+        await ctx.recorder.depend("target", ctx.target.existence_id(spec.target_id))
+        await ctx.recorder.depend("cluster", spec.cluster_id)
+        target_id, api_version = ctx.target.existence_id(spec.target_id), ctx.target.api_version
+        cluster, target, linkers = await asyncio.gather(
+            ctx.outside.clusters.describe(spec.cluster_id),
+            ctx.outside.resources.get(target_id, api_version=api_version),
+            ctx.outside.linkers.list(spec.cluster_id),
+        )
+        if cluster is None:
+            raise PermanentError("cluster-not-found", spec.cluster_id)
+        _require_fit(cluster, spec.cluster_id, spec.identity_id)
+        if target is None:
+            raise PermanentError("target-not-found", target_id)
+        for linker in linkers:
+            same = naming.fold_name(linker.name) == naming.fold_name(spec.name)
+            if linker.namespace == spec.namespace and same:
+                raise PermanentError(
+                    "linker-holds-name",
+                    f"Service Connector's {linker.name} writes the same secret",
+                    remedy="choose another connection name, or delete the linker first",
+                )
+        if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
+            raise PermanentError(
+                "namespace-missing",
+                spec.namespace,
+                remedy=f"kubectl create namespace {spec.namespace}",
+            )
+        await self._refuse_foreign_secret(ctx)
+        await ctx.limits.remember_canary(target_id, api_version=api_version)
+        facts = ctx.target.facts(spec.target_id, target, client_id="")
+        return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Nothing was made."""
+        return Done()
+
+    async def _refuse_foreign_secret(self, ctx: StepContext) -> None:
+        spec = ctx.connection.spec
+        name = naming.secret_name(spec.name)
+        secret = await ctx.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
+        if secret is not None and not ours(secret, LABEL_CONNECTION, ctx.connection.connection_id):
+            raise PermanentError(
+                "object-not-ours",
+                f"secret {spec.namespace}/{name} exists and was not made by this connection",
+                remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
+            )
+
+
+def _require_fit(cluster: ManagedCluster, cluster_id: str, identity_id: str) -> None:
+    if cluster.provisioning_state.lower() not in {"succeeded", "running"}:
+        raise NotYetError("cluster-updating", f"the cluster is {cluster.provisioning_state}")
+    if cluster.power_state.lower() == "stopped":
+        raise PermanentError(
+            "cluster-stopped",
+            cluster_id,
+            remedy=f"az aks start --ids {cluster_id}",
+        )
+    if not cluster.issuer or not cluster.workload_identity:
+        raise PermanentError("workload-identity-off", cluster_id, remedy=_enable(cluster_id))
+    if identity_id and naming.fold_id(identity_id) in cluster.forbidden_identities:
+        raise PermanentError(
+            "identity-forbidden",
+            "the kubelet's and the control plane's identities cannot be a workload's",
+            remedy="name another identity, or none",
+        )
+
+
+def _enable(cluster_id: str) -> str:
+    return f"az aks update --ids {cluster_id} --enable-oidc-issuer --enable-workload-identity"

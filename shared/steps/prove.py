@@ -1,0 +1,71 @@
+"""The access works, tried as the workload would use it: token, exchange, one read.
+
+Off unless ``MOORING_PROVE=on``, because minting a workload's tokens is a strong right. What cannot be
+reached from here is no failure of the connection (private endpoints).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from shared import naming
+from shared.errors import NotYetError, PermanentError
+from shared.models import Done, Finding
+from shared.steps.base import StepContext
+
+PROVED = "proved"
+NOT_REACHABLE = "not-reachable-from-here"
+OFF = "off"
+
+
+class Prove:
+    """Access is proved, or it is said why not."""
+
+    name = "prove"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """One finding: proved, refused, or not known from here."""
+        if not ctx.rules.prove:
+            return [Finding(name="access-proved", result="unknown", detail="MOORING_PROVE is off")]
+        try:
+            result = await self._try(ctx)
+        except NotYetError as refused:
+            return [Finding(name="access-proved", result="failed", detail=refused.detail)]
+        proved = result == PROVED
+        return [Finding(name="access-proved", result="ok" if proved else "unknown", detail=result)]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Try until access works or the propagation deadline passes.
+
+        Raises:
+            NotYetError: ``propagation``: refused so far (credentials take seconds, roles up to 10 minutes).
+        """
+        return Done(outputs={"result": await self._try(ctx) if ctx.rules.prove else OFF})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Nothing was made."""
+        return Done()
+
+    async def _try(self, ctx: StepContext) -> str:
+        spec = ctx.connection.spec
+        client_id = ctx.output("managed_identity", "clientId")
+        assertion = await ctx.outside.clusters.request_token(
+            spec.cluster_id,
+            spec.namespace,
+            naming.service_account_name(client_id),
+            audience=naming.AUDIENCE,
+        )
+        try:
+            token = await ctx.outside.prover.exchange(
+                client_id=client_id,
+                assertion=assertion,
+                scope=ctx.target.read_check.token_scope,
+            )
+        except PermanentError as refused:
+            raise NotYetError("propagation", refused.detail) from refused
+        status = await ctx.outside.prover.read(ctx.target.read_url(ctx.facts), token=token)
+        if status is None:
+            return NOT_REACHABLE
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise NotYetError("propagation", f"the target answered {status}")
+        return PROVED

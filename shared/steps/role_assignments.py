@@ -1,0 +1,109 @@
+"""The workload's identity has the target's data roles, and nothing more.
+
+Granted before the workload can hold a token (the credential comes later in the plan), and revoked
+first when the connection goes. The principal type is always sent, which avoids PrincipalNotFound
+for a young identity (Azure RBAC documentation, aka.ms/docs-principaltype).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import naming
+from shared.models import Done, Finding, Provenance
+from shared.ports import RoleAssignment
+from shared.steps.base import StepContext, found
+
+
+class RoleAssignments:
+    """The role assignments exist, or are gone with their last user."""
+
+    name = "role_assignments"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Say of each recorded assignment whether it exists with the right principal and role."""
+        findings: list[Finding] = []
+        for item in _recorded(ctx):
+            there = await ctx.outside.roles.get(item["scope"], item["name"])
+            ok = there is not None and there.principal_id.lower() == str(item["principalId"]).lower()
+            findings.append(found("role-assigned", ok=ok, detail=str(item["role"])))
+        return findings or [found("role-assigned", ok=False, detail="none recorded")]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Make sure of every role of the target's row.
+
+        Raises:
+            NotYetError: ``closing``.
+        """
+        spec = ctx.connection.spec
+        principal_id = ctx.output("managed_identity", "principalId")
+        scope = ctx.target.scope(spec.target_id)
+        subscription = naming.subscription_of(spec.target_id)
+        items = [
+            {
+                "role": role.name,
+                "scope": scope,
+                "principalId": principal_id,
+                "roleDefinitionId": _definition_id(subscription, role.id),
+                "name": naming.role_assignment_name(scope, principal_id, role.id),
+            }
+            for role in ctx.target.roles
+        ]
+        await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
+        made: list[dict[str, Any]] = []
+        for item in items:
+            await ctx.users.join(_thing(item), ctx.user, ended=ctx.recorder.ended)
+            assignment = await ctx.outside.roles.ensure(
+                RoleAssignment(
+                    scope=item["scope"],
+                    name=item["name"],
+                    principal_id=principal_id,
+                    role_definition_id=item["roleDefinitionId"],
+                    description=f"mooring workload {ctx.workload_key}",
+                ),
+            )
+            # An equal assignment under another name was there before us: it is used, never deleted.
+            provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
+            made.append({**item, "name": assignment.name, "provenance": provenance})
+        return Done(outputs={"assignments": made})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Revoke each assignment with its last user."""
+        removed: list[Mapping[str, Any]] = []
+        kept: list[str] = []
+        for item in _recorded(ctx):
+            if ctx.operation.report_only:
+                kept.append(f"would revoke {item['role']} unless shared")
+                continue
+            thing = _thing(item)
+            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            if not leaving.last:
+                kept.append(f"{item['role']}: still used")
+                continue
+            if item.get("provenance") == Provenance.ADOPTED:
+                kept.append(f"{item['role']}: not made by us")
+            else:
+                await ctx.outside.roles.delete(item["scope"], item["name"])
+                removed.append(
+                    {"kind": "role", "thing": thing, "scope": item["scope"], "name": item["name"]},
+                )
+            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+        return Done(outputs={"removed": removed, "kept": kept})
+
+
+def _recorded(ctx: StepContext) -> list[dict[str, Any]]:
+    """What was made, or, where a crash came before the record, what was meant to be made."""
+    if ctx.intent is None:
+        return []
+    listed = ctx.intent.outputs.get("assignments") or ctx.intent.planned.get("assignments") or []
+    return [dict(item) for item in listed]
+
+
+def _definition_id(subscription: str, role_id: str) -> str:
+    return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}"
+
+
+def _thing(item: Mapping[str, Any]) -> str:
+    role = str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
+    return f"role|{naming.fold_id(str(item['scope']))}|{str(item['principalId']).lower()}|{role}"

@@ -1,0 +1,117 @@
+"""The workload's service account exists and names the identity (azure-workload-identity's annotation)."""
+
+from __future__ import annotations
+
+from shared import naming
+from shared.errors import PermanentError
+from shared.models import Done, Finding, Provenance
+from shared.steps.base import (
+    ANNOTATION_CLIENT_ID,
+    ANNOTATION_NONCE,
+    ANNOTATION_TENANT_ID,
+    LABEL_MANAGED_BY,
+    LABEL_WORKLOAD,
+    StepContext,
+    account_thing,
+    found,
+    ours,
+    remove_object,
+)
+
+KIND = "ServiceAccount"
+
+
+class ServiceAccount:
+    """The service account exists, or is gone with its last user."""
+
+    name = "service_account"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Say whether the account is there, is the one we made, and names the right identity."""
+        if ctx.intent is None or not ctx.intent.outputs:
+            return [found("service-account-exists", ok=False, detail="none recorded")]
+        planned = ctx.intent.planned
+        namespace, name = str(planned["namespace"]), str(planned["name"])
+        there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, KIND, namespace, name)
+        if there is None:
+            return [found("service-account-exists", ok=False, detail=f"{namespace}/{name}")]
+        client_id = there.annotations.get(ANNOTATION_CLIENT_ID, "")
+        return [
+            found("service-account-exists", ok=True, detail=f"{namespace}/{name}"),
+            found("service-account-unchanged", ok=there.uid == ctx.intent.outputs["uid"]),
+            found(
+                "service-account-annotation",
+                ok=client_id == ctx.output("managed_identity", "clientId"),
+                detail=f"{ANNOTATION_CLIENT_ID}={client_id or 'missing'}",
+            ),
+        ]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Make sure of the account.
+
+        Raises:
+            PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field.
+            NotYetError: ``closing``.
+        """
+        spec = ctx.connection.spec
+        client_id = ctx.output("managed_identity", "clientId")
+        name = naming.service_account_name(client_id)
+        there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
+        if there is not None and not ours(there, LABEL_WORKLOAD, ctx.workload_key):
+            raise PermanentError(
+                "object-not-ours",
+                f"service account {spec.namespace}/{name} exists and was not made for this workload",
+                remedy="use another identity: each workload's account is named after its identity",
+            )
+        planned = await ctx.recorder.intend(
+            {
+                "namespace": spec.namespace,
+                "name": name,
+                "provenance": Provenance.CREATED,
+                "nonce": there.annotations.get(ANNOTATION_NONCE, ctx.nonce) if there else ctx.nonce,
+            },
+        )
+        await ctx.users.join(self._thing(ctx, client_id), ctx.user, ended=ctx.recorder.ended)
+        applied = await ctx.outside.clusters.apply(
+            spec.cluster_id,
+            KIND,
+            spec.namespace,
+            name,
+            labels={LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL_WORKLOAD: ctx.workload_key},
+            annotations={
+                ANNOTATION_CLIENT_ID: client_id,
+                ANNOTATION_TENANT_ID: ctx.rules.tenant_id,
+                ANNOTATION_NONCE: str(planned["nonce"]),
+            },
+        )
+        return Done(outputs={"name": name, "uid": applied.uid, "clientId": client_id})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Delete the account with its last user.
+
+        Raises:
+            NotYetError: ``in-use`` (prunes only).
+        """
+        if ctx.intent is None:
+            return Done(outputs={"kept": "never-made"})
+        client_id = str(ctx.intent.planned["name"]).removeprefix("sc-account-")
+        if ctx.intent.planned.get("provenance") == Provenance.OBSERVED and await self._linked(ctx, client_id):
+            return Done(outputs={"kept": "a live linker uses it"})
+        if ctx.operation.report_only:
+            return await remove_object(ctx, KIND)
+        thing = self._thing(ctx, client_id)
+        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        done = await remove_object(ctx, KIND, thing=thing, last=leaving.last)
+        if leaving.last:
+            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+        return done
+
+    async def _linked(self, ctx: StepContext, client_id: str) -> bool:
+        """Service Connector shares one account among all linkers of an identity in a namespace."""
+        for linker in await ctx.outside.linkers.list(ctx.connection.spec.cluster_id):
+            if linker.client_id.lower() == client_id and linker.namespace == ctx.connection.spec.namespace:
+                return True
+        return False
+
+    def _thing(self, ctx: StepContext, client_id: str) -> str:
+        return account_thing(ctx.connection.spec.cluster_id, ctx.connection.spec.namespace, client_id)

@@ -1,0 +1,95 @@
+"""The Kubernetes secret with the settings that a program needs; it holds no credential.
+
+Names and keys equal Service Connector's. Endpoints come from the target's own GET (preflight).
+"""
+
+from __future__ import annotations
+
+from shared import naming
+from shared.errors import PermanentError
+from shared.models import Done, Finding, Provenance
+from shared.steps.base import (
+    ANNOTATION_NONCE,
+    LABEL_CONNECTION,
+    LABEL_MANAGED_BY,
+    StepContext,
+    found,
+    ours,
+    remove_object,
+)
+
+KIND = "Secret"
+
+
+class Settings:
+    """The settings secret exists, or is gone."""
+
+    name = "settings"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Say whether the secret is there, is the one we made, and holds the right keys and values."""
+        if ctx.intent is None or not ctx.intent.outputs:
+            return [found("settings-exist", ok=False, detail="none recorded")]
+        planned = ctx.intent.planned
+        namespace, name = str(planned["namespace"]), str(planned["name"])
+        there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, KIND, namespace, name)
+        if there is None:
+            return [found("settings-exist", ok=False, detail=f"{namespace}/{name}")]
+        wanted = self._values(ctx)
+        wrong = sorted(key for key, value in wanted.items() if there.data.get(key) != value)
+        return [
+            found("settings-exist", ok=True, detail=f"{namespace}/{name}"),
+            found("settings-unchanged", ok=there.uid == ctx.intent.outputs["uid"]),
+            found(
+                "settings-keys", ok=not wrong, detail=f"wrong: {', '.join(wrong)}" if wrong else "all right"
+            ),
+        ]
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Make sure of the secret.
+
+        Raises:
+            PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field.
+        """
+        spec = ctx.connection.spec
+        name = naming.secret_name(spec.name)
+        there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
+        if there is not None and not ours(there, LABEL_CONNECTION, ctx.connection.connection_id):
+            raise PermanentError(
+                "object-not-ours",
+                f"secret {spec.namespace}/{name} exists and was not made by this connection",
+                remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
+            )
+        planned = await ctx.recorder.intend(
+            {
+                "namespace": spec.namespace,
+                "name": name,
+                "provenance": Provenance.CREATED,
+                "nonce": there.annotations.get(ANNOTATION_NONCE, ctx.nonce) if there else ctx.nonce,
+            },
+        )
+        values = self._values(ctx)
+        applied = await ctx.outside.clusters.apply(
+            spec.cluster_id,
+            KIND,
+            spec.namespace,
+            name,
+            labels={
+                LABEL_MANAGED_BY: naming.MANAGED_BY,
+                LABEL_CONNECTION: ctx.connection.connection_id,
+            },
+            annotations={ANNOTATION_NONCE: str(planned["nonce"])},
+            data=values,
+        )
+        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values)})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Delete the secret.
+
+        Raises:
+            NotYetError: ``in-use`` (prunes only).
+        """
+        return await remove_object(ctx, KIND)
+
+    def _values(self, ctx: StepContext) -> dict[str, str]:
+        return ctx.target.settings(ctx.connection.spec.client_type, ctx.facts)

@@ -1,0 +1,94 @@
+"""What this operation removed is still gone; a write that landed late is removed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.errors import NotYetError, PermanentError, TransientError
+from shared.models import Done, Finding
+from shared.steps.base import ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
+
+
+class VerifyGone:
+    """Everything that was removed is absent."""
+
+    name = "verify_gone"
+
+    async def check(self, ctx: StepContext) -> list[Finding]:
+        """Nothing to look at."""
+        return []
+
+    async def apply(self, ctx: StepContext) -> Done:
+        """Look once more, after one lease if another operation was overtaken.
+
+        A thing that somebody uses again (it has a users row) is theirs and stays.
+
+        Raises:
+            NotYetError: ``settle``: a late write may still land.
+            TransientError: ``came-back``: something had landed late and was removed again.
+        """
+        settled_at = ctx.done.get("quiesce", {}).get(SETTLED_AT)
+        if settled_at:
+            left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds()
+            if left_seconds > 0:
+                raise NotYetError("settle", "an overtaken write may still land", seconds=left_seconds)
+        removed = [item for outputs in ctx.done.values() for item in outputs.get("removed", ())]
+        back = [item["kind"] for item in removed if await self._removed_again(ctx, item)]
+        if back:
+            raise TransientError("came-back", ", ".join(back))
+        return Done(outputs={"verified": [item["kind"] for item in removed]})
+
+    async def revert(self, ctx: StepContext) -> Done:
+        """Nothing was made."""
+        return Done()
+
+    async def _removed_again(self, ctx: StepContext, item: Mapping[str, Any]) -> bool:
+        if item["thing"] and await ctx.users.get(item["thing"]) is not None:
+            return False
+        again = {"identity": _identity, "role": _role, "credential": _credential}.get(item["kind"], _object)
+        return await again(ctx, item)
+
+
+async def _identity(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    identity = await ctx.outside.identities.get(item["id"])
+    if identity is None or identity.tags.get(TAG_WORKLOAD) != ctx.workload_key:
+        return False
+    await ctx.outside.identities.delete(item["id"])
+    return True
+
+
+async def _role(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    if await ctx.outside.roles.get(item["scope"], item["name"]) is None:
+        return False
+    await ctx.outside.roles.delete(item["scope"], item["name"])
+    return True
+
+
+async def _credential(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    if await ctx.outside.identities.get_credential(item["identityId"], item["name"]) is None:
+        return False
+    await ctx.outside.identities.delete_credential(item["identityId"], item["name"])
+    return True
+
+
+async def _object(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    cluster_id = ctx.connection.spec.cluster_id
+    try:
+        there = await ctx.outside.clusters.get(cluster_id, item["kind"], item["namespace"], item["name"])
+    except PermanentError as error:
+        if error.code != "cluster-gone":
+            raise
+        return False
+    # A late write of ours carries the nonce of the object that was removed; anything else is not ours.
+    if there is None or not item["nonce"] or there.annotations.get(ANNOTATION_NONCE) != item["nonce"]:
+        return False
+    return await ctx.outside.clusters.delete(
+        cluster_id,
+        item["kind"],
+        item["namespace"],
+        item["name"],
+        uid=there.uid,
+        resource_version=there.resource_version,
+    )
