@@ -1,0 +1,128 @@
+"""Tells the queue what is to be done next, and the world what has ended.
+
+A step's row is written first and announced after, so a crash between the two leaves a row that says
+``ready`` and was not announced: a redelivered message or the timer announces it then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+
+from shared import naming, retry
+from shared.errors import StateConflictError
+from shared.models import OperationId, StepMessage, StepRecord, StepState
+from shared.ports import OutcomeTopic, StepQueue
+from shared.state import Snapshot, State
+
+OVERDUE_SECONDS = 120.0
+"""An announced step that nobody took after so long is announced again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Announcer:
+    """Announces steps, and ended operations."""
+
+    state: State
+    queue: StepQueue
+    topic: OutcomeTopic
+
+    async def start(self, operation_id: OperationId) -> None:
+        """Announce the first steps of an operation that was just opened, or that may not have been."""
+        snapshot = await self.state.load(operation_id)
+        if snapshot is not None and not snapshot.operation.value.state.final:
+            await self.announce_ready(snapshot)
+
+    async def finish(self, snapshot: Snapshot) -> None:
+        """Tell of an ended operation, wake what waited behind it, and stop looking at it."""
+        operation = snapshot.operation.value
+        await self.topic.publish(
+            event_type=f"Mooring.Operation.{operation.state.value.capitalize()}",
+            subject=f"/connections/{operation.connection_id}",
+            data={
+                "operationId": operation.operation_id,
+                "connectionId": operation.connection_id,
+                "kind": operation.kind.value,
+                "state": operation.state.value,
+                "code": operation.code,
+                "requestId": operation.request_id,
+            },
+            event_id=operation.operation_id,
+        )
+        for other in snapshot.connection.value.active:
+            await self._wake(other, operation.operation_id)
+        await self.state.close(operation.operation_id)
+
+    async def _wake(self, waiting: OperationId, ended: OperationId) -> None:
+        follower = await self.state.load(waiting)
+        if follower is None or follower.operation.value.behind != ended:
+            return
+        for stored in follower.steps.values():
+            step = stored.value
+            if step.state is not StepState.READY:
+                continue
+            now = step.model_copy(
+                update={"due_at": follower.read_at, "turn": step.turn + 1, "announced": False}
+            )
+            try:
+                await self.state.save_step(follower, now)
+            except StateConflictError:
+                return
+            await self.queue.announce(_message(now))
+
+    async def nudge(self, operation_id: OperationId, *, noted_at: datetime, now: datetime) -> str:
+        """Announce again what an open operation should be doing and is not; called by the timer."""
+        snapshot = await self.state.load(operation_id)
+        if snapshot is None:
+            if (now - noted_at).total_seconds() > OVERDUE_SECONDS:
+                await self.state.close(operation_id)
+            return "unknown"
+        if snapshot.operation.value.state.final:
+            await self.finish(snapshot)
+            return "ended"
+        nudged = False
+        for name, stored in snapshot.steps.items():
+            step = stored.value
+            stuck = step.state is StepState.RUNNING and snapshot.lease_left_seconds(name) <= 0
+            due_at = step.due_at or stored.written_at
+            due = step.state is StepState.READY and due_at <= snapshot.read_at
+            overdue_at = due_at + timedelta(seconds=OVERDUE_SECONDS)
+            if stuck or (due and (not step.announced or overdue_at <= snapshot.read_at)):
+                await self._announce(snapshot, step)
+                nudged = True
+        return "nudged" if nudged else "quiet"
+
+    async def announce_ready(self, snapshot: Snapshot) -> None:
+        """Announce every step that is ready and was not announced."""
+        for stored in snapshot.steps.values():
+            if stored.value.state is StepState.READY and not stored.value.announced:
+                await self._announce(snapshot, stored.value)
+
+    async def _announce(self, snapshot: Snapshot, step: StepRecord) -> None:
+        """Send the step's message, then mark it; a wait beyond the queue's limit is left to the timer."""
+        delay_seconds = (step.due_at - snapshot.read_at).total_seconds() if step.due_at else 0.0
+        if delay_seconds > retry.QUEUE_DELAY_LIMIT_SECONDS:
+            return
+        await self.queue.announce(_message(step), delay_seconds=_queue_delay(delay_seconds))
+        try:
+            await self.state.save_step(snapshot, step.model_copy(update={"announced": True}))
+        except StateConflictError:
+            # Somebody has taken the step already: the mark has done its work.
+            return
+
+    async def delay(self, message: StepMessage, *, seconds: float) -> None:
+        """Put a message that came too early back for the rest of its time."""
+        await self.queue.announce(message, delay_seconds=_queue_delay(seconds))
+
+
+def _message(step: StepRecord) -> StepMessage:
+    return StepMessage(
+        connection=naming.connection_of(step.operation_id),
+        operation=step.operation_id,
+        step=step.name,
+        turn=step.turn,
+    )
+
+
+def _queue_delay(seconds: float) -> float:
+    return min(max(seconds, 0.0), retry.QUEUE_DELAY_LIMIT_SECONDS)

@@ -1,0 +1,300 @@
+"""Runs one step once: load, claim, run, save, announce. It knows no step by name.
+
+The message is a nudge and the table is the truth: a duplicate finds the step taken or done, a stale
+one another turn, a late one the operation ended. A crash between saving and announcing is healed by
+the redelivered message or by the timer. This is the only place that catches every exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+
+from shared import beginnings, naming, outcomes, retry
+from shared.announcer import Announcer
+from shared.errors import MooringError, NotYetError, PermanentError, StateConflictError, TransientError
+from shared.limits import Limits
+from shared.models import (
+    Direction,
+    Done,
+    StepMessage,
+    StepRecord,
+    StepState,
+)
+from shared.outcomes import Change
+from shared.ports import Clock
+from shared.recording import Run
+from shared.records import Dependents
+from shared.state import Snapshot, State
+from shared.step_log import StepLog
+from shared.steps.base import Outside, Rules, Step, StepContext
+from shared.targets import Catalogue
+from shared.users import Users
+
+COMMIT_TRIES = 8
+EARLY_SECONDS = 1.5
+"""A message more than this ahead of its time is put back; the service tells its time in whole seconds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Times of the engine, in seconds."""
+
+    step_deadline_seconds: float = 90.0
+    step_lease_seconds: int = 150
+    retry_scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Carries out operations, step by step."""
+
+    state: State
+    dependents: Dependents
+    users: Users
+    limits: Limits
+    announcer: Announcer
+    outside: Outside
+    rules: Rules
+    catalogue: Catalogue
+    steps: Mapping[str, Step]
+    timing: Timing
+    clock: Clock
+    log: StepLog
+
+    async def run_one(self, message: StepMessage) -> str:
+        """Carry out what one message asks for, if it still stands; returns what became of it.
+
+        Raises:
+            TransientError: the state store or the queue failed: the host delivers the message again.
+        """
+        for _ in range(COMMIT_TRIES):
+            snapshot = await self.state.load(message.operation)
+            if snapshot is None or message.step not in snapshot.steps:
+                return "unknown"
+            dropped = await self._dropped(snapshot, message)
+            if dropped:
+                return dropped
+            holder = uuid.uuid4().hex
+            change = await self._beginning(snapshot, snapshot.steps[message.step].value, holder)
+            try:
+                snapshot = await self._commit(snapshot, change)
+            except StateConflictError:
+                continue
+            if snapshot.steps[message.step].value.holder == holder:
+                return await self._run(snapshot, message.step, holder)
+            await self._after(snapshot)
+            return snapshot.operation.value.state.value
+        return "contended"
+
+    async def _dropped(self, snapshot: Snapshot, message: StepMessage) -> str:
+        """Why a message is not to be acted on, empty if it is; what it was meant to heal is healed."""
+        if snapshot.operation.value.state.final:
+            await self.announcer.finish(snapshot)
+            return "ended"
+        step = snapshot.steps[message.step].value
+        if step.state not in {StepState.READY, StepState.RUNNING}:
+            await self.announcer.announce_ready(snapshot)
+            return "finished-already"
+        if step.turn != message.turn:
+            return "stale"
+        if snapshot.lease_left_seconds(step.name) > 0:
+            return "taken"
+        early_seconds = (step.due_at - snapshot.read_at).total_seconds() if step.due_at else 0.0
+        if early_seconds > EARLY_SECONDS:
+            await self.announcer.delay(message, seconds=early_seconds)
+            return "early"
+        return ""
+
+    async def _beginning(self, snapshot: Snapshot, step: StepRecord, holder: str) -> Change:
+        """Wait for the operation ahead, fail what no longer fits, or claim the step."""
+        now = snapshot.read_at
+        blocked = await self._blocked(snapshot)
+        if blocked is not None:
+            return outcomes.wait(snapshot, step, blocked, now=now, scale=self.timing.retry_scale)
+        misfit = beginnings.misfit(snapshot)
+        if misfit is not None:
+            return outcomes.permanent(snapshot, step, misfit, now=now)
+        lease_seconds = self.timing.step_lease_seconds
+        return outcomes.claim(snapshot, step, holder=holder, lease_seconds=lease_seconds, now=now)
+
+    async def poisoned(self, message: StepMessage) -> str:
+        """A step's message crashed its host over and over: once more, then fail with ``host-crash``."""
+        snapshot = await self.state.load(message.operation)
+        if snapshot is None or message.step not in snapshot.steps or snapshot.operation.value.state.final:
+            return "ended"
+        step = snapshot.steps[message.step].value
+        current = step.state in {StepState.READY, StepState.RUNNING} and step.turn == message.turn
+        if not current or snapshot.lease_left_seconds(step.name) > 0:
+            return "stale"
+        now = snapshot.read_at
+        if step.crashes == 0:
+            again = step.model_copy(
+                update={
+                    "state": StepState.READY,
+                    "crashes": 1,
+                    "turn": step.turn + 1,
+                    "holder": "",
+                    "announced": False,
+                    "due_at": now,
+                },
+            )
+            change = Change(operation=snapshot.operation.value, steps=(again,))
+        else:
+            crash = PermanentError("host-crash", "the host died in this step again and again")
+            change = outcomes.permanent(snapshot, step, crash, now=now)
+        snapshot = await self._commit(snapshot, change)
+        await self._after(snapshot)
+        return "again" if step.crashes == 0 else "failed"
+
+    async def _blocked(self, snapshot: Snapshot) -> NotYetError | None:
+        behind = snapshot.operation.value.behind
+        if not behind:
+            return None
+        other = await self.state.operation(behind)
+        if other is None or other.value.state.final:
+            return None
+        return NotYetError("behind", f"{other.value.kind.value} {behind} is under way")
+
+    async def _run(self, snapshot: Snapshot, name: str, holder: str) -> str:
+        run = Run(
+            state=self.state,
+            dependents=self.dependents,
+            limits=self.limits,
+            snapshot=snapshot,
+            step=name,
+            holder=holder,
+            subscriptions=self._subscriptions(snapshot),
+        )
+        record = snapshot.steps[name].value
+        started_at = self.clock.now()
+        self.log.started(record)
+        try:
+            result: Done | MooringError
+            async with asyncio.timeout(self.timing.step_deadline_seconds):
+                result = await self._call(run, record)
+        except MooringError as error:
+            result = error
+        except TimeoutError:
+            result = TransientError("step-deadline", f"no end after {self.timing.step_deadline_seconds:g} s")
+        except Exception as error:  # noqa: BLE001 - the one place: whatever a step did not foresee is retried, capped
+            self.log.unexpected(record, error)
+            result = TransientError("unexpected", type(error).__name__)
+        if isinstance(result, TransientError) and result.code == "throttled":
+            await self._throttle(run.snapshot, result)
+        took = self.clock.now() - started_at
+        ended = await self._record(run, name, holder, result, took=took)
+        self.log.ended(record, result, seconds=took.total_seconds(), recorded=ended is not None)
+        if ended is None:
+            return "lost"
+        await self._after(ended)
+        return ended.steps[name].value.state.value
+
+    async def _call(self, run: Run, record: StepRecord) -> Done:
+        snapshot = run.snapshot
+        connection = snapshot.connection.value
+        context = StepContext(
+            connection=connection,
+            operation=snapshot.operation.value,
+            step=record.name,
+            intents={
+                step: intent
+                for step, intent in snapshot.intents.items()
+                if intent.generation == snapshot.operation.value.generation
+            },
+            done={
+                step: stored.value.outputs
+                for step, stored in snapshot.steps.items()
+                if stored.value.state is StepState.DONE
+            },
+            now=snapshot.read_at,
+            nonce=run.holder[:12],
+            outside=self.outside,
+            rules=self.rules,
+            catalogue=self.catalogue,
+            users=self.users,
+            limits=self.limits,
+            recorder=run,
+        )
+        step = self.steps.get(record.name)
+        if step is None:
+            raise PermanentError("plan-mismatch", f"this version knows no step {record.name}")
+        if record.direction is Direction.APPLY:
+            return await step.apply(context)
+        if record.direction is Direction.REVERT:
+            return await step.revert(context)
+        findings = await step.check(context)
+        return Done(outputs={"findings": [finding.model_dump() for finding in findings]})
+
+    async def _record(
+        self,
+        run: Run,
+        name: str,
+        holder: str,
+        result: Done | MooringError,
+        *,
+        took: timedelta,
+    ) -> Snapshot | None:
+        """Save the outcome; ``None`` if the lease or the operation was lost meanwhile."""
+        snapshot: Snapshot | None = run.snapshot
+        for _ in range(COMMIT_TRIES):
+            if snapshot is None or snapshot.operation.value.state.final:
+                return None
+            record = snapshot.steps[name].value
+            if record.holder != holder:
+                return None
+            try:
+                return await self._commit(snapshot, self._change(snapshot, record, result, took))
+            except StateConflictError:
+                snapshot = await self.state.load(snapshot.operation.value.operation_id)
+        raise StateConflictError("outcome of a step")
+
+    def _change(
+        self,
+        snapshot: Snapshot,
+        record: StepRecord,
+        result: Done | MooringError,
+        took: timedelta,
+    ) -> Change:
+        # The snapshot was read when the run began: the store's time then, and how long the run took.
+        now, scale = (record.started_at or snapshot.read_at) + took, self.timing.retry_scale
+        if isinstance(result, Done):
+            return outcomes.done(snapshot, record, result, now=now)
+        if isinstance(result, NotYetError):
+            return outcomes.wait(snapshot, record, result, now=now, scale=scale)
+        if isinstance(result, TransientError):
+            return outcomes.transient(snapshot, record, result, now=now, scale=scale)
+        if isinstance(result, PermanentError):
+            return outcomes.permanent(snapshot, record, result, now=now)
+        return outcomes.permanent(snapshot, record, PermanentError(result.code, result.detail), now=now)
+
+    async def _after(self, snapshot: Snapshot) -> None:
+        if snapshot.operation.value.state.final:
+            await self.announcer.finish(snapshot)
+        else:
+            await self.announcer.announce_ready(snapshot)
+
+    async def _commit(self, snapshot: Snapshot, change: Change) -> Snapshot:
+        return await self.state.commit(
+            snapshot,
+            change.operation,
+            steps=change.steps,
+            connection=change.connection,
+            intents=change.intents,
+            forget=change.forget,
+        )
+
+    async def _throttle(self, snapshot: Snapshot, error: TransientError) -> None:
+        seconds = error.retry_after_seconds or retry.WAITS["throttled"].interval_seconds
+        for subscription in self._subscriptions(snapshot):
+            not_before = snapshot.read_at + timedelta(seconds=seconds)
+            await self.limits.throttle(subscription, not_before=not_before)
+
+    def _subscriptions(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Subscriptions that the operation writes to: the target's and the identities'."""
+        spec = snapshot.connection.value.spec
+        ids = (spec.target_id, spec.identity_id or self.rules.identity_resource_group_id)
+        return tuple(sorted({naming.subscription_of(one) for one in ids if one}))

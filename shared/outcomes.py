@@ -1,0 +1,266 @@
+"""What each outcome of a step changes: from one snapshot to the next, without input or output.
+
+The four outcomes of a step are ``done``, ``wait``, ``transient`` and ``permanent``. Times come from the
+snapshot (the state store's own clock), never from this machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime, timedelta
+
+from shared import plans, retry
+from shared.beginnings import begin
+from shared.errors import NotYetError, PermanentError, TransientError
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Direction,
+    Done,
+    Intent,
+    Kind,
+    Operation,
+    OperationState,
+    StepRecord,
+    StepState,
+)
+from shared.state import Snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """New values of what an outcome touches, and which steps are to be announced after it is saved."""
+
+    operation: Operation
+    steps: tuple[StepRecord, ...] = ()
+    connection: Connection | None = None
+    intents: tuple[Intent, ...] = ()
+    forget: tuple[str, ...] = ()
+
+
+def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: int, now: datetime) -> Change:
+    """A run takes the step for itself; the first claim of an operation begins it."""
+    operation, connection = begin(snapshot.operation.value, snapshot.connection.value, now)
+    taken = step.model_copy(
+        update={
+            "state": StepState.RUNNING,
+            "holder": holder,
+            "lease_seconds": lease_seconds,
+            "first_run_at": step.first_run_at or now,
+            "started_at": now,
+        },
+    )
+    return Change(operation=operation, steps=(taken,), connection=connection)
+
+
+def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -> Change:
+    """The step has succeeded: record it, ready what waited for it, end the operation if it was the last."""
+    operation, connection = snapshot.operation.value, snapshot.connection.value
+    finished = _rest(step, now, StepState.DONE).model_copy(update={"outputs": result.outputs})
+    intents: tuple[Intent, ...] = ()
+    if operation.kind is Kind.CREATE and step.direction is Direction.APPLY and result.outputs:
+        known = snapshot.intents.get(step.name)
+        intents = (
+            Intent(
+                connection_id=operation.connection_id,
+                step=step.name,
+                generation=operation.generation,
+                planned=known.planned if known else {},
+                outputs=result.outputs,
+            ),
+        )
+        connection = _milestone(connection, step.name, result, now)
+    if operation.kind is Kind.PRUNE and step.name == "confirm_gone" and not operation.report_only:
+        connection = connection.model_copy(update={"state": ConnectionState.PRUNING})
+    states = {name: stored.value.state for name, stored in snapshot.steps.items()}
+    states[step.name] = StepState.DONE
+    steps = [finished]
+    for planned in operation.plan:
+        if states[planned.name] is StepState.PENDING and all(
+            states[need] is StepState.DONE for need in planned.needs
+        ):
+            ready = snapshot.steps[planned.name].value.model_copy(
+                update={"state": StepState.READY, "turn": 1},
+            )
+            steps.append(ready)
+    if result.ends_operation:
+        # What the rest of the plan would have done is not needed; its steps stay pending.
+        return _end(
+            snapshot,
+            connection=snapshot.connection.value,
+            steps=(finished,),
+            state=OperationState.SUCCEEDED,
+            code=result.ends_operation,
+            now=now,
+        )
+    if all(state is StepState.DONE for state in states.values()):
+        return _end(
+            snapshot,
+            connection=connection,
+            steps=tuple(steps),
+            intents=intents,
+            state=OperationState.SUCCEEDED,
+            now=now,
+        )
+    running = operation.model_copy(update={"state": OperationState.RUNNING, "waiting": "", "detail": ""})
+    return Change(operation=running, steps=tuple(steps), connection=connection, intents=intents)
+
+
+def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datetime, scale: float) -> Change:
+    """The step waits for a named reason; no attempt is used."""
+    same = step.waiting == error.reason
+    since = step.waiting_since if same and step.waiting_since else now
+    decision = retry.after_wait(
+        error.reason,
+        waiting_since=since,
+        now=now,
+        asked_seconds=error.seconds,
+        scale=scale,
+    )
+    if isinstance(decision, retry.GiveUp):
+        return permanent(snapshot, step, PermanentError(decision.code, error.detail), now=now)
+    held = retry.WAITS[error.reason].held
+    waiting = _again(step, now, decision.seconds).model_copy(
+        update={"waiting": error.reason, "waiting_since": since, "detail": error.detail, "code": ""},
+    )
+    operation = snapshot.operation.value.model_copy(
+        update={
+            "state": OperationState.HELD if held else OperationState.WAITING,
+            "waiting": error.reason,
+            "detail": error.detail,
+        },
+    )
+    return Change(operation=operation, steps=(waiting,))
+
+
+def transient(
+    snapshot: Snapshot,
+    step: StepRecord,
+    error: TransientError,
+    *,
+    now: datetime,
+    scale: float,
+) -> Change:
+    """The step is tried again later, unless its attempts or its time are used up."""
+    attempts = step.attempts + 1
+    decision = retry.after_error(
+        error,
+        attempts=attempts,
+        first_run_at=step.first_run_at or now,
+        now=now,
+        seed=f"{step.operation_id}|{step.name}",
+        scale=scale,
+    )
+    counted = step.model_copy(update={"attempts": attempts})
+    if isinstance(decision, retry.GiveUp):
+        exhausted = PermanentError(
+            decision.code,
+            f"after {attempts} tries, the last: {error}",
+            remedy="mend the cause, then send the same request again, or delete the connection",
+        )
+        return permanent(snapshot, counted, exhausted, now=now)
+    again = _again(counted, now, decision.seconds).model_copy(
+        update={"code": error.code, "detail": error.detail, "waiting": "", "waiting_since": None},
+    )
+    operation = snapshot.operation.value.model_copy(
+        update={"state": OperationState.RUNNING, "waiting": "retry", "detail": str(error)},
+    )
+    return Change(operation=operation, steps=(again,))
+
+
+def permanent(snapshot: Snapshot, step: StepRecord, error: PermanentError, *, now: datetime) -> Change:
+    """The step and with it the operation have failed; what was made stays and a delete removes it."""
+    failed = _rest(step, now, StepState.FAILED).model_copy(
+        update={"code": error.code, "detail": error.detail, "remedy": error.remedy},
+    )
+    return _end(
+        snapshot,
+        connection=snapshot.connection.value,
+        steps=(failed,),
+        state=OperationState.FAILED,
+        code=error.code,
+        detail=f"{step.name}: {error.detail}",
+        remedy=error.remedy,
+        now=now,
+    )
+
+
+def _end(
+    snapshot: Snapshot,
+    *,
+    connection: Connection,
+    steps: tuple[StepRecord, ...],
+    state: OperationState,
+    now: datetime,
+    intents: tuple[Intent, ...] = (),
+    code: str = "",
+    detail: str = "",
+    remedy: str = "",
+) -> Change:
+    operation = snapshot.operation.value.model_copy(
+        update={
+            "state": state,
+            "waiting": "",
+            "code": code,
+            "detail": detail,
+            "remedy": remedy,
+            "ended_at": now,
+        },
+    )
+    forget: tuple[str, ...] = ()
+    update: dict[str, object] = {}
+    if operation.kind is not Kind.VALIDATE:
+        update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
+        update["last_operation"] = operation.operation_id
+    if state is OperationState.FAILED and operation.kind is not Kind.VALIDATE:
+        # A create that failed after its settings were written is still configured.
+        fell = operation.kind is not Kind.CREATE or connection.configured_at is None
+        update |= {"state": ConnectionState.FAILED} if fell else {}
+    end = plans.end_state(operation.kind, operation.cause)
+    if state is OperationState.SUCCEEDED and not code and end is not None and not operation.report_only:
+        update |= {"state": end, "ended_at": now}
+        reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
+        gone = set(snapshot.intents) if not end.live else reverted
+        forget = tuple(sorted(gone & set(snapshot.intents)))
+    return Change(
+        operation=operation,
+        steps=steps,
+        connection=connection.model_copy(update=update),
+        intents=tuple(intent for intent in intents if intent.step not in forget),
+        forget=forget,
+    )
+
+
+def _milestone(connection: Connection, step: str, result: Done, now: datetime) -> Connection:
+    if step == plans.CONFIGURED_BY:
+        return connection.model_copy(update={"state": ConnectionState.CONFIGURED, "configured_at": now})
+    if step == plans.PROVED_BY and result.outputs.get("result") == "proved":
+        return connection.model_copy(update={"state": ConnectionState.USABLE, "usable_at": now})
+    return connection
+
+
+def _rest(step: StepRecord, now: datetime, state: StepState) -> StepRecord:
+    return step.model_copy(
+        update={
+            "state": state,
+            "holder": "",
+            "waiting": "",
+            "waiting_since": None,
+            "due_at": None,
+            "ended_at": now,
+            "code": "",
+            "detail": "",
+        },
+    )
+
+
+def _again(step: StepRecord, now: datetime, seconds: float) -> StepRecord:
+    return step.model_copy(
+        update={
+            "state": StepState.READY,
+            "turn": step.turn + 1,
+            "holder": "",
+            "announced": False,
+            "due_at": now + timedelta(seconds=seconds),
+        },
+    )
