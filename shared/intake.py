@@ -1,0 +1,157 @@
+"""Takes in requests: decodes, judges, opens, and refuses on the record.
+
+Whatever cannot be carried out gets a row with its reason first, then an envelope on the ``rejected``
+queue, and only then is its message acknowledged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+
+from shared import naming, requests
+from shared.announcer import Announcer
+from shared.errors import PermanentError, RefusedError
+from shared.models import ConnectionSpec, Kind, OperationId, RequestRecord
+from shared.opening import Asked, Opener
+from shared.policy import Policy
+from shared.ports import Clock, StepQueue
+from shared.records import RequestLog
+from shared.targets import Catalogue
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Takes in requests."""
+
+    opener: Opener
+    log: RequestLog
+    announcer: Announcer
+    queue: StepQueue
+    catalogue: Catalogue
+    clock: Clock
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh.
+
+    Raises:
+        PermanentError: ``policy-unreadable``.
+    """
+    subscription_ids: frozenset[str]
+
+    async def receive(self, body: bytes | str, *, message_id: str, source: str) -> RequestRecord:
+        """Carry out one raw request, or refuse it on the record.
+
+        Args:
+            body: JSON, or base64 of it.
+            message_id: key of the request if it has no ``requestId`` of its own.
+            source: queue, http or poison.
+
+        Raises:
+            TransientError: nothing is decided yet; deliver the body again.
+        """
+        try:
+            request = requests.decode(body)
+        except RefusedError as error:
+            raw = body.encode() if isinstance(body, str) else body
+            # The message's own id may have been overwritten by the body (functions host), its bytes not.
+            key = f"body:{hashlib.sha256(raw).hexdigest()}"
+            return await self.refuse(error, key=key, source=source)
+        return await self.submit(request, message_id=message_id, source=source)
+
+    async def submit(self, request: requests.Request, *, message_id: str, source: str) -> RequestRecord:
+        """Carry out one decoded request, or refuse it on the record.
+
+        Raises:
+            TransientError: nothing is decided yet; submit it again.
+        """
+        key = f"id:{request.request_id}" if request.request_id else f"message:{message_id}"
+        body = request.model_dump(mode="json", exclude={"request_id"}, exclude_unset=True)
+        body_hash = naming.body_hash(body)
+        connection_id = requests.connection_id_of(request)
+        known = await self.log.find(key)
+        if known is not None:
+            if known.body_hash != body_hash:
+                reused = RefusedError(
+                    "request-id-reused",
+                    f"requestId {request.request_id} was used for another request",
+                    field="requestId",
+                    remedy="use a new requestId for every new request",
+                )
+                return await self.refuse(reused, key=f"{key}|{body_hash}", source=source)
+            await self._ensure_started(known)
+            return known
+        spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
+        asked = Asked(
+            kind=Kind(request.action),
+            connection_id=connection_id,
+            key=key,
+            request_id=request.request_id,
+            spec=spec,
+        )
+        try:
+            if spec is not None:
+                self._judge(spec)
+            answer = await self.opener.open(asked)
+        except RefusedError as error:
+            return await self.refuse(
+                error,
+                key=key,
+                source=source,
+                request_id=request.request_id,
+                connection_id=connection_id,
+                action=request.action,
+                body_hash=body_hash,
+            )
+        record = RequestRecord(
+            key=key,
+            request_id=request.request_id,
+            outcome=answer.outcome,
+            body_hash=body_hash,
+            connection_id=connection_id,
+            operation_id=answer.operation_id,
+            action=request.action,
+            source=source,
+            received_at=self.clock.now(),
+        )
+        return await self.log.remember(record)
+
+    async def refuse(self, error: RefusedError, *, key: str, source: str, **known: str) -> RequestRecord:
+        """Record a refusal, then tell of it on the ``rejected`` queue."""
+        record = await self.log.remember(
+            RequestRecord(
+                key=key,
+                outcome="rejected",
+                operation_id=f"rejected-{self.clock.now():%Y%m%d}-{naming.digest([key])}",
+                code=error.code,
+                detail=error.detail,
+                field=error.field,
+                remedy=error.remedy,
+                source=source,
+                received_at=self.clock.now(),
+                **known,
+            ),
+        )
+        envelope = record.model_dump(mode="json", exclude={"key", "body_hash", "outcome"})
+        await self.queue.reject({"kind": "request-rejected", **envelope})
+        return record
+
+    def _judge(self, spec: ConnectionSpec) -> None:
+        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type)
+        for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
+            if naming.subscription_of(resource_id) not in self.subscription_ids:
+                raise RefusedError(
+                    "subscription-not-listed",
+                    f"subscription {naming.subscription_of(resource_id)} is not one of ours",
+                    field=f"connection.{field}",
+                    remedy="add it to MOORING_SUBSCRIPTION_IDS and to the policy",
+                )
+        try:
+            policy = self.load_policy()
+        except PermanentError as error:
+            raise RefusedError(error.code, error.detail, remedy=error.remedy) from error
+        policy.judge(spec, [role.name for role in target.roles])
+
+    async def _ensure_started(self, record: RequestRecord) -> None:
+        if record.outcome == "opened":
+            await self.announcer.start(OperationId(record.operation_id))

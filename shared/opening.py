@@ -1,0 +1,236 @@
+"""Opens operations: each wish once, and never two that would disturb each other.
+
+One transaction supersedes what is overtaken, writes the operation with all its steps and changes the
+connection's row; inserting the connection decides a race of two creates. Whoever loses looks again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from shared import naming, plans
+from shared.announcer import Announcer
+from shared.errors import RefusedError, StateConflictError
+from shared.models import (
+    Cause,
+    Connection,
+    ConnectionId,
+    ConnectionSpec,
+    ConnectionState,
+    Kind,
+    Operation,
+    OperationId,
+    OperationState,
+    StepRecord,
+    StepState,
+)
+from shared.ports import Clock
+from shared.precedence import Decision, decide
+from shared.state import State, Stored
+
+TRIES = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One wish for one connection."""
+
+    kind: Kind
+    connection_id: ConnectionId
+    key: str
+    """Makes a repeat recognisable."""
+    request_id: str = ""
+    spec: ConnectionSpec | None = None
+    cause: Cause | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a wish.
+
+    Attributes:
+        outcome: opened, attached, unchanged or nothing-to-do.
+        operation_id: the operation that carries it out, or the last one; empty if there is none.
+    """
+
+    outcome: str
+    operation_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Opener:
+    """Opens operations."""
+
+    state: State
+    announcer: Announcer
+    clock: Clock
+    report_only: bool = False
+    """Prunes walk their whole path and change nothing."""
+
+    async def open(self, asked: Asked) -> Answer:
+        """Open the operation of one wish, unless it is under way, not needed or not allowed.
+
+        Raises:
+            RefusedError: name-collision, body-differs, observed-connection, not-found (validate only).
+            StateConflictError: too much moved meanwhile (transient).
+        """
+        for _ in range(TRIES):
+            operation_id = naming.operation_id(asked.connection_id, asked.key)
+            if await self.state.operation(operation_id) is not None:
+                await self.announcer.start(operation_id)
+                return Answer("opened", operation_id)
+            stored = await self.state.connection(asked.connection_id)
+            settled = self._settled(asked, stored.value if stored else None)
+            if settled is not None:
+                return settled
+            try:
+                answer = await self._open(asked, operation_id, stored)
+            except StateConflictError:
+                continue
+            if answer.outcome == "opened":
+                await self.announcer.start(operation_id)
+            return answer
+        raise StateConflictError("opening an operation")
+
+    def _settled(self, asked: Asked, connection: Connection | None) -> Answer | None:
+        """Answer a wish that needs no new operation; ``None`` if it does."""
+        # What was opened and has not begun yet is as good as there.
+        there = connection is not None and (connection.state.live or bool(connection.active))
+        if asked.kind is Kind.CREATE:
+            return self._settled_create(asked, connection)
+        if connection is None or not there:
+            if asked.kind is Kind.VALIDATE:
+                raise RefusedError("not-found", "there is no such connection", field="connectionId")
+            return Answer("nothing-to-do", connection.last_operation if connection else OperationId(""))
+        observed = connection.state is ConnectionState.OBSERVED
+        if observed and asked.kind in {Kind.DELETE, Kind.VALIDATE}:
+            raise RefusedError(
+                "observed-connection",
+                "this is a Service Connector connection, which Mooring only watches",
+                remedy=f"az aks connection {asked.kind.value} --id {connection.linker_id}",
+            )
+        return None
+
+    def _settled_create(self, asked: Asked, connection: Connection | None) -> Answer | None:
+        spec = asked.spec
+        if connection is None or spec is None or not connection.state.live or connection.active:
+            return None
+        if connection.state is ConnectionState.OBSERVED:
+            raise RefusedError(
+                "linker-holds-name",
+                f"Service Connector's {connection.spec.name} writes the same secret",
+                field="connection.name",
+                remedy="choose another name, or delete the linker first",
+            )
+        _refuse_another(connection.spec, spec)
+        done = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
+        return Answer("unchanged", connection.last_operation) if done else None
+
+    async def _open(
+        self, asked: Asked, operation_id: OperationId, stored: Stored[Connection] | None
+    ) -> Answer:
+        now = stored.read_at if stored else self.clock.now()
+        connection = stored.value if stored else self._new_connection(asked)
+        under_way = [await self.state.operation(other) for other in connection.active]
+        running = [other for other in under_way if other is not None and not other.value.state.final]
+        decisions = [decide(asked.kind, other.value.kind) for other in running]
+        if Decision.YIELD in decisions:
+            return Answer("nothing-to-do", running[decisions.index(Decision.YIELD)].value.operation_id)
+        # Only the newest counts for attaching: what stands behind a delete is another life's operation.
+        if decisions and decisions[-1] is Decision.ATTACH:
+            if asked.spec is not None and running[-1].value.spec is not None:
+                _refuse_another(running[-1].value.spec, asked.spec)
+            return Answer("attached", running[-1].value.operation_id)
+        overtaken = [
+            other for other, what in zip(running, decisions, strict=True) if what is Decision.OVERTAKE
+        ]
+        waits_for = [other for other, what in zip(running, decisions, strict=True) if what is Decision.WAIT]
+        operation = Operation(
+            operation_id=operation_id,
+            connection_id=asked.connection_id,
+            kind=asked.kind,
+            state=OperationState.WAITING if waits_for else OperationState.RUNNING,
+            generation=connection.generation,
+            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause),
+            spec=asked.spec,
+            request_id=asked.request_id,
+            behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
+            overtakes=tuple(other.value.operation_id for other in overtaken),
+            cause=asked.cause,
+            report_only=self.report_only and asked.kind is Kind.PRUNE,
+            opened_at=now,
+        )
+        superseded = [
+            dataclasses.replace(
+                other,
+                value=other.value.model_copy(
+                    update={
+                        "state": OperationState.SUPERSEDED,
+                        "waiting": "",
+                        "code": f"superseded-by-{asked.kind.value}",
+                        "ended_at": now,
+                    },
+                ),
+            )
+            for other in overtaken
+        ]
+        gone = {other.value.operation_id for other in overtaken}
+        kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
+        active = kept if asked.kind is Kind.VALIDATE else [*kept, operation_id]
+        await self.state.open(
+            operation,
+            _steps(operation),
+            connection=connection.model_copy(update={"active": tuple(active)}),
+            connection_etag=stored.etag if stored else "",
+            superseded=superseded,
+        )
+        return Answer("opened", operation_id)
+
+    def _new_connection(self, asked: Asked) -> Connection:
+        if asked.spec is None:
+            raise RefusedError("not-found", "there is no such connection")
+        return Connection(
+            connection_id=asked.connection_id,
+            spec=asked.spec,
+            body_hash=naming.spec_hash(asked.spec),
+            # Nothing exists yet: the first claim makes it generation 1 of a live connection.
+            state=ConnectionState.DELETED,
+            generation=0,
+            created_at=self.clock.now(),
+        )
+
+
+def _steps(operation: Operation) -> Sequence[StepRecord]:
+    return [
+        StepRecord(
+            operation_id=operation.operation_id,
+            name=planned.name,
+            direction=planned.direction,
+            state=StepState.PENDING if planned.needs else StepState.READY,
+            turn=0 if planned.needs else 1,
+        )
+        for planned in operation.plan
+    ]
+
+
+def _refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:
+    """Refuse a create that is not the one which holds the connection's id.
+
+    Raises:
+        RefusedError: ``name-collision`` or ``body-differs``.
+    """
+    if present.name != wanted.name:
+        raise RefusedError(
+            "name-collision",
+            f"connection {present.name} has the same secret, {naming.secret_name(wanted.name)}",
+            field="connection.name",
+            remedy="choose a name that differs in letters or digits",
+        )
+    if naming.spec_hash(present) != naming.spec_hash(wanted):
+        raise RefusedError(
+            "body-differs",
+            f"connection {wanted.name} exists with other properties",
+            field="connection",
+            remedy="delete the connection first, or send it unchanged",
+        )

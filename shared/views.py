@@ -1,0 +1,130 @@
+"""What HTTP answers show of connections, operations and requests: plain JSON, camelCase, no credential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared import naming
+from shared.models import Connection, Intent, Operation, RequestRecord, StepRecord
+from shared.state import Snapshot
+
+
+def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: str = "") -> dict[str, Any]:
+    """One connection with the names that a manifest needs."""
+    spec = value.spec
+    identity = intents.get("managed_identity")
+    account = intents.get("service_account")
+    assignments = intents.get("role_assignments")
+    credential = intents.get("federated_credential")
+    return {
+        "id": value.connection_id,
+        "name": spec.name,
+        "state": value.state.value,
+        "clusterId": spec.cluster_id,
+        "namespace": spec.namespace,
+        "workload": spec.workload,
+        "target": {"type": spec.target_type, "id": spec.target_id},
+        "clientType": spec.client_type,
+        "generation": value.generation,
+        "createdAt": _instant(value.created_at),
+        "configuredAt": _instant(value.configured_at),
+        "usableAt": _instant(value.usable_at),
+        "endedAt": _instant(value.ended_at),
+        "linkerId": value.linker_id or None,
+        "identity": {**identity.outputs, "provenance": identity.planned.get("provenance")}
+        if identity
+        else None,
+        "roleAssignments": list(assignments.outputs.get("assignments", ())) if assignments else [],
+        "federatedCredential": credential.outputs.get("name") if credential else None,
+        "kubernetes": {
+            "secret": naming.secret_name(spec.name),
+            "serviceAccount": account.planned.get("name") if account else None,
+        },
+        "operations": [f"{base_url}/operations/{one}" for one in value.active],
+        "lastOperation": f"{base_url}/operations/{value.last_operation}" if value.last_operation else None,
+    }
+
+
+def operation(snapshot: Snapshot) -> dict[str, Any]:
+    """One operation with its steps, and the findings of a validation."""
+    value = snapshot.operation.value
+    steps = [snapshot.steps[planned.name].value for planned in value.plan]
+    findings = [finding for step in steps for finding in step.outputs.get("findings", ())]
+    return {
+        **_operation(value),
+        "steps": [_step(step) for step in steps],
+        "findings": findings,
+    }
+
+
+def rejection(record: RequestRecord) -> dict[str, Any]:
+    """A refused request, in an operation's shape."""
+    return {
+        "id": record.operation_id,
+        "connectionId": record.connection_id or None,
+        "kind": record.action or None,
+        "state": "rejected",
+        "requestId": record.request_id or None,
+        "code": record.code,
+        "detail": record.detail,
+        "field": record.field or None,
+        "remedy": record.remedy or None,
+        "openedAt": _instant(record.received_at),
+        "endedAt": _instant(record.received_at),
+        "source": record.source,
+    }
+
+
+def nothing_to_do(record: RequestRecord) -> dict[str, Any]:
+    """A request that needed no operation and never had one."""
+    return {
+        "id": None,
+        "connectionId": record.connection_id,
+        "kind": record.action,
+        "state": "succeeded",
+        "outcome": record.outcome,
+        "requestId": record.request_id or None,
+        "openedAt": _instant(record.received_at),
+        "endedAt": _instant(record.received_at),
+    }
+
+
+def _operation(value: Operation) -> dict[str, Any]:
+    return {
+        "id": value.operation_id,
+        "connectionId": value.connection_id,
+        "kind": value.kind.value,
+        "state": value.state.value,
+        "waiting": value.waiting or None,
+        "code": value.code or None,
+        "detail": value.detail or None,
+        "remedy": value.remedy or None,
+        "requestId": value.request_id or None,
+        "behind": value.behind or None,
+        "cause": value.cause.model_dump() if value.cause else None,
+        "reportOnly": value.report_only,
+        "openedAt": _instant(value.opened_at),
+        "endedAt": _instant(value.ended_at),
+    }
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "direction": step.direction.value,
+        "state": step.state.value,
+        "attempts": step.attempts,
+        "waiting": step.waiting or None,
+        "dueAt": _instant(step.due_at),
+        "code": step.code or None,
+        "detail": step.detail or None,
+        "startedAt": _instant(step.started_at),
+        "endedAt": _instant(step.ended_at),
+        "outputs": {name: value for name, value in step.outputs.items() if name != "findings"},
+    }
+
+
+def _instant(value: datetime | None) -> str | None:
+    return value.isoformat(timespec="milliseconds") if value else None
