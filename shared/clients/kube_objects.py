@@ -1,0 +1,116 @@
+"""Kubernetes JSON to the few values that the core knows, and back; no requests here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from shared.errors import PermanentError
+from shared.ports import KubeObject, Use
+
+PATHS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets"}
+FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+
+
+def path_of(kind: str, namespace: str, name: str = "") -> str:
+    """URL path of an object, or of its collection.
+
+    Raises:
+        PermanentError: ``kind-unknown`` for kinds that we never touch.
+    """
+    if kind not in PATHS:
+        raise PermanentError("kind-unknown", kind)
+    path = f"{namespace_path(namespace)}/{PATHS[kind]}"
+    return f"{path}/{quote(name, safe='')}" if name else path
+
+
+def namespace_path(namespace: str) -> str:
+    """URL path of a namespace."""
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}"
+
+
+def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
+    """Read an object's JSON; a secret's values are decoded."""
+    metadata = body.get("metadata") or {}
+    data = (body.get("data") or {}) if kind == "Secret" else {}
+    return KubeObject(
+        kind=kind,
+        namespace=metadata.get("namespace", ""),
+        name=metadata.get("name", ""),
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        labels=dict(metadata.get("labels") or {}),
+        annotations=dict(metadata.get("annotations") or {}),
+        data={key: _decoded(value) for key, value in data.items()},
+    )
+
+
+def applied(
+    kind: str,
+    namespace: str,
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    data: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Body of a server-side apply.
+
+    A secret's values go into ``data``, never ``stringData``: ownership would be recorded for a field that
+    the API server does not keep, and later applies would neither prune nor see conflicts.
+    """
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": dict(labels),
+            "annotations": dict(annotations),
+        },
+    }
+    if data is not None:
+        if kind != "Secret":
+            raise PermanentError("kind-unknown", f"a {kind} has no data")
+        body["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return body
+
+
+def use_of(pod: Mapping[str, Any]) -> Use | None:
+    """What a pod uses, or ``None`` for one that is finished."""
+    if (pod.get("status") or {}).get("phase") in FINISHED_PHASES:
+        return None
+    spec = pod.get("spec") or {}
+    return Use(
+        kind="Pod",
+        name=(pod.get("metadata") or {}).get("name", ""),
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
+        secrets=tuple(sorted({name for name in _secrets(spec) if name})),
+    )
+
+
+def _secrets(spec: Mapping[str, Any]) -> Iterable[str]:
+    for part in _CONTAINER_LISTS:
+        for container in spec.get(part) or []:
+            for source in container.get("envFrom") or []:
+                yield (source.get("secretRef") or {}).get("name", "")
+            for variable in container.get("env") or []:
+                yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
+    for volume in spec.get("volumes") or []:
+        yield (volume.get("secret") or {}).get("secretName", "")
+        yield ((volume.get("csi") or {}).get("nodePublishSecretRef") or {}).get("name", "")
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield (source.get("secret") or {}).get("name", "")
+    for reference in spec.get("imagePullSecrets") or []:
+        yield reference.get("name", "")
+
+
+def _decoded(value: Any) -> str:
+    try:
+        return base64.b64decode(str(value), validate=True).decode("utf-8", errors="replace")
+    except binascii.Error:
+        return ""

@@ -1,0 +1,107 @@
+"""The queues we write to ourselves, through azure-storage-queue.
+
+Messages are plain JSON text (host.json has ``messageEncoding: none``), so that a person can put a request
+into the queue by hand. They never expire: the service's default of seven days would lose a held operation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from shared.clients.arm_errors import ask
+from shared.clients.credentials import AppCredential
+from shared.clients.error_rules import Intent, Service
+from shared.clients.http_pool import RETRIES, HttpPool, refuse_long_waits
+from shared.errors import PermanentError
+from shared.models import StepMessage
+
+STEPS = "connection-steps"
+EVENTS = "resource-events"
+REJECTED = "rejected"
+LONGEST_DELAY_SECONDS = 604_800
+"""The service's limit of a visibility timeout, seven days."""
+FOREVER = -1
+
+
+class StorageStepQueue:
+    """``ports.StepQueue`` over Azure Storage.
+
+    Args:
+        pool: Connections.
+        credential: The app's identity.
+        endpoint: URL of the queue service.
+        api_version: Service version, empty for the SDK's own.
+    """
+
+    def __init__(
+        self,
+        pool: HttpPool,
+        credential: AppCredential,
+        *,
+        endpoint: str,
+        api_version: str = "",
+    ) -> None:
+        self._pool = pool
+        self._credential = credential
+        self._endpoint = endpoint
+        self._api_version = api_version
+        self._service: Any = None
+        self._queues: dict[str, Any] = {}
+
+    async def announce(self, message: StepMessage, *, delay_seconds: float = 0) -> None:
+        """Put a step on ``connection-steps``, hidden for ``delay_seconds`` (7 days at most)."""
+        await self._put(STEPS, message.model_dump_json(), delay_seconds)
+
+    async def forward_event(self, text: str, *, delay_seconds: float = 0) -> None:
+        """Put a raw event on ``resource-events``."""
+        await self._put(EVENTS, text, delay_seconds)
+
+    async def reject(self, envelope: Mapping[str, Any]) -> None:
+        """Put a refusal on ``rejected``, as one JSON object."""
+        await self._put(REJECTED, json.dumps(envelope, separators=(",", ":")), 0)
+
+    async def depth(self, queue: str) -> int:
+        """Approximate number of messages, hidden ones included; 0 for a queue that does not exist."""
+        found = await ask(self._queue(queue).get_queue_properties(), Intent.READ, service=Service.STORAGE)
+        return 0 if found is None else int(found.approximate_message_count or 0)
+
+    async def aclose(self) -> None:
+        """Close the SDK's clients."""
+        opened = [*self._queues.values(), *([self._service] if self._service is not None else [])]
+        self._queues, self._service = {}, None
+        for client in opened:
+            await client.close()
+
+    async def _put(self, queue: str, text: str, delay_seconds: float) -> None:
+        delay = min(max(0, math.ceil(delay_seconds)), LONGEST_DELAY_SECONDS)
+        call = self._queue(queue).send_message(text, visibility_timeout=delay, time_to_live=FOREVER)
+        await ask(call, Intent.ENSURE, service=Service.STORAGE)
+
+    def _queue(self, name: str) -> Any:
+        if self._service is None:
+            from azure.storage.queue.aio import QueueServiceClient
+
+            options = {"api_version": self._api_version} if self._api_version else {}
+            try:
+                self._service = QueueServiceClient(
+                    self._endpoint,
+                    credential=self._credential,
+                    transport=self._pool.transport(),
+                    initial_backoff=1,
+                    increment_base=1,
+                    retry_total=RETRIES,
+                    random_jitter_range=1,
+                    raw_response_hook=refuse_long_waits,
+                    **options,
+                )
+            except ValueError as error:
+                raise PermanentError(
+                    "settings-invalid",
+                    f"MOORING_STORAGE_API_VERSION: {self._api_version} is unknown to the SDK",
+                ) from error
+        if name not in self._queues:
+            self._queues[name] = self._service.get_queue_client(name)
+        return self._queues[name]

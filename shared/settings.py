@@ -1,0 +1,197 @@
+"""Every setting of the app, typed and checked when it starts; the only reader of the environment.
+
+A setting is one field: its variable, what it means, its unit and its default stand together, and
+``local.settings.sample.json`` is tested to name exactly these. Nothing here knows who uses a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from shared.errors import PermanentError
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class PruneMode(StrEnum):
+    """What pruning may do."""
+
+    ENFORCE = "enforce"
+    REPORT = "report"
+    """Walk the same path and change nothing."""
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _url(raw: str) -> str:
+    if not re.fullmatch(r"https://[^\s?#]+", raw):
+        raise ValueError("must be an https URL without query")
+    return raw.rstrip("/")
+
+
+def _optional_url(raw: str) -> str:
+    return _url(raw) if raw else ""
+
+
+def _guid(raw: str) -> str:
+    if not _GUID.fullmatch(raw.lower()):
+        raise ValueError("must be a GUID")
+    return raw.lower()
+
+
+def _optional_guid(raw: str) -> str:
+    return _guid(raw) if raw else ""
+
+
+def _guids(raw: str) -> tuple[str, ...]:
+    found = tuple(_guid(part.strip()) for part in raw.split(",") if part.strip())
+    if not found:
+        raise ValueError("must name at least one GUID")
+    return found
+
+
+def _group_id(raw: str) -> str:
+    if not re.fullmatch(r"/subscriptions/[^/\s]+/resourcegroups/[^/\s]+", raw, re.IGNORECASE):
+        raise ValueError("must be a resource group's id: /subscriptions/.../resourceGroups/...")
+    return raw
+
+
+def _switch(raw: str) -> bool:
+    if raw.lower() not in {"on", "off"}:
+        raise ValueError("must be on or off")
+    return raw.lower() == "on"
+
+
+def _mode(raw: str) -> PruneMode:
+    if raw.lower() not in set(PruneMode):
+        raise ValueError("must be enforce or report")
+    return PruneMode(raw.lower())
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", raw) or int(raw) < least:
+            raise ValueError(f"must be a whole number, {least} or more")
+        return int(raw)
+
+    return parse
+
+
+def _scale(raw: str) -> float:
+    try:
+        value = float(raw)
+    except ValueError:
+        value = 0.0
+    if not 0.001 <= value <= 1000:  # noqa: PLR2004 - also refuses nan and infinity
+        raise ValueError("must be a number between 0.001 and 1000")
+    return value
+
+
+def _setting(variable: str, parse: Callable[[str], Any], default: str | None = None) -> Any:
+    metadata = {"variable": variable, "parse": parse, "default": default}
+    if default is None:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(metadata=metadata, default=parse(default))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The app's settings. A field without default is required."""
+
+    queue_endpoint: str = _setting("AzureWebJobsStorage__queueServiceUri", _url)
+    """URL of the storage account's queue service; the triggers use the same account."""
+    table_endpoint: str = _setting("AzureWebJobsStorage__tableServiceUri", _url)
+    """URL of the storage account's table service, where all state is."""
+    client_id: str = _setting("AZURE_CLIENT_ID", _optional_guid, "")
+    """Client id of the app's own user-assigned identity; empty on a desk, where a developer's sign-in
+    is used."""
+    tenant_id: str = _setting("AZURE_TENANT_ID", _guid)
+    """Entra tenant of the subscriptions and clusters, a GUID."""
+    authority_host: str = _setting("AZURE_AUTHORITY_HOST", _url, "https://login.microsoftonline.com")
+    """Entra's token service; another one in sovereign clouds."""
+    arm_endpoint: str = _setting("MOORING_ARM_ENDPOINT", _url, "https://management.azure.com")
+    """Azure Resource Manager; another one in sovereign clouds."""
+    ca_file: str = _setting("MOORING_CA_FILE", _text, "")
+    """PEM file of certificate authorities to trust for Azure's endpoints instead of the system's (a proxy
+    that inspects TLS, a sandbox); empty for the system's."""
+    subscription_ids: tuple[str, ...] = _setting("MOORING_SUBSCRIPTION_IDS", _guids)
+    """Subscriptions in which clusters and targets may be, GUIDs separated by commas."""
+    identity_resource_group_id: str = _setting("MOORING_IDENTITY_RESOURCE_GROUP_ID", _group_id)
+    """Id of the resource group in which managed identities are made."""
+    policy_file: str = _setting("MOORING_POLICY_FILE", _text, "policy.toml")
+    """File that says who may connect to what; a path relative to the app's folder."""
+    prove: bool = _setting("MOORING_PROVE", _switch, "off")
+    """``on``: mint a service-account token and read the target once before saying usable. Needs a role
+    that may mint tokens, hence ``off`` by default."""
+    prune_mode: PruneMode = _setting("MOORING_PRUNE_MODE", _mode, "enforce")  # noqa: RUF009 - a field
+    """``enforce`` removes what is proven orphaned; ``report`` walks the same path and changes nothing."""
+    prune_confirm_seconds: int = _setting("MOORING_PRUNE_CONFIRM_SECONDS", _whole(0), "60")
+    """Seconds between the two looks that must both say that a resource is gone."""
+    prune_grace_seconds: int = _setting("MOORING_PRUNE_GRACE_SECONDS", _whole(0), "1209600")
+    """Seconds that a deleted target which can be recovered is waited for (default 14 days)."""
+    prune_cap_per_hour: int = _setting("MOORING_PRUNE_CAP_PER_HOUR", _whole(1), "20")
+    """Connections of one cluster that may be pruned in one hour; the rest is held."""
+    hold_recheck_seconds: int = _setting("MOORING_HOLD_RECHECK_SECONDS", _whole(1), "300")
+    """Seconds between two looks at something held, such as a secret that a pod still uses."""
+    step_deadline_seconds: int = _setting("MOORING_STEP_DEADLINE_SECONDS", _whole(5), "90")
+    """Seconds one run of a step may take."""
+    step_lease_seconds: int = _setting("MOORING_STEP_LEASE_SECONDS", _whole(10), "150")
+    """Seconds for which a run owns its step; more than the deadline."""
+    orphan_keep_days: int = _setting("MOORING_ORPHAN_KEEP_DAYS", _whole(0), "14")
+    """Days for which identities of a deleted cluster are kept, so that a rebuild keeps its client ids."""
+    outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
+    """Event Grid topic that is told of ended operations; empty for none."""
+    storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")
+    """Version header of the queue service; empty for the SDK's own. For emulators that lag behind."""
+    retry_scale: float = _setting("MOORING_RETRY_SCALE", _scale, "1.0")
+    """Factor on all retry and wait intervals; below 1 only in tests and demonstrations."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read and check all settings.
+
+        Args:
+            environment: Variables by name; blanks around values do not count.
+
+        Raises:
+            PermanentError: ``settings-invalid``; the detail names each bad or missing variable.
+        """
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for field in dataclasses.fields(cls):
+            variable, default = field.metadata["variable"], field.metadata["default"]
+            raw = environment.get(variable, default)
+            if raw is None:
+                faults.append(f"{variable}: is missing")
+                continue
+            try:
+                values[field.name] = field.metadata["parse"](raw.strip())
+            except ValueError as error:
+                faults.append(f"{variable}: {error}")
+        lease, deadline = values.get("step_lease_seconds", 1), values.get("step_deadline_seconds", 0)
+        if lease <= deadline:
+            faults.append("MOORING_STEP_LEASE_SECONDS: must be more than MOORING_STEP_DEADLINE_SECONDS")
+        if faults:
+            raise PermanentError(
+                "settings-invalid",
+                "; ".join(faults),
+                remedy="Correct the app settings: local.settings.sample.json has every name with a value.",
+            )
+        return cls(**values)
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Settings of this process."""
+        return cls.from_environment(os.environ)
+
+
+def variables() -> tuple[str, ...]:
+    """Names of all variables, in the order of the fields."""
+    return tuple(field.metadata["variable"] for field in dataclasses.fields(Settings))

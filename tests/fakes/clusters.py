@@ -1,0 +1,177 @@
+"""Clusters in dictionaries: server-side apply with owners, preconditions, pods as Kubernetes JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.clients.kube_objects import use_of
+from shared.errors import Pace, PermanentError, TransientError
+from shared.naming import MANAGED_BY, fold_id, subject
+from shared.ports import KubeObject, ManagedCluster, Use
+from tests.fakes.azure_world import AzureWorld, StoredCluster, StoredObject
+
+KINDS = frozenset({"ServiceAccount", "Secret"})
+
+
+class InMemoryClusters:
+    """``ports.Clusters`` for tests."""
+
+    def __init__(self, world: AzureWorld) -> None:
+        self._world = world
+
+    async def describe(self, cluster_id: str) -> ManagedCluster | None:
+        cluster = self._world.clusters.get(fold_id(cluster_id))
+        return None if cluster is None else cluster.described
+
+    async def namespace_exists(self, cluster_id: str, namespace: str) -> bool:
+        cluster = self._cluster(cluster_id)
+        return namespace in cluster.namespaces - cluster.terminating
+
+    async def get(self, cluster_id: str, kind: str, namespace: str, name: str) -> KubeObject | None:
+        key = _key(kind, namespace, name)
+        found = self._cluster(cluster_id).objects.get(key)
+        return None if found is None else _seen(key, found)
+
+    async def apply(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> KubeObject:
+        cluster = self._cluster(cluster_id)
+        if data is not None and kind != "Secret":
+            raise PermanentError("kind-unknown", f"a {kind} has no data")
+        if namespace not in cluster.namespaces:
+            raise PermanentError("namespace-not-found", namespace)
+        if namespace in cluster.terminating:
+            raise PermanentError("namespace-terminating", namespace)
+        key = _key(kind, namespace, name)
+        fields = {"labels": labels, "annotations": annotations, "data": data or {}}
+        self._put(cluster, key, fields, MANAGED_BY, force=False)
+        return _seen(key, cluster.objects[key])
+
+    async def delete(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        resource_version: str,
+    ) -> bool:
+        if not uid or not resource_version:
+            raise PermanentError("precondition-missing", name)
+        objects = self._cluster(cluster_id).objects
+        key = _key(kind, namespace, name)
+        found = objects.get(key)
+        if found is None:
+            return False
+        if (found.uid, found.resource_version) != (uid, resource_version):
+            raise TransientError("precondition", name, pace=Pace.FAST)
+        del objects[key]
+        return True
+
+    async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
+        pods = self._cluster(cluster_id).pods
+        uses = [use_of(pod) for (place, _), pod in sorted(pods.items()) if place == namespace]
+        return [use for use in uses if use is not None]
+
+    async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:
+        cluster = self._cluster(cluster_id)
+        if _key("ServiceAccount", namespace, name) not in cluster.objects:
+            raise PermanentError("service-account-missing", name)
+        claims = {"iss": cluster.described.issuer, "sub": subject(namespace, name), "aud": audience}
+        return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode()
+
+    def put_object(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        manager: str = "somebody",
+    ) -> KubeObject:
+        """Write an object as somebody else would, by force."""
+        cluster = self._cluster(cluster_id)
+        cluster.namespaces.add(namespace)
+        key = _key(kind, namespace, name)
+        fields = {"labels": labels or {}, "annotations": annotations or {}, "data": data or {}}
+        self._put(cluster, key, fields, manager, force=True)
+        return _seen(key, cluster.objects[key])
+
+    def put_pod(
+        self, cluster_id: str, namespace: str, name: str, spec: Mapping[str, Any], phase: str = "Running"
+    ) -> None:
+        """Run a pod."""
+        body = {"metadata": {"name": name}, "spec": dict(spec), "status": {"phase": phase}}
+        self._cluster(cluster_id).pods[namespace, name] = body
+
+    def remove_pod(self, cluster_id: str, namespace: str, name: str) -> None:
+        """End a pod."""
+        del self._cluster(cluster_id).pods[namespace, name]
+
+    def _cluster(self, cluster_id: str) -> StoredCluster:
+        cluster = self._world.clusters.get(fold_id(cluster_id))
+        if cluster is None:
+            raise PermanentError("cluster-gone", cluster_id)
+        if not cluster.reachable:
+            raise TransientError("cluster-unreachable", cluster_id, pace=Pace.SLOW)
+        return cluster
+
+    def _put(
+        self,
+        cluster: StoredCluster,
+        key: tuple[str, str, str],
+        fields: Mapping[str, Mapping[str, str]],
+        manager: str,
+        *,
+        force: bool,
+    ) -> None:
+        found = cluster.objects.get(key) or StoredObject(uid=self._world.guid(), resource_version="0")
+        wanted = {(part, name) for part, values in fields.items() for name in values}
+        for other, owned in found.owners.items():
+            for part, name in wanted & owned if other != manager else set():
+                if getattr(found, part).get(name) != fields[part][name] and not force:
+                    raise PermanentError("field-conflict", f"{part}.{name} belongs to {other}")
+        before = _seen(key, found)
+        for part, name in found.owners.get(manager, set()) - wanted:
+            if not any((part, name) in owned for other, owned in found.owners.items() if other != manager):
+                getattr(found, part).pop(name, None)
+        for part, values in fields.items():
+            getattr(found, part).update(values)
+        found.owners[manager] = wanted
+        if key not in cluster.objects or _seen(key, found) != before:
+            found.resource_version = str(self._world.number())
+        cluster.objects[key] = found
+
+
+def _key(kind: str, namespace: str, name: str) -> tuple[str, str, str]:
+    if kind not in KINDS:
+        raise PermanentError("kind-unknown", kind)
+    return kind, namespace, name
+
+
+def _seen(key: tuple[str, str, str], found: StoredObject) -> KubeObject:
+    return KubeObject(
+        kind=key[0],
+        namespace=key[1],
+        name=key[2],
+        uid=found.uid,
+        resource_version=found.resource_version,
+        labels=dict(found.labels),
+        annotations=dict(found.annotations),
+        data=dict(found.data),
+    )

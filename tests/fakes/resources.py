@@ -1,0 +1,46 @@
+"""ARM resources and linkers in dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import MooringError
+from shared.naming import fold_id
+from shared.ports import Linker
+from tests.fakes.azure_world import AzureWorld
+
+
+class InMemoryResources:
+    """``ports.Resources`` for tests."""
+
+    def __init__(self, world: AzureWorld) -> None:
+        self._world = world
+        self.broken: dict[str, MooringError] = {}
+        """Errors by folded id, for answers that are neither 200 nor a definite not-found."""
+
+    async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
+        if not api_version:
+            raise ValueError("an API version is needed")
+        key = fold_id(resource_id)
+        if key in self.broken:
+            raise self.broken[key]
+        if key in self._world.groups:
+            return {"id": resource_id}
+        if key in self._world.identities:
+            return {"id": resource_id, "location": self._world.identities[key].location}
+        return self._world.resources.get(key)
+
+
+class InMemoryLinkers:
+    """``ports.Linkers`` for tests."""
+
+    def __init__(self, world: AzureWorld) -> None:
+        self._world = world
+
+    async def get(self, linker_id: str) -> Linker | None:
+        return self._world.linkers.get(fold_id(linker_id))
+
+    async def list(self, cluster_id: str) -> list[Linker]:
+        prefix = f"{fold_id(cluster_id)}/providers/microsoft.servicelinker/linkers/"
+        return [linker for key, linker in sorted(self._world.linkers.items()) if key.startswith(prefix)]
