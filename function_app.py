@@ -1,0 +1,28 @@
+"""The function app: one wiring, and the blueprints that use it."""
+
+import azure.functions as func
+
+from handlers import (
+    connection_requests,
+    connection_steps,
+    http_api,
+    http_operations,
+    poison,
+    resource_events,
+    timers,
+)
+from shared.wiring import Wiring
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+wiring = Wiring()
+
+for part in (
+    connection_requests,
+    connection_steps,
+    resource_events,
+    poison,
+    http_api,
+    http_operations,
+    timers,
+):
+    app.register_functions(part.blueprint(wiring))

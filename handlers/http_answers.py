@@ -1,0 +1,102 @@
+"""HTTP answers: JSON, problem+json (RFC 9457), and the mapping of error codes to statuses."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import azure.functions as func
+
+from shared.errors import MooringError, PermanentError, RefusedError
+from shared.logs import bind
+from shared.models import RequestRecord
+
+RETRY_AFTER_SECONDS = 2
+_FORBIDDEN = {"policy-denied", "namespace-protected", "subscription-not-listed", "identity-forbidden"}
+_CONFLICT = {
+    "name-collision",
+    "body-differs",
+    "linker-holds-name",
+    "observed-connection",
+    "request-id-reused",
+}
+_STATUS: Mapping[str, HTTPStatus] = {
+    "not-found": HTTPStatus.NOT_FOUND,
+    "message-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "policy-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,
+    **dict.fromkeys(_FORBIDDEN, HTTPStatus.FORBIDDEN),
+    **dict.fromkeys(_CONFLICT, HTTPStatus.CONFLICT),
+}
+
+Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
+
+
+def answer(
+    body: Any, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """A JSON answer."""
+    return func.HttpResponse(
+        json.dumps(body, ensure_ascii=False),
+        status_code=int(status),
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        mimetype="application/json",
+    )
+
+
+def problem(
+    code: str,
+    detail: str,
+    *,
+    status: int,
+    **more: str | None,
+) -> func.HttpResponse:
+    """A problem+json answer; ``code`` is the stable part."""
+    body = {
+        "type": f"urn:mooring:error:{code}",
+        "title": code.replace("-", " "),
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+        **{name: value for name, value in more.items() if value},
+    }
+    return func.HttpResponse(
+        json.dumps(body, ensure_ascii=False),
+        status_code=int(status),
+        headers={"Cache-Control": "no-store"},
+        mimetype="application/problem+json",
+    )
+
+
+def refused(record: RequestRecord) -> func.HttpResponse:
+    """The answer to a request that was refused on the record."""
+    return problem(
+        record.code,
+        record.detail,
+        status=_STATUS.get(record.code, HTTPStatus.BAD_REQUEST),
+        field=record.field,
+        remedy=record.remedy,
+        operationId=record.operation_id,
+    )
+
+
+async def guarded(work: Awaitable[func.HttpResponse]) -> func.HttpResponse:
+    """Turn the core's errors into problem+json; a transient one asks the caller to come again."""
+    try:
+        return await work
+    except RefusedError as error:
+        status = _STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
+        return problem(error.code, error.detail, status=status, field=error.field, remedy=error.remedy)
+    except PermanentError as error:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return problem(error.code, error.detail, status=status, remedy=error.remedy)
+    except MooringError as error:
+        bind(logging.getLogger("mooring")).warning("http-unavailable", extra={"code": error.code})
+        response = problem(error.code, "try again", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return response
+
+
+def base_url(request: func.HttpRequest) -> str:
+    """Scheme, host and route prefix of the request, for links."""
+    return str(request.url).partition("/api/")[0] + "/api"

@@ -1,0 +1,167 @@
+"""HTTP: connections. Azure's asynchronous request-reply: 202, ``Location``, ``Retry-After``."""
+
+import json
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+import azure.functions as func
+
+from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem, refused
+from shared import decoding, manifest, naming, requests, views
+from shared.errors import RefusedError
+from shared.models import ConnectionId, RequestRecord
+from shared.wiring import Services, Wiring
+
+LIST_LIMIT = 1000
+
+
+def blueprint(wiring: Wiring) -> func.Blueprint:
+    """The connection resources."""
+    part = func.Blueprint()
+
+    @part.function_name("post_connection")
+    @part.route("connections", methods=["POST"])
+    async def post_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Create a connection."""
+        return await guarded(_create(await wiring.services(), req))
+
+    @part.function_name("list_connections")
+    @part.route("connections", methods=["GET"])
+    async def list_connections(req: func.HttpRequest) -> func.HttpResponse:
+        """List connections."""
+        return await guarded(_list(await wiring.services(), req))
+
+    @part.function_name("get_connection")
+    @part.route("connections/{connectionId}", methods=["GET"])
+    async def get_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Read a connection."""
+        return await guarded(_get(await wiring.services(), req))
+
+    @part.function_name("delete_connection")
+    @part.route("connections/{connectionId}", methods=["DELETE"])
+    async def delete_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Delete a connection."""
+        return await guarded(_act(await wiring.services(), req, "delete"))
+
+    @part.function_name("validate_connection")
+    @part.route("connections/{connectionId}/validate", methods=["POST"])
+    async def validate_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Validate a connection."""
+        return await guarded(_act(await wiring.services(), req, "validate"))
+
+    @part.function_name("get_manifest")
+    @part.route("connections/{connectionId}/manifest", methods=["GET"])
+    async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
+        """The manifest snippet of a connection."""
+        return await guarded(_manifest(await wiring.services(), req))
+
+    return part
+
+
+async def _create(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    """The body is the queue's message; ``action`` may be left out."""
+    record = await services.intake.receive(
+        _with_action(req.get_body()),
+        message_id=_message_id(req),
+        source="http",
+    )
+    return _accepted(record, req)
+
+
+async def _act(services: Services, req: func.HttpRequest, action: str) -> func.HttpResponse:
+    connection_id = _connection_id(req)
+    stored = await services.state.connection(connection_id)
+    if stored is None or not (stored.value.state.live or stored.value.active):
+        return _not_found(connection_id)
+    body = {"action": action, "connectionId": connection_id}
+    record = await services.intake.submit(
+        requests.decode(json.dumps(body)),
+        message_id=_message_id(req),
+        source="http",
+    )
+    return _accepted(record, req)
+
+
+async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    connection_id = _connection_id(req)
+    stored = await services.state.connection(connection_id)
+    if stored is None:
+        return _not_found(connection_id)
+    intents = await services.state.intents(connection_id)
+    return answer(views.connection(stored.value, intents, base_url=base_url(req)))
+
+
+async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    found = await services.state.connections(limit=LIST_LIMIT)
+    wanted = {name: req.params.get(name, "") for name in ("state", "namespace", "clusterId")}
+    shown = [
+        views.connection(connection, {}, base_url=base_url(req))
+        for connection in sorted(found, key=lambda one: one.created_at)
+        if wanted["state"] in {"", connection.state.value}
+        and wanted["namespace"] in {"", connection.spec.namespace}
+        and (not wanted["clusterId"] or _same(wanted["clusterId"], connection.spec.cluster_id))
+    ]
+    return answer({"connections": shown, "truncated": len(found) == LIST_LIMIT})
+
+
+async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    connection_id = _connection_id(req)
+    stored = await services.state.connection(connection_id)
+    account = (await services.state.intents(connection_id)).get("service_account")
+    if stored is None or account is None:
+        return _not_found(connection_id)
+    text = manifest.pod_snippet(
+        service_account=str(account.planned["name"]),
+        secret=naming.secret_name(stored.value.spec.name),
+        namespace=stored.value.spec.namespace,
+    )
+    return func.HttpResponse(text, mimetype="application/yaml")
+
+
+def _accepted(record: RequestRecord, req: func.HttpRequest) -> func.HttpResponse:
+    if record.outcome == "rejected":
+        return refused(record)
+    body: dict[str, Any] = {
+        "outcome": record.outcome,
+        "connectionId": record.connection_id,
+        "operationId": record.operation_id or None,
+    }
+    location = f"{base_url(req)}/operations/{record.operation_id}"
+    if record.outcome in {"unchanged", "nothing-to-do"}:
+        return answer(body, headers={"Location": location} if record.operation_id else None)
+    headers = {"Location": location, "Retry-After": str(RETRY_AFTER_SECONDS)}
+    return answer(body, status=HTTPStatus.ACCEPTED, headers=headers)
+
+
+def _with_action(body: bytes) -> bytes:
+    try:
+        value = decoding.decode(
+            body,
+            message_bytes=requests.MESSAGE_BYTES,
+            json_bytes=requests.JSON_BYTES,
+            depth=requests.DEPTH,
+        )
+    except RefusedError:
+        return body  # intake refuses it on the record
+    if isinstance(value, dict) and type(value) is dict and "action" not in value:
+        return json.dumps({"action": "create", **value}).encode()
+    return body
+
+
+def _message_id(req: func.HttpRequest) -> str:
+    """A caller that wants a repeat to be the same request sends ``Idempotency-Key`` or a ``requestId``."""
+    key = req.headers.get("Idempotency-Key") or req.headers.get("x-ms-client-request-id")
+    return f"http:{key or uuid.uuid4()}"
+
+
+def _connection_id(req: func.HttpRequest) -> ConnectionId:
+    return ConnectionId(req.route_params["connectionId"].lower())
+
+
+def _same(left: str, right: str) -> bool:
+    return naming.fold_id(left) == naming.fold_id(right)
+
+
+def _not_found(connection_id: str) -> func.HttpResponse:
+    return problem("not-found", f"there is no connection {connection_id[:64]}", status=HTTPStatus.NOT_FOUND)

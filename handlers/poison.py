@@ -1,0 +1,85 @@
+"""The ``-poison`` queues: messages whose every run died. Each ends on record, none is retried for ever.
+
+The parameters are ``str`` on purpose: a body with a top-level ``dequeueCount`` that is no number makes the
+binding of ``func.QueueMessage`` fail before any code of ours runs, here as in the first trigger. A ``str``
+parameter is bound without the metadata (azure-functions-runtime 1.3.0, ``functions.py``).
+"""
+
+import hashlib
+import logging
+
+import azure.functions as func
+from pydantic import ValidationError
+
+from handlers import connection_requests, connection_steps, resource_events
+from shared.errors import RefusedError
+from shared.logs import bind
+from shared.models import StepMessage
+from shared.wiring import Services, Wiring
+
+
+def blueprint(wiring: Wiring) -> func.Blueprint:
+    """The triggers of the poison queues."""
+    part = func.Blueprint()
+
+    @part.function_name("connection_requests_poison")
+    @part.queue_trigger(
+        arg_name="message",
+        queue_name=f"{connection_requests.QUEUE}-poison",
+        connection="AzureWebJobsStorage",
+    )
+    async def connection_requests_poison(message: str) -> None:
+        """Try once more to decide; what cannot be decoded is refused with its reason."""
+        await requests_poison(await wiring.services(), message)
+
+    @part.function_name("connection_steps_poison")
+    @part.queue_trigger(
+        arg_name="message",
+        queue_name=f"{connection_steps.QUEUE}-poison",
+        connection="AzureWebJobsStorage",
+    )
+    async def connection_steps_poison(message: str) -> None:
+        """Announce the step once more, or fail its operation."""
+        await steps_poison(await wiring.services(), message)
+
+    @part.function_name("resource_events_poison")
+    @part.queue_trigger(
+        arg_name="message",
+        queue_name=f"{resource_events.QUEUE}-poison",
+        connection="AzureWebJobsStorage",
+    )
+    async def resource_events_poison(message: str) -> None:
+        """Put the event aside; the sweep finds what it was about."""
+        await _refuse(await wiring.services(), resource_events.QUEUE, message, "event-crashed")
+
+    return part
+
+
+async def requests_poison(services: Services, message: str) -> None:
+    """A request whose runs all died: its fate is on record after this."""
+    _note(connection_requests.QUEUE)
+    await services.intake.receive(message, message_id=f"poison:{_hash(message)}", source="poison")
+
+
+async def steps_poison(services: Services, message: str) -> None:
+    """A step whose runs all died: once more, then its operation fails with ``host-crash``."""
+    _note(connection_steps.QUEUE)
+    try:
+        step = StepMessage.model_validate_json(message)
+    except ValidationError:
+        await _refuse(services, connection_steps.QUEUE, message, "not-a-step")
+        return
+    await services.engine.poisoned(step)
+
+
+async def _refuse(services: Services, queue: str, message: str, code: str) -> None:
+    error = RefusedError(code, f"a message of {queue} failed again and again")
+    await services.intake.refuse(error, key=f"poison:{queue}:{_hash(message)}", source="poison")
+
+
+def _note(queue: str) -> None:
+    bind(logging.getLogger("mooring")).error("poison", extra={"queue": queue})
+
+
+def _hash(message: str) -> str:
+    return hashlib.sha256(message.encode()).hexdigest()[:32]

@@ -1,0 +1,48 @@
+"""Every minute: operations that stand still are announced again, waits that are due are woken."""
+
+import logging
+
+import azure.functions as func
+
+from shared.errors import MooringError
+from shared.logs import bind
+from shared.wiring import Services, Wiring
+
+SCHEDULE = "0 * * * * *"
+QUEUES = ("connection-requests", "connection-steps", "resource-events")
+
+
+def blueprint(wiring: Wiring) -> func.Blueprint:
+    """The timer."""
+    part = func.Blueprint()
+
+    @part.function_name("tend")
+    @part.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=False)
+    async def tend(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
+        """Tend what would otherwise stand still."""
+        services = await wiring.services()
+        await announce_again(services)
+        await log_depths(services)
+
+    return part
+
+
+async def announce_again(services: Services) -> int:
+    """Nudge every open operation; returns how many are open. One that fails does not stop the rest."""
+    log = bind(logging.getLogger("mooring"))
+    found = await services.state.open_operations()
+    for operation_id, noted_at in found:
+        try:
+            await services.announcer.nudge(operation_id, noted_at=noted_at, now=services.clock.now())
+        except MooringError as error:
+            log.warning("nudge-failed", extra={"operation_id": operation_id, "code": error.code})
+    return len(found)
+
+
+async def log_depths(services: Services) -> None:
+    """One line per queue that holds anything, poison and refusals included: what alerts are made of."""
+    log = bind(logging.getLogger("mooring"))
+    for queue in (*QUEUES, *(f"{queue}-poison" for queue in QUEUES), "rejected"):
+        depth = await services.queue.depth(queue)
+        if depth:
+            log.info("queue-depth", extra={"queue": queue, "depth": depth})

@@ -1,0 +1,212 @@
+"""Builds the one ``Services`` of a process from its settings; nothing is opened before the first use."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from shared import logs, plans
+from shared.announcer import Announcer
+from shared.clients.arm_connection import ArmConnection
+from shared.clients.clock import SystemClock
+from shared.clients.clusters import AksClusters
+from shared.clients.credentials import AppCredential
+from shared.clients.http_pool import HttpPool
+from shared.clients.identities import AzureIdentities
+from shared.clients.linkers import ServiceLinkers
+from shared.clients.outcome_topic import EventGridOutcomeTopic
+from shared.clients.prover import EntraProver
+from shared.clients.resources import ArmResources
+from shared.clients.roles import AzureRoles
+from shared.clients.state_table import StateTable
+from shared.clients.step_queue import StorageStepQueue
+from shared.engine import Engine, Timing
+from shared.errors import PermanentError
+from shared.event_intake import EventIntake
+from shared.intake import Intake
+from shared.limits import Limits
+from shared.opening import Opener
+from shared.policy import Policy
+from shared.ports import Clock, OutcomeTopic, StateStore, StepQueue
+from shared.records import Dependents, RequestLog
+from shared.settings import PruneMode, Settings
+from shared.state import State
+from shared.step_log import StepLog
+from shared.steps.base import Outside, Rules
+from shared.targets import catalogue
+from shared.users import Users
+
+APP_FOLDER = Path(__file__).parent.parent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What handlers call."""
+
+    state: State
+    requests: RequestLog
+    queue: StepQueue
+    engine: Engine
+    announcer: Announcer
+    intake: Intake
+    events: EventIntake
+    clock: Clock
+
+
+class Wiring:
+    """Makes the services once, in the event loop that first asks for them."""
+
+    def __init__(self, load_settings: Callable[[], Settings] = Settings.load) -> None:
+        self._load_settings = load_settings
+        self._lock = asyncio.Lock()
+        self._services: Services | None = None
+
+    async def services(self) -> Services:
+        """The process's services.
+
+        Raises:
+            PermanentError: ``settings-invalid``.
+        """
+        async with self._lock:
+            if self._services is None:
+                logs.quieten()
+                self._services = adapters(self._load_settings())
+            return self._services
+
+
+def adapters(settings: Settings) -> Services:
+    """Services on Azure's own clients."""
+    pool = HttpPool(ca_file=settings.ca_file)
+    credential = AppCredential(pool, client_id=settings.client_id)
+    arm = ArmConnection(pool, credential, endpoint=settings.arm_endpoint)
+    outside = Outside(
+        identities=AzureIdentities(arm),
+        roles=AzureRoles(arm),
+        resources=ArmResources(arm),
+        clusters=AksClusters(arm, credential, ca_file=settings.ca_file),
+        linkers=ServiceLinkers(arm),
+        prover=EntraProver(pool, authority_host=settings.authority_host, tenant_id=settings.tenant_id),
+    )
+    return build(
+        settings,
+        store=StateTable(pool, credential, endpoint=settings.table_endpoint),
+        queue=StorageStepQueue(
+            pool,
+            credential,
+            endpoint=settings.queue_endpoint,
+            api_version=settings.storage_api_version,
+        ),
+        topic=EventGridOutcomeTopic(pool, credential, endpoint=settings.outcome_topic_endpoint),
+        outside=outside,
+        clock=SystemClock(),
+    )
+
+
+def build(
+    settings: Settings,
+    *,
+    store: StateStore,
+    queue: StepQueue,
+    topic: OutcomeTopic,
+    outside: Outside,
+    clock: Clock,
+) -> Services:
+    """Services on any ports."""
+    logger = logging.getLogger("mooring")
+    state, dependents, limits = State(store), Dependents(store), Limits(store)
+    users = Users(store, lease_seconds=settings.step_lease_seconds)
+    announcer = Announcer(state=state, queue=queue, topic=topic)
+    requests, rows = RequestLog(store), catalogue()
+    subscription_ids = frozenset(settings.subscription_ids)
+    opener = Opener(
+        state=state,
+        announcer=announcer,
+        clock=clock,
+        report_only=settings.prune_mode is PruneMode.REPORT,
+    )
+    engine = Engine(
+        state=state,
+        dependents=dependents,
+        users=users,
+        limits=limits,
+        announcer=announcer,
+        outside=outside,
+        rules=_rules(settings),
+        catalogue=rows,
+        steps=plans.steps(),
+        timing=Timing(
+            step_deadline_seconds=settings.step_deadline_seconds,
+            step_lease_seconds=settings.step_lease_seconds,
+            retry_scale=settings.retry_scale,
+        ),
+        clock=clock,
+        log=StepLog(logger),
+    )
+    intake = Intake(
+        opener=opener,
+        log=requests,
+        announcer=announcer,
+        queue=queue,
+        catalogue=rows,
+        clock=clock,
+        load_policy=lambda: load_policy(settings.policy_file),
+        subscription_ids=subscription_ids,
+    )
+    events = EventIntake(
+        state=state,
+        dependents=dependents,
+        opener=opener,
+        users=users,
+        queue=queue,
+        clusters=outside.clusters,
+        linkers=outside.linkers,
+        catalogue=rows,
+        clock=clock,
+        subscription_ids=subscription_ids,
+        logger=logger,
+    )
+    return Services(
+        state=state,
+        requests=requests,
+        queue=queue,
+        engine=engine,
+        announcer=announcer,
+        intake=intake,
+        events=events,
+        clock=clock,
+    )
+
+
+def load_policy(policy_file: str) -> Policy:
+    """The policy as it is now; read for every request, so that a new one needs no restart.
+
+    Raises:
+        PermanentError: ``policy-unreadable``.
+    """
+    path = APP_FOLDER / policy_file
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PermanentError(
+            "policy-unreadable",
+            f"{policy_file}: {type(error).__name__}",
+            remedy="copy policy.sample.toml to policy.toml, edit it and deploy again",
+        ) from error
+    return Policy.parse(text)
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        tenant_id=settings.tenant_id,
+        identity_resource_group_id=settings.identity_resource_group_id,
+        app_client_id=settings.client_id,
+        prove=settings.prove,
+        lease_seconds=settings.step_lease_seconds,
+        prune_confirm_seconds=settings.prune_confirm_seconds,
+        prune_grace_seconds=settings.prune_grace_seconds,
+        prune_cap_per_hour=settings.prune_cap_per_hour,
+        hold_recheck_seconds=settings.hold_recheck_seconds,
+    )
