@@ -1,0 +1,1 @@
+"""A whole local Azure to run Mooring in; never imported by ``handlers`` or ``shared``."""

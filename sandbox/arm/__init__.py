@@ -1,0 +1,1 @@
+"""A Resource Manager emulator: what ``azure-mgmt-*`` clients meet in the sandbox."""
