@@ -1,6 +1,7 @@
 """HTTP: connections. Azure's asynchronous request-reply: 202, ``Location``, ``Retry-After``."""
 
 import json
+import re
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from shared.models import ConnectionId, RequestRecord
 from shared.wiring import Services, Wiring
 
 LIST_LIMIT = 1000
+_CONNECTION_ID = re.compile(r"[0-9a-f]{24}")
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -156,7 +158,11 @@ def _message_id(req: func.HttpRequest) -> str:
 
 
 def _connection_id(req: func.HttpRequest) -> ConnectionId:
-    return ConnectionId(req.route_params["connectionId"].lower())
+    connection_id = req.route_params["connectionId"].lower()
+    if not _CONNECTION_ID.fullmatch(connection_id):
+        # Table keys refuse some characters, so no other text is looked up.
+        raise RefusedError("not-found", "a connection's id is 24 hexadecimal digits", field="connectionId")
+    return ConnectionId(connection_id)
 
 
 def _same(left: str, right: str) -> bool:

@@ -11,6 +11,7 @@ from shared.models import OperationId, RequestRecord
 from shared.wiring import Services, Wiring
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_OPERATION_ID = re.compile(r"[0-9a-f]{24}-[0-9a-f]{12}")
 _REJECTED = re.compile(r"rejected-(\d{4})(\d{2})(\d{2})-[0-9a-f]+")
 
 
@@ -37,7 +38,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 async def _operation(services: Services, operation_id: str) -> func.HttpResponse:
     if operation_id.startswith("rejected-"):
         return await _rejected_one(services, operation_id)
-    snapshot = await services.state.load(OperationId(operation_id))
+    sound = _OPERATION_ID.fullmatch(operation_id)  # table keys refuse some characters
+    snapshot = await services.state.load(OperationId(operation_id)) if sound else None
     if snapshot is None:
         detail = f"there is no operation {operation_id[:64]}"
         return problem("not-found", detail, status=HTTPStatus.NOT_FOUND)

@@ -7,11 +7,13 @@ A step's row is written first and announced after, so a crash between the two le
 from __future__ import annotations
 
 import dataclasses
+import logging
 from datetime import datetime, timedelta
 
 from shared import naming, retry
-from shared.errors import StateConflictError
-from shared.models import OperationId, StepMessage, StepRecord, StepState
+from shared.errors import PermanentError, StateConflictError
+from shared.logs import bind
+from shared.models import Operation, OperationId, StepMessage, StepRecord, StepState
 from shared.ports import OutcomeTopic, StepQueue
 from shared.state import Snapshot, State
 
@@ -34,24 +36,32 @@ class Announcer:
             await self.announce_ready(snapshot)
 
     async def finish(self, snapshot: Snapshot) -> None:
-        """Tell of an ended operation, wake what waited behind it, and stop looking at it."""
+        """Wake what waited behind an ended operation, tell of it, and stop looking at it."""
         operation = snapshot.operation.value
-        await self.topic.publish(
-            event_type=f"Mooring.Operation.{operation.state.value.capitalize()}",
-            subject=f"/connections/{operation.connection_id}",
-            data={
-                "operationId": operation.operation_id,
-                "connectionId": operation.connection_id,
-                "kind": operation.kind.value,
-                "state": operation.state.value,
-                "code": operation.code,
-                "requestId": operation.request_id,
-            },
-            event_id=operation.operation_id,
-        )
         for other in snapshot.connection.value.active:
             await self._wake(other, operation.operation_id)
+        await self._tell(operation)
         await self.state.close(operation.operation_id)
+
+    async def _tell(self, operation: Operation) -> None:
+        try:
+            await self.topic.publish(
+                event_type=f"Mooring.Operation.{operation.state.value.capitalize()}",
+                subject=f"/connections/{operation.connection_id}",
+                data={
+                    "operationId": operation.operation_id,
+                    "connectionId": operation.connection_id,
+                    "kind": operation.kind.value,
+                    "state": operation.state.value,
+                    "code": operation.code,
+                    "requestId": operation.request_id,
+                },
+                event_id=operation.operation_id,
+            )
+        except PermanentError as error:
+            # A topic that refuses for good must not keep an operation open for ever.
+            log = bind(logging.getLogger("mooring"), operation_id=operation.operation_id)
+            log.error("outcome-not-told", extra={"code": error.code, "detail": error.detail})
 
     async def _wake(self, waiting: OperationId, ended: OperationId) -> None:
         follower = await self.state.load(waiting)

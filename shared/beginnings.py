@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared import naming
+from shared import naming, retry
 from shared.errors import PermanentError
-from shared.models import Connection, ConnectionState, Kind, Operation, OperationState
+from shared.models import Connection, ConnectionState, Kind, Operation, OperationState, StepRecord, StepState
 from shared.state import Snapshot
 
 
@@ -28,6 +28,19 @@ def misfit(snapshot: Snapshot) -> PermanentError | None:
         "body-differs",
         f"connection {connection.spec.name} still exists with other properties",
         remedy="delete the connection, then send this request again",
+    )
+
+
+def crashed(step: StepRecord) -> PermanentError | None:
+    """Why a step whose run died must not run any more: its host dies in it again and again.
+
+    The poison queue cannot tell: a message that comes back while the dead run's lease is live is dropped,
+    and the timer's message after the lease is a new one.
+    """
+    if step.state is not StepState.RUNNING or step.attempts + 1 < retry.MAX_ATTEMPTS:
+        return None
+    return PermanentError(
+        "host-crash", f"no run of this step came to its end in {step.attempts + 1} attempts"
     )
 
 

@@ -30,7 +30,7 @@ from shared.recording import Run
 from shared.records import Dependents
 from shared.state import Snapshot, State
 from shared.step_log import StepLog
-from shared.steps.base import Outside, Rules, Step, StepContext
+from shared.steps.base import Outside, Rules, Step, StepContext, checked
 from shared.targets import Catalogue
 from shared.users import Users
 
@@ -115,7 +115,7 @@ class Engine:
         blocked = await self._blocked(snapshot)
         if blocked is not None:
             return outcomes.wait(snapshot, step, blocked, now=now, scale=self.timing.retry_scale)
-        misfit = beginnings.misfit(snapshot)
+        misfit = beginnings.misfit(snapshot) or beginnings.crashed(step)
         if misfit is not None:
             return outcomes.permanent(snapshot, step, misfit, now=now)
         lease_seconds = self.timing.step_lease_seconds
@@ -226,7 +226,7 @@ class Engine:
             return await step.apply(context)
         if record.direction is Direction.REVERT:
             return await step.revert(context)
-        findings = await step.check(context)
+        findings = await checked(step, context)
         return Done(outputs={"findings": [finding.model_dump() for finding in findings]})
 
     async def _record(

@@ -39,13 +39,17 @@ class Change:
 
 
 def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: int, now: datetime) -> Change:
-    """A run takes the step for itself; the first claim of an operation begins it."""
+    """A run takes the step for itself; the first claim of an operation begins it.
+
+    A step that is taken while it still says ``running`` was left by a run that died: that is an attempt.
+    """
     operation, connection = begin(snapshot.operation.value, snapshot.connection.value, now)
     taken = step.model_copy(
         update={
             "state": StepState.RUNNING,
             "holder": holder,
             "lease_seconds": lease_seconds,
+            "attempts": step.attempts + (step.state is StepState.RUNNING),
             "first_run_at": step.first_run_at or now,
             "started_at": now,
         },

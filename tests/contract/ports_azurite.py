@@ -1,7 +1,5 @@
 """One Azurite for the port suites, and a credential it accepts."""
 
-
-
 from __future__ import annotations
 
 import asyncio
@@ -96,7 +94,7 @@ async def _make_tables_and_queues(topology: Topology) -> None:
         for name in TABLES:
             await tables.create_table_if_not_exists(name)
         queues = QueueServiceClient(topology.queue_url, credential=token, transport=pool.transport())
-        for name in ("connection-steps", "resource-events", "rejected", "connection-steps-poison"):
+        for name in ("connection-steps", "resource-events", "rejected"):
             await queues.create_queue(name)
         await tables.close()
         await queues.close()

@@ -1,7 +1,5 @@
 """The queues we write to: the fake and the adapter on Azurite keep the same promises."""
 
-
-
 from __future__ import annotations
 
 import json
@@ -20,7 +18,6 @@ from tests.contract.ports_azurite import StorageToken, running_azurite
 from tests.fakes.step_queue import InMemoryStepQueue
 
 MESSAGE = StepMessage(connection=ConnectionId("c"), operation=OperationId("c-o"), step="preflight", turn=3)
-Put = Callable[[str, str], Awaitable[None]]
 Take = Callable[[str], Awaitable[list[str]]]
 
 
@@ -31,11 +28,10 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
 
 
 class Both:
-    """A queue under test, and what others do with the same queues."""
+    """A queue under test, and what others take from it."""
 
-    def __init__(self, queue: StepQueue, put: Put, take: Take) -> None:
+    def __init__(self, queue: StepQueue, take: Take) -> None:
         self.queue = queue
-        self.put = put
         self.take = take
 
 
@@ -44,13 +40,10 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     if request.param == "fake":
         fake = InMemoryStepQueue(SystemClock())
 
-        async def put_fake(queue: str, text: str) -> None:
-            fake.put(queue, text)
-
         async def take_fake(queue: str) -> list[str]:
             return fake.take(queue)
 
-        yield Both(fake, put_fake, take_fake)
+        yield Both(fake, take_fake)
         return
     from azure.storage.queue.aio import QueueServiceClient
 
@@ -58,11 +51,8 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     pool, token = HttpPool(ca_file=topology.ca_file), StorageToken(topology.tenant_id)
     queue = StorageStepQueue(pool, token, endpoint=topology.queue_url)
     service = QueueServiceClient(topology.queue_url, credential=token, transport=pool.transport())
-    for name in ("connection-steps", "resource-events", "rejected", "connection-steps-poison"):
+    for name in ("connection-steps", "resource-events", "rejected"):
         await service.get_queue_client(name).clear_messages()
-
-    async def put(name: str, text: str) -> None:
-        await service.get_queue_client(name).send_message(text)
 
     async def take(name: str) -> list[str]:
         client = service.get_queue_client(name)
@@ -71,7 +61,7 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
             await client.delete_message(message)
         return [message.content for message in found]
 
-    yield Both(queue, put, take)
+    yield Both(queue, take)
     await queue.aclose()
     await service.close()
     await pool.aclose()
@@ -113,10 +103,8 @@ async def test_a_rejection_is_one_json_object(both: Both):
     assert json.loads(text) == {"reason": "policy", "message": {"id": "x", "text": "é"}}
 
 
-
-
-
-
+async def test_a_queue_that_was_never_made_is_empty(both: Both):
+    assert await both.queue.depth("no-such-queue") == 0
 
 
 async def test_a_message_for_a_queue_that_infra_never_made_is_permanent(azurite: Topology):

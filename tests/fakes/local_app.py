@@ -156,7 +156,14 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         "prover": InMemoryProver(world),
     }
     outside = Outside(**{name: Recorded(port, name, journal) for name, port in ports.items()})  # type: ignore[arg-type]
-    services = build(settings, store=store, queue=queue, topic=topic, outside=outside, clock=clock)
+    services = build(
+        settings,
+        store=Recorded(store, "state", journal),
+        queue=Recorded(queue, "queue", journal),
+        topic=Recorded(topic, "topic", journal),
+        outside=outside,
+        clock=clock,
+    )
     return LocalApp(
         world=world,
         clock=clock,

@@ -19,7 +19,6 @@ class Waiting:
     text: str
     visible_at: datetime
     message_id: str
-    receipt: str = ""
 
 
 class InMemoryStepQueue:
