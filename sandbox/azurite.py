@@ -68,7 +68,7 @@ def azurite_command(topology: Topology) -> list[str]:
         *command,
         *("--cert", topology.cert_file, "--key", topology.key_file),
         *("--oauth", "basic", "--skipApiVersionCheck", "--disableProductStyleUrl"),
-        *("--disableTelemetry", "--silent", "--location", str(Path(topology.state_dir) / "azurite")),
+        *("--disableTelemetry", "--location", str(Path(topology.state_dir) / "azurite")),
     ]
 
 
