@@ -61,7 +61,7 @@ class Announcer:
         except PermanentError as error:
             # A topic that refuses for good must not keep an operation open for ever.
             log = bind(logging.getLogger("mooring"), operation_id=operation.operation_id)
-            log.error("outcome-not-told", extra={"code": error.code, "detail": error.detail})
+            log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
 
     async def _wake(self, waiting: OperationId, ended: OperationId) -> None:
         follower = await self.state.load(waiting)
@@ -96,7 +96,7 @@ class Announcer:
             stuck = step.state is StepState.RUNNING and snapshot.lease_left_seconds(name) <= 0
             due_at = step.due_at or stored.written_at
             due = step.state is StepState.READY and due_at <= snapshot.read_at
-            overdue_at = due_at + timedelta(seconds=OVERDUE_SECONDS)
+            overdue_at = max(due_at, stored.written_at) + timedelta(seconds=OVERDUE_SECONDS)
             if stuck or (due and (not step.announced or overdue_at <= snapshot.read_at)):
                 await self._announce(snapshot, step)
                 nudged = True
@@ -114,6 +114,9 @@ class Announcer:
         if delay_seconds > retry.QUEUE_DELAY_LIMIT_SECONDS:
             return
         await self.queue.announce(_message(step), delay_seconds=_queue_delay(delay_seconds))
+        if step.state is not StepState.READY:
+            # A running step's lease counts from its row's last write: a mark would renew a dead run's lease.
+            return
         try:
             await self.state.save_step(snapshot, step.model_copy(update={"announced": True}))
         except StateConflictError:

@@ -266,7 +266,7 @@ class Dependent(Model):
     """One connection that relies on one Azure resource."""
 
     resource_id: str
-    """Folded."""
+    """As it was written; rows are found by the folded id and by those above it."""
     kind: str
     """target, identity, credential, cluster or linker."""
     connection_id: ConnectionId

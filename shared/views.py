@@ -13,11 +13,27 @@ from shared.state import Snapshot
 
 def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: str = "") -> dict[str, Any]:
     """One connection with the names that a manifest needs."""
-    spec = value.spec
     identity = intents.get("managed_identity")
     account = intents.get("service_account")
     assignments = intents.get("role_assignments")
     credential = intents.get("federated_credential")
+    made = {
+        "identity": {**identity.outputs, "provenance": identity.planned.get("provenance")}
+        if identity
+        else None,
+        "roleAssignments": list(assignments.outputs.get("assignments", ())) if assignments else [],
+        "federatedCredential": credential.outputs.get("name") if credential else None,
+        "kubernetes": {
+            "secret": naming.secret_name(value.spec.name),
+            "serviceAccount": account.planned.get("name") if account else None,
+        },
+    }
+    return listed(value, base_url=base_url) | made
+
+
+def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
+    """One connection of a list: its row alone, without what was made for it."""
+    spec = value.spec
     return {
         "id": value.connection_id,
         "name": spec.name,
@@ -33,15 +49,6 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
         "usableAt": _instant(value.usable_at),
         "endedAt": _instant(value.ended_at),
         "linkerId": value.linker_id or None,
-        "identity": {**identity.outputs, "provenance": identity.planned.get("provenance")}
-        if identity
-        else None,
-        "roleAssignments": list(assignments.outputs.get("assignments", ())) if assignments else [],
-        "federatedCredential": credential.outputs.get("name") if credential else None,
-        "kubernetes": {
-            "secret": naming.secret_name(spec.name),
-            "serviceAccount": account.planned.get("name") if account else None,
-        },
         "operations": [f"{base_url}/operations/{one}" for one in value.active],
         "lastOperation": f"{base_url}/operations/{value.last_operation}" if value.last_operation else None,
     }

@@ -45,7 +45,8 @@ class ConfirmGone:
         cause = ctx.operation.cause
         if cause is None:
             raise PermanentError("missing-cause", "a prune names what is gone")
-        if ctx.connection.state is ConnectionState.ORPHANED and cause.kind == "cluster":
+        # An orphan's credential went with its cluster, by our own hand: Azure's event of that says nothing new.
+        if ctx.connection.state is ConnectionState.ORPHANED and cause.kind in {"cluster", "credential"}:
             return Done(ends_operation="already-orphaned")
         api_version = self._api_version(ctx, cause)
         if await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None:

@@ -95,13 +95,15 @@ class ServiceAccount:
         if ctx.intent is None:
             return Done(outputs={"kept": "never-made"})
         client_id = str(ctx.intent.planned["name"]).removeprefix("sc-account-")
-        if ctx.intent.planned.get("provenance") == Provenance.OBSERVED and await self._linked(ctx, client_id):
-            return Done(outputs={"kept": "a live linker uses it"})
+        observed = ctx.intent.planned.get("provenance") == Provenance.OBSERVED
+        linked = observed and await self._linked(ctx, client_id)
+        kept = Done(outputs={"kept": "a live linker uses it"})
         if ctx.operation.report_only:
-            return await remove_object(ctx, KIND)
+            return kept if linked else await remove_object(ctx, KIND)
         thing = self._thing(ctx, client_id)
+        # A user that stayed behind here would keep the account from ever having a last one.
         leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        done = await remove_object(ctx, KIND, thing=thing, last=leaving.last)
+        done = kept if linked else await remove_object(ctx, KIND, thing=thing, last=leaving.last)
         if leaving.last:
             await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
         return done
