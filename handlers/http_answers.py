@@ -10,7 +10,7 @@ import azure.functions as func
 
 from shared.errors import MooringError, PermanentError, RefusedError
 from shared.logs import bind
-from shared.models import RequestRecord
+from shared.records import RequestRecord
 
 RETRY_AFTER_SECONDS = 2
 _FORBIDDEN = {"policy-denied", "namespace-protected", "subscription-not-listed", "identity-forbidden"}

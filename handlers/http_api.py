@@ -11,7 +11,8 @@ import azure.functions as func
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem, refused
 from shared import decoding, manifest, naming, requests, views
 from shared.errors import RefusedError
-from shared.models import ConnectionId, RequestRecord
+from shared.models import ConnectionId
+from shared.records import RequestRecord
 from shared.wiring import Services, Wiring
 
 LIST_LIMIT = 1000
@@ -98,7 +99,7 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     found = await services.state.connections(limit=LIST_LIMIT)
     wanted = {name: req.params.get(name, "") for name in ("state", "namespace", "clusterId")}
     shown = [
-        views.connection(connection, {}, base_url=base_url(req))
+        views.listed(connection, base_url=base_url(req))
         for connection in sorted(found, key=lambda one: one.created_at)
         if wanted["state"] in {"", connection.state.value}
         and wanted["namespace"] in {"", connection.spec.namespace}

@@ -7,7 +7,8 @@ import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, guarded, problem
 from shared import views
-from shared.models import OperationId, RequestRecord
+from shared.models import OperationId
+from shared.records import RequestRecord
 from shared.wiring import Services, Wiring
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -49,7 +49,7 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         connection="AzureWebJobsStorage",
     )
     async def resource_events_poison(message: str) -> None:
-        """Put the event aside; the sweep finds what it was about."""
+        """Put the event aside, on record."""
         await _refuse(await wiring.services(), resource_events.QUEUE, message, "event-crashed")
 
     return part
@@ -58,7 +58,9 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 async def requests_poison(services: Services, message: str) -> None:
     """A request whose runs all died: its fate is on record after this."""
     _note(connection_requests.QUEUE)
-    await services.intake.receive(message, message_id=f"poison:{_hash(message)}", source="poison")
+    # The same bytes may be poisoned again in another life of the connection: that is another request.
+    hour = f"{services.clock.now():%Y-%m-%dT%H}"
+    await services.intake.receive(message, message_id=f"poison:{hour}:{_hash(message)}", source="poison")
 
 
 async def steps_poison(services: Services, message: str) -> None:

@@ -1,14 +1,18 @@
 """Every minute: operations that stand still are announced again, waits that are due are woken."""
 
+import asyncio
 import logging
+from datetime import datetime
 
 import azure.functions as func
 
 from shared.errors import MooringError
 from shared.logs import bind
+from shared.models import OperationId
 from shared.wiring import Services, Wiring
 
 SCHEDULE = "0 * * * * *"
+AT_ONCE = 8
 QUEUES = ("connection-requests", "connection-steps", "resource-events")
 
 
@@ -29,13 +33,21 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 
 async def announce_again(services: Services) -> int:
     """Nudge every open operation; returns how many are open. One that fails does not stop the rest."""
-    log = bind(logging.getLogger("mooring"))
     found = await services.state.open_operations()
-    for operation_id, noted_at in found:
-        try:
-            await services.announcer.nudge(operation_id, noted_at=noted_at, now=services.clock.now())
-        except MooringError as error:
-            log.warning("nudge-failed", extra={"operation_id": operation_id, "code": error.code})
+    # Each tick begins elsewhere, so that a tick which is cut off does not always miss the same ones.
+    start = services.clock.now().minute * len(found) // 60
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def nudge(operation_id: OperationId, noted_at: datetime) -> None:
+        async with turns:
+            try:
+                await services.announcer.nudge(operation_id, noted_at=noted_at, now=services.clock.now())
+            except (MooringError, ValueError) as error:
+                # A row that another version wrote is a ValueError; it must not stop the others.
+                log = bind(logging.getLogger("mooring"), operation_id=operation_id)
+                log.warning("nudge-failed", extra={"error": type(error).__name__})
+
+    await asyncio.gather(*(nudge(*one) for one in [*found[start:], *found[:start]]))
     return len(found)
 
 

@@ -44,6 +44,21 @@ def crashed(step: StepRecord) -> PermanentError | None:
     )
 
 
+def pointless(snapshot: Snapshot) -> str:
+    """Why a prune has nothing left to prune, empty if it has: looked at before each of its steps.
+
+    What it was opened for may have been deleted meanwhile, or be another life under the same name.
+    """
+    operation, connection = snapshot.operation.value, snapshot.connection.value
+    if operation.kind is not Kind.PRUNE:
+        return ""
+    if operation.generation != connection.generation:
+        return "stale-cause"
+    if not connection.state.live:
+        return "nothing-to-do"
+    return ""
+
+
 def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[Operation, Connection]:
     """The connection takes over the operation's purpose, once, when its first step is claimed."""
     if operation.begun:
@@ -60,6 +75,7 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
                 "configured_at": None,
                 "usable_at": None,
                 "ended_at": None,
+                "linker_id": "",
             },
         )
     elif operation.kind is Kind.DELETE:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
-from shared import beginnings, naming, outcomes, retry
+from shared import beginnings, outcomes
 from shared.announcer import Announcer
 from shared.errors import MooringError, NotYetError, PermanentError, StateConflictError, TransientError
 from shared.limits import Limits
@@ -32,6 +32,7 @@ from shared.state import Snapshot, State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules, Step, StepContext, checked
 from shared.targets import Catalogue
+from shared.throttling import THROTTLED, Throttling
 from shared.users import Users
 
 COMMIT_TRIES = 8
@@ -56,6 +57,7 @@ class Engine:
     dependents: Dependents
     users: Users
     limits: Limits
+    throttling: Throttling
     announcer: Announcer
     outside: Outside
     rules: Rules
@@ -112,9 +114,12 @@ class Engine:
     async def _beginning(self, snapshot: Snapshot, step: StepRecord, holder: str) -> Change:
         """Wait for the operation ahead, fail what no longer fits, or claim the step."""
         now = snapshot.read_at
-        blocked = await self._blocked(snapshot)
+        blocked = await self._blocked(snapshot) or await self.throttling.wait(snapshot, step)
         if blocked is not None:
             return outcomes.wait(snapshot, step, blocked, now=now, scale=self.timing.retry_scale)
+        pointless = beginnings.pointless(snapshot)
+        if pointless:
+            return outcomes.pointless(snapshot, step, pointless, now=now)
         misfit = beginnings.misfit(snapshot) or beginnings.crashed(step)
         if misfit is not None:
             return outcomes.permanent(snapshot, step, misfit, now=now)
@@ -163,11 +168,9 @@ class Engine:
         run = Run(
             state=self.state,
             dependents=self.dependents,
-            limits=self.limits,
             snapshot=snapshot,
             step=name,
             holder=holder,
-            subscriptions=self._subscriptions(snapshot),
         )
         record = snapshot.steps[name].value
         started_at = self.clock.now()
@@ -183,8 +186,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the one place: whatever a step did not foresee is retried, capped
             self.log.unexpected(record, error)
             result = TransientError("unexpected", type(error).__name__)
-        if isinstance(result, TransientError) and result.code == "throttled":
-            await self._throttle(run.snapshot, result)
+        if isinstance(result, TransientError) and result.code == THROTTLED:
+            result = await self.throttling.note(run.snapshot, result)
         took = self.clock.now() - started_at
         ended = await self._record(run, name, holder, result, took=took)
         self.log.ended(record, result, seconds=took.total_seconds(), recorded=ended is not None)
@@ -286,15 +289,3 @@ class Engine:
             intents=change.intents,
             forget=change.forget,
         )
-
-    async def _throttle(self, snapshot: Snapshot, error: TransientError) -> None:
-        seconds = error.retry_after_seconds or retry.WAITS["throttled"].interval_seconds
-        for subscription in self._subscriptions(snapshot):
-            not_before = snapshot.read_at + timedelta(seconds=seconds)
-            await self.limits.throttle(subscription, not_before=not_before)
-
-    def _subscriptions(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """Subscriptions that the operation writes to: the target's and the identities'."""
-        spec = snapshot.connection.value.spec
-        ids = (spec.target_id, spec.identity_id or self.rules.identity_resource_group_id)
-        return tuple(sorted({naming.subscription_of(one) for one in ids if one}))

@@ -10,25 +10,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from shared import events, naming
-from shared.errors import PermanentError, StateConflictError
+from shared.errors import NotYetError, PermanentError, TransientError
 from shared.logs import bind
 from shared.models import (
     Cause,
     Connection,
+    ConnectionId,
     ConnectionSpec,
     ConnectionState,
-    Dependent,
     Intent,
     Kind,
     OperationId,
+    Plan,
     Provenance,
 )
 from shared.opening import Asked, Opener
+from shared.policy import Policy
 from shared.ports import Clock, Clusters, KubeObject, Linker, Linkers, StepQueue, Upsert
-from shared.records import Dependents
+from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
@@ -37,7 +39,7 @@ from shared.users import User, Users
 
 OBSERVE_TRIES = 60
 OBSERVE_INTERVAL_SECONDS = 5.0
-"""A young linker is looked at again every 5 s for 5 minutes; after that the sweep finds it."""
+"""A young linker is looked at again every 5 s for 5 minutes."""
 
 _STRENGTH = ("cluster", "linker", "target", "identity", "credential")
 """Where several of a connection's resources went at once, the first of these names the plan."""
@@ -57,6 +59,8 @@ class EventIntake:
     catalogue: Catalogue
     clock: Clock
     subscription_ids: frozenset[str]
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh; objects are read only in clusters and namespaces that it lists."""
     logger: logging.Logger
 
     async def receive(self, body: bytes | str) -> list[str]:
@@ -73,15 +77,31 @@ class EventIntake:
             subscriptions=self.subscription_ids,
             watched=self.catalogue.watched_types(),
         )
-        return [await self._handle(decision) for decision in decisions]
+        results: list[str] = []
+        transient: TransientError | None = None
+        for decision in decisions:
+            try:
+                results.append(await self._handle(decision))
+            except PermanentError as error:
+                # One event that cannot be dealt with must not lose the others of its delivery.
+                results.append(await self._reject(decision, error.code))
+            except TransientError as error:
+                transient = error
+        if transient is not None:
+            raise transient
+        return results
+
+    async def _reject(self, decision: events.EventDecision, reason: str) -> str:
+        fields = {"decision": "rejected", "reason": reason, "id": decision.resource_id}
+        bind(self.logger).warning("event-rejected", extra=fields)
+        await self.queue.reject({"kind": "event-rejected", **fields, "eventId": decision.event_id})
+        return "rejected"
 
     async def _handle(self, decision: events.EventDecision) -> str:
         log = bind(self.logger)
         fields = {"decision": decision.decision.value, "reason": decision.reason, "id": decision.resource_id}
         if decision.decision is events.Decision.REJECTED:
-            log.warning("event-rejected", extra=fields)
-            await self.queue.reject({"kind": "event-rejected", **fields, "eventId": decision.event_id})
-            return "rejected"
+            return await self._reject(decision, decision.reason)
         if decision.decision is events.Decision.OBSERVE:
             return await self.observe(decision.resource_id, tries=0)
         if decision.decision is events.Decision.IGNORED:
@@ -105,9 +125,6 @@ class EventIntake:
             if known is None or _rank(dependent) < _rank(known):
                 strongest[dependent.connection_id] = dependent
         for dependent in strongest.values():
-            stored = await self.state.connection(dependent.connection_id)
-            if stored is None or stored.value.generation != dependent.generation:
-                continue
             cause = Cause(
                 kind=dependent.kind,
                 resource_id=dependent.resource_id,
@@ -116,7 +133,13 @@ class EventIntake:
             )
             key = f"prune|{dependent.kind}|{dependent.resource_id}|{dependent.generation}|{event_id}"
             await self.opener.open(
-                Asked(kind=Kind.PRUNE, connection_id=dependent.connection_id, key=key, cause=cause),
+                Asked(
+                    kind=Kind.PRUNE,
+                    connection_id=dependent.connection_id,
+                    key=key,
+                    cause=cause,
+                    generation=dependent.generation,
+                ),
             )
         return len(strongest)
 
@@ -125,19 +148,37 @@ class EventIntake:
 
         Only what was seen alive may be pruned later without being named by a person.
         """
+        cluster_id = self._watched_cluster(linker_id)
+        if not cluster_id:
+            bind(self.logger).warning("observe-refused", extra={"id": linker_id})
+            return "observe:refused"
         linker = await self.linkers.get(linker_id)
         if linker is None:
             return "observe:gone"
-        cluster_id = linker_id.lower().partition("/providers/microsoft.servicelinker/")[0]
+        if not self.load_policy().watches(cluster_id, linker.namespace):
+            return "observe:not-in-policy"
         objects = await self._objects(cluster_id, linker)
         complete = "settings" in objects and (not linker.client_id or "service_account" in objects)
-        if not complete or linker.provisioning_state.lower() != "succeeded":
-            if tries >= OBSERVE_TRIES:
-                return "observe:incomplete"
-            note = json.dumps({"observe": {"linkerId": linker_id, "tries": tries + 1}})
-            await self.queue.forward_event(note, delay_seconds=OBSERVE_INTERVAL_SECONDS)
-            return "observe:later"
-        return await self._record(cluster_id, linker, objects)
+        if complete and linker.provisioning_state.lower() == "succeeded":
+            try:
+                return await self._record(cluster_id, linker, objects)
+            except NotYetError as closing:
+                bind(self.logger).info("observe-waits", extra={"id": linker_id, "reason": closing.reason})
+        if tries >= OBSERVE_TRIES:
+            return "observe:incomplete"
+        note = json.dumps({"observe": {"linkerId": linker_id, "tries": tries + 1}})
+        await self.queue.forward_event(note, delay_seconds=OBSERVE_INTERVAL_SECONDS)
+        return "observe:later"
+
+    def _watched_cluster(self, linker_id: str) -> str:
+        """The cluster of a linker in one of our subscriptions, empty for any other id."""
+        folded = naming.fold_id(linker_id)
+        cluster_id, found, _ = folded.partition("/providers/microsoft.servicelinker/")
+        sound = (
+            found and naming.type_of(folded) == events.LINKER and naming.type_of(cluster_id) == events.CLUSTER
+        )
+        listed = naming.subscription_of(folded) in self.subscription_ids
+        return cluster_id if sound and listed and not naming.id_fault(linker_id) else ""
 
     async def _objects(self, cluster_id: str, linker: Linker) -> dict[str, KubeObject]:
         names = {"settings": ("Secret", naming.secret_name(linker.name))}
@@ -158,11 +199,12 @@ class EventIntake:
     async def _record(self, cluster_id: str, linker: Linker, objects: Mapping[str, KubeObject]) -> str:
         connection_id = naming.connection_id(cluster_id, linker.namespace, linker.name)
         stored = await self.state.connection(connection_id)
-        ours = stored is not None and (stored.value.state.live or bool(stored.value.active))
-        if stored is not None and ours and stored.value.state is not ConnectionState.OBSERVED:
+        present = stored.value if stored else None
+        there = present is not None and (present.state.live or bool(present.active))
+        if there and present is not None and not present.linker_id:
             return "observe:name-is-ours"
-        alive = stored is not None and stored.value.state is ConnectionState.OBSERVED
-        generation = (stored.value.generation + (0 if alive else 1)) if stored else 1
+        alive = there and present is not None
+        generation = (present.generation + (0 if alive else 1)) if present else 1
         row = self.catalogue.match(linker.target_id)
         spec = ConnectionSpec(
             name=linker.name,
@@ -179,23 +221,14 @@ class EventIntake:
             body_hash=naming.spec_hash(spec),
             state=ConnectionState.OBSERVED,
             generation=generation,
-            active=stored.value.active if stored else (),
+            active=present.active if present else (),
+            last_operation=present.last_operation if present else OperationId(""),
             linker_id=linker.resource_id,
-            created_at=stored.value.created_at if stored and alive else self.clock.now(),
+            created_at=present.created_at if present and alive else self.clock.now(),
         )
+        known = await self.state.intents(connection_id) if alive else {}
         intents = [
-            Intent(
-                connection_id=connection_id,
-                step=step,
-                generation=generation,
-                planned={
-                    "namespace": thing.namespace,
-                    "name": thing.name,
-                    "provenance": Provenance.OBSERVED,
-                },
-                outputs={"uid": thing.uid},
-            )
-            for step, thing in objects.items()
+            _seen(connection_id, generation, step, thing, known.get(step)) for step, thing in objects.items()
         ]
         dependent = Dependent(
             resource_id=linker.resource_id,
@@ -208,10 +241,8 @@ class EventIntake:
             thing = account_thing(cluster_id, linker.namespace, linker.client_id)
             user = User(connection_id=connection_id, generation=generation)
             await self.users.join(thing, user, ended=self._ended)
-        try:
-            await self.state.observe(connection, intents, etag=stored.etag if stored else "")
-        except StateConflictError:
-            return "observe:moved"
+        # A conflict is transient: the event comes again and finds what moved.
+        await self.state.observe(connection, intents, etag=stored.etag if stored else "")
         inventory = columns(connection, name=linker.name, namespace=linker.namespace)
         await self.state.store.transact(
             "linkers",
@@ -223,6 +254,27 @@ class EventIntake:
     async def _ended(self, operation_id: OperationId) -> bool:
         other = await self.state.operation(operation_id)
         return other is None or other.value.state.final
+
+
+def _seen(
+    connection_id: ConnectionId,
+    generation: int,
+    step: str,
+    thing: KubeObject,
+    known: Intent | None,
+) -> Intent:
+    """What a live linker holds now; what it held before, under another name or uid, is kept beside it."""
+    planned = {"namespace": thing.namespace, "name": thing.name, "provenance": Provenance.OBSERVED}
+    now = Plan(planned=planned, outputs={"uid": thing.uid})
+    earlier = tuple(plan for plan in known.plans() if plan != now) if known else ()
+    return Intent(
+        connection_id=connection_id,
+        step=step,
+        generation=generation,
+        planned=now.planned,
+        outputs=now.outputs,
+        previous=earlier,
+    )
 
 
 def _observation(body: bytes | str) -> tuple[str, int] | None:

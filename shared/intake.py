@@ -13,12 +13,15 @@ from collections.abc import Callable
 from shared import naming, requests
 from shared.announcer import Announcer
 from shared.errors import PermanentError, RefusedError
-from shared.models import ConnectionSpec, Kind, OperationId, RequestRecord
+from shared.models import ConnectionSpec, Kind, OperationId
 from shared.opening import Asked, Opener
 from shared.policy import Policy
 from shared.ports import Clock, StepQueue
-from shared.records import RequestLog
+from shared.records import RequestLog, RequestRecord
 from shared.targets import Catalogue
+
+PASSING = frozenset({"policy-unreadable"})
+"""Refusals that say nothing of the request: the same request may be sent again later."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ class Intake:
         body_hash = naming.body_hash(body)
         connection_id = requests.connection_id_of(request)
         known = await self.log.find(key)
-        if known is not None:
+        if known is not None and known.code not in PASSING:
             if known.body_hash != body_hash:
                 reused = RefusedError(
                     "request-id-reused",
@@ -98,6 +101,7 @@ class Intake:
                 error,
                 key=key,
                 source=source,
+                instead_of=known,
                 request_id=request.request_id,
                 connection_id=connection_id,
                 action=request.action,
@@ -114,10 +118,21 @@ class Intake:
             source=source,
             received_at=self.clock.now(),
         )
-        return await self.log.remember(record)
+        return await self.log.remember(record, instead_of=known)
 
-    async def refuse(self, error: RefusedError, *, key: str, source: str, **known: str) -> RequestRecord:
-        """Record a refusal, then tell of it on the ``rejected`` queue."""
+    async def refuse(
+        self,
+        error: RefusedError,
+        *,
+        key: str,
+        source: str,
+        instead_of: RequestRecord | None = None,
+        **known: str,
+    ) -> RequestRecord:
+        """Record a refusal, then tell of it on the ``rejected`` queue.
+
+        ``instead_of`` is an earlier record of the same key that may be replaced.
+        """
         record = await self.log.remember(
             RequestRecord(
                 key=key,
@@ -131,6 +146,7 @@ class Intake:
                 received_at=self.clock.now(),
                 **known,
             ),
+            instead_of=instead_of,
         )
         envelope = record.model_dump(mode="json", exclude={"key", "body_hash", "outcome"})
         await self.queue.reject({"kind": "request-rejected", **envelope})

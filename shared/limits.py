@@ -90,11 +90,17 @@ class Limits:
         change = Upsert(key=key_hash(canary.resource_id), columns=columns(canary, id=canary.resource_id))
         await self._store.transact(TABLE, partition, [change])
 
-    async def canaries(self, resource_id: str) -> list[Canary]:
-        """Witnesses of the same subscription and type as a resource, without the resource itself."""
+    async def canaries(self, resource_id: str, *, limit: int) -> list[Canary]:
+        """Witnesses of the same subscription and type as a resource, the newest first, without itself."""
         rows = await self._store.query(TABLE, _canary_partition(resource_id))
-        found = [parse(Canary, row) for row in rows]
-        return [canary for canary in found if canary.resource_id != naming.fold_id(resource_id)]
+        newest = sorted(rows, key=lambda row: row.written_at, reverse=True)
+        found = [parse(Canary, row) for row in newest]
+        return [one for one in found if one.resource_id != naming.fold_id(resource_id)][:limit]
+
+    async def forget_canary(self, canary: Canary) -> None:
+        """Drop a witness that did not answer."""
+        partition, key = _canary_partition(canary.resource_id), key_hash(canary.resource_id)
+        await self._store.transact(TABLE, partition, [Remove(key=key)])
 
     async def acquire(self, name: str, *, holder: str, seconds: float) -> bool:
         """Take a lease, or keep one that this holder has; an expired one is free (by the service's time)."""

@@ -88,7 +88,7 @@ class ConnectionState(StrEnum):
     PRUNING = "pruning"
     PRUNED = "pruned"
     ORPHANED = "orphaned"
-    """The cluster is gone; the identity and its roles are kept for a rebuild."""
+    """The cluster or the credential is gone; the identity and its roles are kept for a rebuild."""
     OBSERVED = "observed"
     """Service Connector's; we only know it, and prune what it leaves behind."""
 
@@ -160,7 +160,7 @@ class Cause(Model):
     """Why a prune was opened: the Azure resource that is said to be gone."""
 
     kind: str
-    """target, identity, credential, linker, cluster, resource-group or role."""
+    """target, identity, credential, linker or cluster."""
     resource_id: str
     event_id: str = ""
     event_time: str = ""
@@ -228,6 +228,13 @@ class StepRecord(Model):
     remedy: str = ""
 
 
+class Plan(Model):
+    """What was planned once, and what came of it."""
+
+    planned: Mapping[str, Any] = Field(default_factory=dict)
+    outputs: Mapping[str, Any] = Field(default_factory=dict)
+
+
 class Intent(Model):
     """What a step means to make, saved before it makes it, and what came of it.
 
@@ -239,38 +246,13 @@ class Intent(Model):
     generation: int
     planned: Mapping[str, Any] = Field(default_factory=dict)
     outputs: Mapping[str, Any] = Field(default_factory=dict)
-    reverted: bool = False
+    previous: tuple[Plan, ...] = ()
+    """Earlier plans of this life that named other things (another identity, another issuer); a revert
+    removes them too."""
 
-
-class RequestRecord(Model):
-    """What became of one request; its key makes a repeated message the same request."""
-
-    key: str
-    request_id: str = ""
-    outcome: str
-    """opened, attached, unchanged, nothing-to-do or rejected."""
-    body_hash: str = ""
-    connection_id: str = ""
-    operation_id: str = ""
-    action: str = ""
-    code: str = ""
-    detail: str = ""
-    field: str = ""
-    remedy: str = ""
-    source: str = ""
-    """queue, http or poison."""
-    received_at: datetime
-
-
-class Dependent(Model):
-    """One connection that relies on one Azure resource."""
-
-    resource_id: str
-    """As it was written; rows are found by the folded id and by those above it."""
-    kind: str
-    """target, identity, credential, cluster or linker."""
-    connection_id: ConnectionId
-    generation: int
+    def plans(self) -> tuple[Plan, ...]:
+        """Everything that was ever meant in this life, the present plan first."""
+        return (Plan(planned=self.planned, outputs=self.outputs), *self.previous)
 
 
 class StepMessage(Model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 
 from shared import naming, plans
 from shared.announcer import Announcer
@@ -43,6 +44,8 @@ class Asked:
     request_id: str = ""
     spec: ConnectionSpec | None = None
     cause: Cause | None = None
+    generation: int | None = None
+    """Life of the connection that the wish is about; ``None`` is whichever there is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,36 +99,25 @@ class Opener:
     def _settled(self, asked: Asked, connection: Connection | None) -> Answer | None:
         """Answer a wish that needs no new operation; ``None`` if it does."""
         # What was opened and has not begun yet is as good as there.
-        there = connection is not None and (connection.state.live or bool(connection.active))
-        if asked.kind is Kind.CREATE:
-            return self._settled_create(asked, connection)
-        if connection is None or not there:
+        if connection is None or not (connection.state.live or connection.active):
+            if asked.kind is Kind.CREATE:
+                return None
             if asked.kind is Kind.VALIDATE:
                 raise RefusedError("not-found", "there is no such connection", field="connectionId")
-            return Answer("nothing-to-do", connection.last_operation if connection else OperationId(""))
-        observed = connection.state is ConnectionState.OBSERVED
-        if observed and asked.kind in {Kind.DELETE, Kind.VALIDATE}:
-            raise RefusedError(
-                "observed-connection",
-                "this is a Service Connector connection, which Mooring only watches",
-                remedy=f"az aks connection {asked.kind.value} --id {connection.linker_id}",
-            )
-        return None
-
-    def _settled_create(self, asked: Asked, connection: Connection | None) -> Answer | None:
-        spec = asked.spec
-        if connection is None or spec is None or not connection.state.live or connection.active:
+            return Answer("nothing-to-do", connection.last_operation if connection else "")
+        if asked.generation not in {None, connection.generation}:
+            return Answer("nothing-to-do", connection.last_operation)
+        if connection.linker_id and connection.state.live:
+            _refuse_observed(asked.kind, connection)
+        if asked.spec is None or connection.active or not connection.state.live:
             return None
-        if connection.state is ConnectionState.OBSERVED:
-            raise RefusedError(
-                "linker-holds-name",
-                f"Service Connector's {connection.spec.name} writes the same secret",
-                field="connection.name",
-                remedy="choose another name, or delete the linker first",
-            )
+        return self._unchanged(connection, asked.spec)
+
+    def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
+        """The answer to a create that finds its connection made; ``None`` if it is not made."""
         _refuse_another(connection.spec, spec)
-        done = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
-        return Answer("unchanged", connection.last_operation) if done else None
+        made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
+        return Answer("unchanged", connection.last_operation) if made else None
 
     async def _open(
         self, asked: Asked, operation_id: OperationId, stored: Stored[Connection] | None
@@ -134,18 +126,25 @@ class Opener:
         connection = stored.value if stored else self._new_connection(asked)
         under_way = [await self.state.operation(other) for other in connection.active]
         running = [other for other in under_way if other is not None and not other.value.state.final]
-        decisions = [decide(asked.kind, other.value.kind) for other in running]
+        decisions = [self._decide(asked, other.value, connection) for other in running]
         if Decision.YIELD in decisions:
             return Answer("nothing-to-do", running[decisions.index(Decision.YIELD)].value.operation_id)
         # Only the newest counts for attaching: what stands behind a delete is another life's operation.
         if decisions and decisions[-1] is Decision.ATTACH:
-            if asked.spec is not None and running[-1].value.spec is not None:
-                _refuse_another(running[-1].value.spec, asked.spec)
-            return Answer("attached", running[-1].value.operation_id)
-        overtaken = [
-            other for other, what in zip(running, decisions, strict=True) if what is Decision.OVERTAKE
-        ]
-        waits_for = [other for other, what in zip(running, decisions, strict=True) if what is Decision.WAIT]
+            newest = running[-1].value
+            if asked.spec is not None and newest.spec is not None:
+                _refuse_another(newest.spec, asked.spec)
+            return Answer("attached", newest.operation_id)
+        unconfirmed = connection.state is not ConnectionState.PRUNING
+        if asked.spec is not None and unconfirmed and _kinds(running) == {Kind.PRUNE}:
+            # A prune that has confirmed nothing yet is a hint: the connection is as made as before.
+            unchanged = self._unchanged(connection, asked.spec)
+            if unchanged is not None:
+                return unchanged
+        by_decision = list(zip(running, decisions, strict=True))
+        overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
+        put_back = [other for other, what in by_decision if what is Decision.PRECEDE]
+        waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
         operation = Operation(
             operation_id=operation_id,
             connection_id=asked.connection_id,
@@ -161,31 +160,32 @@ class Opener:
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
-        superseded = [
-            dataclasses.replace(
-                other,
-                value=other.value.model_copy(
-                    update={
-                        "state": OperationState.SUPERSEDED,
-                        "waiting": "",
-                        "code": f"superseded-by-{asked.kind.value}",
-                        "ended_at": now,
-                    },
-                ),
-            )
-            for other in overtaken
-        ]
+        rewritten = [_superseded(other, asked.kind, now) for other in overtaken]
+        rewritten += [_put_behind(other, operation_id) for other in put_back]
         gone = {other.value.operation_id for other in overtaken}
-        kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
-        active = kept if asked.kind is Kind.VALIDATE else [*kept, operation_id]
+        later = {other.value.operation_id for other in put_back}
+        kept = [other.value.operation_id for other in running if other.value.operation_id not in gone | later]
+        new = () if asked.kind is Kind.VALIDATE else (operation_id,)
+        active = (*kept, *new, *(one.value.operation_id for one in put_back))
         await self.state.open(
             operation,
             _steps(operation),
-            connection=connection.model_copy(update={"active": tuple(active)}),
+            connection=connection.model_copy(update={"active": active}),
             connection_etag=stored.etag if stored else "",
-            superseded=superseded,
+            superseded=rewritten,
         )
         return Answer("opened", operation_id)
+
+    def _decide(self, asked: Asked, under_way: Operation, connection: Connection) -> Decision:
+        """The table's decision, refined for two prunes: the same cause attaches, another one does not."""
+        decision = decide(asked.kind, under_way.kind)
+        if asked.kind is not Kind.PRUNE or decision is not Decision.ATTACH:
+            return decision
+        if asked.cause is not None and _same_cause(asked.cause, under_way.cause):
+            return decision
+        # One that has confirmed nothing (it may wait for days) lets the other go first, and goes on after it.
+        idle = under_way.state in {OperationState.HELD, OperationState.WAITING}
+        return Decision.PRECEDE if idle and connection.state is not ConnectionState.PRUNING else Decision.WAIT
 
     def _new_connection(self, asked: Asked) -> Connection:
         if asked.spec is None:
@@ -234,3 +234,43 @@ def _refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:
             field="connection",
             remedy="delete the connection first, or send it unchanged",
         )
+
+
+def _refuse_observed(kind: Kind, connection: Connection) -> None:
+    if kind is Kind.CREATE:
+        raise RefusedError(
+            "linker-holds-name",
+            f"Service Connector's {connection.spec.name} writes the same secret",
+            field="connection.name",
+            remedy="choose another name, or delete the linker first",
+        )
+    if kind in {Kind.DELETE, Kind.VALIDATE}:
+        raise RefusedError(
+            "observed-connection",
+            "this is a Service Connector connection, which Mooring only watches",
+            remedy=f"az aks connection {kind.value} --id {connection.linker_id}",
+        )
+
+
+def _same_cause(one: Cause, other: Cause | None) -> bool:
+    if other is None:
+        return False
+    return (one.kind, naming.fold_id(one.resource_id)) == (other.kind, naming.fold_id(other.resource_id))
+
+
+def _kinds(running: Sequence[Stored[Operation]]) -> set[Kind]:
+    return {other.value.kind for other in running}
+
+
+def _superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Operation]:
+    ended = {
+        "state": OperationState.SUPERSEDED,
+        "waiting": "",
+        "code": f"superseded-by-{by.value}",
+        "ended_at": now,
+    }
+    return dataclasses.replace(other, value=other.value.model_copy(update=ended))
+
+
+def _put_behind(other: Stored[Operation], operation_id: OperationId) -> Stored[Operation]:
+    return dataclasses.replace(other, value=other.value.model_copy(update={"behind": operation_id}))

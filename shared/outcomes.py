@@ -71,6 +71,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
                 generation=operation.generation,
                 planned=known.planned if known else {},
                 outputs=result.outputs,
+                previous=known.previous if known else (),
             ),
         )
         connection = _milestone(connection, step.name, result, now)
@@ -110,6 +111,11 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
     return Change(operation=running, steps=tuple(steps), connection=connection, intents=intents)
 
 
+def pointless(snapshot: Snapshot, step: StepRecord, code: str, *, now: datetime) -> Change:
+    """The operation has nothing left to do and ends well, with that result."""
+    return done(snapshot, step, Done(ends_operation=code), now=now)
+
+
 def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datetime, scale: float) -> Change:
     """The step waits for a named reason; no attempt is used."""
     same = step.waiting == error.reason
@@ -124,6 +130,8 @@ def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datet
     if isinstance(decision, retry.GiveUp):
         return permanent(snapshot, step, PermanentError(decision.code, error.detail), now=now)
     held = retry.WAITS[error.reason].held
+    if retry.WAITS[error.reason].fresh_start:
+        step = step.model_copy(update={"attempts": 0, "first_run_at": None})
     waiting = _again(step, now, decision.seconds).model_copy(
         update={"waiting": error.reason, "waiting_since": since, "detail": error.detail, "code": ""},
     )
@@ -164,7 +172,8 @@ def transient(
         )
         return permanent(snapshot, counted, exhausted, now=now)
     again = _again(counted, now, decision.seconds).model_copy(
-        update={"code": error.code, "detail": error.detail, "waiting": "", "waiting_since": None},
+        # A wait that an error interrupts goes on: its deadline counts from its own beginning.
+        update={"code": error.code, "detail": error.detail},
     )
     operation = snapshot.operation.value.model_copy(
         update={"state": OperationState.RUNNING, "waiting": "retry", "detail": str(error)},
@@ -216,12 +225,17 @@ def _end(
     if operation.kind is not Kind.VALIDATE:
         update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
         update["last_operation"] = operation.operation_id
-    if state is OperationState.FAILED and operation.kind is not Kind.VALIDATE:
-        # A create that failed after its settings were written is still configured.
-        fell = operation.kind is not Kind.CREATE or connection.configured_at is None
-        update |= {"state": ConnectionState.FAILED} if fell else {}
+    if state is OperationState.FAILED:
+        update |= _fallen(operation, connection)
     end = plans.end_state(operation.kind, operation.cause)
-    if state is OperationState.SUCCEEDED and not code and end is not None and not operation.report_only:
+    own = operation.generation == connection.generation
+    if (
+        state is OperationState.SUCCEEDED
+        and not code
+        and end is not None
+        and own
+        and not operation.report_only
+    ):
         update |= {"state": end, "ended_at": now}
         reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
         gone = set(snapshot.intents) if not end.live else reverted
@@ -233,6 +247,21 @@ def _end(
         intents=tuple(intent for intent in intents if intent.step not in forget),
         forget=forget,
     )
+
+
+def _fallen(operation: Operation, connection: Connection) -> dict[str, object]:
+    """What a failed operation makes of its connection."""
+    if operation.kind is Kind.PRUNE and connection.linker_id:
+        # Service Connector's, and not deleted by us: we go on watching it.
+        return {"state": ConnectionState.OBSERVED}
+    if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
+        # A hint that could not be checked breaks nothing.
+        return {}
+    if operation.kind is Kind.CREATE and connection.configured_at is not None:
+        # What failed after the settings were written (the proof) leaves the connection configured.
+        return {}
+    failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
+    return {"state": ConnectionState.FAILED} if failing else {}
 
 
 def _milestone(connection: Connection, step: str, result: Done, now: datetime) -> Connection:

@@ -41,7 +41,8 @@ PROVED_BY = "prove"
 _PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "target": REVERT,
     "identity": REVERT,
-    "credential": REVERT,
+    # Nobody gets a token any more; identity and roles stay for a create that makes the rest anew.
+    "credential": ("federated_credential", "settings", "service_account"),
     "linker": ("settings", "service_account"),
     # Credentials that name a dead issuer go at once; identity and roles wait for a rebuild (decision 22).
     "cluster": ("federated_credential",),
@@ -86,7 +87,7 @@ def plan(
         return _removal("quiesce", REVERT)
     if kind is Kind.PRUNE and cause is not None and connection is not None:
         names = _PRUNED_BY_CAUSE[cause.kind]
-        if connection.state is ConnectionState.OBSERVED:
+        if connection.linker_id:
             names = [name for name in names if name in _PRUNED_BY_CAUSE["linker"]]
         return _removal("confirm_gone", names)
     raise ValueError(f"no plan for {kind}")
@@ -97,8 +98,8 @@ def end_state(kind: Kind, cause: Cause | None) -> ConnectionState | None:
     if kind is Kind.DELETE:
         return ConnectionState.DELETED
     if kind is Kind.PRUNE:
-        gone = cause is not None and cause.kind == "cluster"
-        return ConnectionState.ORPHANED if gone else ConnectionState.PRUNED
+        kept = cause is not None and cause.kind in {"cluster", "credential"}
+        return ConnectionState.ORPHANED if kept else ConnectionState.PRUNED
     return None
 
 

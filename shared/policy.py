@@ -88,6 +88,17 @@ class Policy:
             protected=reader.texts(protected, "namespaces", -1, _namespace) if protected else PROTECTED,
         )
 
+    def watches(self, cluster_id: str, namespace: str) -> bool:
+        """Say whether objects of a namespace may be looked at: some rule lists it, and none protects it."""
+        if any(fnmatchcase(namespace, pattern) for pattern in self.protected):
+            return False
+        folded = naming.fold_id(cluster_id)
+        return any(
+            any(_id_matches(pattern, folded) for pattern in rule.clusters)
+            and any(fnmatchcase(namespace, pattern) for pattern in rule.namespaces)
+            for rule in self.allow
+        )
+
     def judge(self, spec: ConnectionSpec, roles: Sequence[str]) -> None:
         """Let a connection pass or refuse it.
 

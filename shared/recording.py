@@ -10,10 +10,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from shared.errors import NotYetError, StateConflictError
-from shared.limits import Limits
-from shared.models import Dependent, Intent, OperationId, StepState
-from shared.records import Dependents
+from shared.errors import StateConflictError
+from shared.models import Intent, OperationId, StepState
+from shared.records import Dependent, Dependents
 from shared.state import Snapshot, State
 
 _TRIES = 8
@@ -25,33 +24,29 @@ class Run:
 
     state: State
     dependents: Dependents
-    limits: Limits
     snapshot: Snapshot
     step: str
     holder: str
-    subscriptions: tuple[str, ...]
-    """Subscriptions that this run may write to."""
 
     async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
         """Save what is about to be made; called before each write to Azure or a cluster.
 
         Raises:
-            NotYetError: ``throttled``: the subscription asked to be left alone.
             StateConflictError: the operation or the lease was lost: make nothing.
         """
-        await self._respect_throttle()
         for _ in range(_TRIES):
             operation = self.snapshot.operation.value
             known = self.snapshot.intents.get(self.step)
             if known is not None and known.generation != operation.generation:
                 known = None
-            earlier = known.planned if known is not None and not anew else {}
-            intent = Intent(
-                connection_id=operation.connection_id,
-                step=self.step,
-                generation=operation.generation,
-                planned={**planned, **earlier},
-                outputs=known.outputs if known is not None and not anew else {},
+            intent = _merged(
+                Intent(
+                    connection_id=operation.connection_id,
+                    step=self.step,
+                    generation=operation.generation,
+                    planned=dict(planned),
+                ),
+                None if anew else known,
             )
             if intent == known:
                 return intent.planned
@@ -96,9 +91,26 @@ class Run:
             raise StateConflictError("another run holds the step")
         self.snapshot = snapshot
 
-    async def _respect_throttle(self) -> None:
-        for subscription in self.subscriptions:
-            until = await self.limits.throttled_until(subscription)
-            left_seconds = (until - self.snapshot.read_at).total_seconds() if until else 0.0
-            if left_seconds > 0:
-                raise NotYetError("throttled", f"subscription {subscription}", seconds=left_seconds)
+
+def _merged(wanted: Intent, known: Intent | None) -> Intent:
+    """A new plan over what this life had planned before.
+
+    The nonce of the same things stays, because it may be on them already. Other things than before (an
+    identity that was made again, a cluster with a new issuer) are a plan of their own, and the earlier
+    one is kept so that a revert removes both.
+    """
+    if known is None:
+        return wanted
+    if _things(known.planned) == _things(wanted.planned):
+        return known.model_copy(update={"planned": {**wanted.planned, **known.planned}})
+    earlier = tuple(plan for plan in known.plans() if _things(plan.planned) != _things(wanted.planned))
+    again = [plan for plan in known.previous if _things(plan.planned) == _things(wanted.planned)]
+    if again:
+        return known.model_copy(
+            update={"planned": again[0].planned, "outputs": again[0].outputs, "previous": earlier},
+        )
+    return wanted.model_copy(update={"previous": earlier})
+
+
+def _things(planned: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in planned.items() if name != "nonce"}

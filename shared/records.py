@@ -7,14 +7,47 @@ from a deleted resource, or anything above it, to the connections it held up.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared import naming
 from shared.errors import StateConflictError
-from shared.models import Dependent, RequestRecord
+from shared.models import ConnectionId, Model
 from shared.ports import Insert, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
 
 REQUESTS = "requests"
 DEPENDENTS = "dependents"
+
+
+class RequestRecord(Model):
+    """What became of one request; its key makes a repeated message the same request."""
+
+    key: str
+    request_id: str = ""
+    outcome: str
+    """opened, attached, unchanged, nothing-to-do or rejected."""
+    body_hash: str = ""
+    connection_id: str = ""
+    operation_id: str = ""
+    action: str = ""
+    code: str = ""
+    detail: str = ""
+    field: str = ""
+    remedy: str = ""
+    source: str = ""
+    """queue, http or poison."""
+    received_at: datetime
+
+
+class Dependent(Model):
+    """One connection that relies on one Azure resource."""
+
+    resource_id: str
+    """As it was written; rows are found by the folded id and by those above it."""
+    kind: str
+    """target, identity, credential, cluster or linker."""
+    connection_id: ConnectionId
+    generation: int
 
 
 class RequestLog:
@@ -28,18 +61,32 @@ class RequestLog:
         row = await self._store.get(REQUESTS, key_hash(key), "request")
         return parse(RequestRecord, row) if row else None
 
-    async def remember(self, record: RequestRecord) -> RequestRecord:
-        """Record what became of a request; the first record of a key stays and is returned."""
+    async def remember(
+        self,
+        record: RequestRecord,
+        *,
+        instead_of: RequestRecord | None = None,
+    ) -> RequestRecord:
+        """Record what became of a request; the first record of a key stays and is returned.
+
+        ``instead_of`` is an earlier record that was no decision and may be replaced.
+        """
         partition = key_hash(record.key)
         values = columns(record, outcome=record.outcome, operation=record.operation_id, code=record.code)
         if record.outcome == "rejected":
             # The day's list first: a refusal that can be found twice is better than one that is lost.
             day = f"rejected-{record.received_at:%Y-%m-%d}"
             await self._store.transact(REQUESTS, day, [Upsert(key=partition, columns=values)])
+        if instead_of is not None:
+            await self._store.transact(REQUESTS, partition, [Upsert(key="request", columns=values)])
+            return record
         try:
             await self._store.transact(REQUESTS, partition, [Insert(key="request", columns=values)])
         except StateConflictError:
-            return await self.find(record.key) or record
+            known = await self.find(record.key)
+            if known is None:
+                raise
+            return known
         return record
 
     async def rejected(self, day: str) -> list[RequestRecord]:
@@ -58,7 +105,7 @@ class Dependents:
         """Record that a connection relies on a resource, findable from the resource and all above it.
 
         A stale row is harmless and a missing one is not, so rows are written before the effect and
-        only the sweep removes them.
+        nothing removes them: what they lead to is looked at again anyway.
         """
         for ancestor in naming.ancestors(dependent.resource_id):
             key = f"{key_hash(dependent.resource_id)}|{dependent.connection_id}|{dependent.generation}"

@@ -32,6 +32,7 @@ PACES = {
     Pace.VERY_SLOW: Backoff(first_seconds=60.0, longest_seconds=600.0),
 }
 
+LONG_WAIT_SECONDS = 7200.0
 MAX_ATTEMPTS = 12
 MAX_TOTAL_SECONDS = 3600.0
 
@@ -52,6 +53,11 @@ class WaitRule:
     held: bool = False
     code: str = "wait-expired"
 
+    @property
+    def fresh_start(self) -> bool:
+        """Tries are counted anew after such a wait: it may last for days, and is nobody's failure."""
+        return self.held or self.deadline_seconds is None or self.deadline_seconds >= LONG_WAIT_SECONDS
+
 
 WAITS = {
     "behind": WaitRule(interval_seconds=15, deadline_seconds=None),
@@ -66,7 +72,6 @@ WAITS = {
     "throttled": WaitRule(interval_seconds=30, deadline_seconds=7200, code="throttled-too-long"),
     "settle": WaitRule(interval_seconds=30, deadline_seconds=1800, code="never-settled"),
     "confirm": WaitRule(interval_seconds=60, deadline_seconds=86400, code="never-confirmed"),
-    "objects-not-made-yet": WaitRule(interval_seconds=5, deadline_seconds=900, code="objects-never-made"),
     "grace": WaitRule(interval_seconds=3600, deadline_seconds=None, held=True),
     "in-use": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "cap": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),

@@ -188,7 +188,7 @@ class State:
         """
         etag = snapshot.steps[step.name].etag
         change = Replace(key=_step_key(step), columns=_step_columns(step), etag=etag)
-        await self.store.transact(CONNECTIONS, step_partition(step), [change])
+        await self.store.transact(CONNECTIONS, naming.connection_of(step.operation_id), [change])
 
     async def open(
         self,
@@ -250,11 +250,6 @@ class State:
             rows = await self.store.query(OPEN_OPERATIONS, f"{bucket:02d}")
             found += [(OperationId(row.key), row.written_at) for row in rows]
         return found
-
-
-def step_partition(step: StepRecord) -> ConnectionId:
-    """The partition of a step's row."""
-    return naming.connection_of(step.operation_id)
 
 
 def _stored[T: Model](model: type[T], row: Row) -> Stored[T]:

@@ -50,10 +50,13 @@ class Leaving:
 
     Attributes:
         last: the caller was the last user and must delete the thing, then call ``forget``.
+        shared: others use the thing; the caller leaves it alone. Neither last nor shared means that there
+            is no row: the thing was never joined, or was deleted and forgotten already.
         details: what the row knew of the thing.
     """
 
     last: bool
+    shared: bool
     details: Mapping[str, Any]
 
 
@@ -126,20 +129,21 @@ class Users:
         for _ in range(_TRIES):
             row = await self._store.get(TABLE, key_hash(thing), _KEY)
             if row is None:
-                return Leaving(last=False, details={})
+                return Leaving(last=False, shared=False, details={})
             shared = parse(Shared, row)
             if user not in shared.users:
-                return Leaving(last=False, details=shared.details)
+                return Leaving(last=False, shared=True, details=shared.details)
             if shared.users == (user,):
                 if shared.closing == operation_id:
-                    return Leaving(last=True, details=shared.details)
+                    return Leaving(last=True, shared=False, details=shared.details)
                 left = shared.model_copy(update={"closing": operation_id})
             else:
                 left = shared.model_copy(
                     update={"users": tuple(other for other in shared.users if other != user)},
                 )
             if await self._try(thing, Replace(key=_KEY, columns=_columns(left), etag=row.etag)):
-                return Leaving(last=bool(left.closing), details=shared.details)
+                last = bool(left.closing)
+                return Leaving(last=last, shared=not last, details=shared.details)
         raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
     async def forget(self, thing: str, *, operation_id: OperationId) -> None:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from shared import naming
-from shared.models import Connection, Intent, Operation, RequestRecord, StepRecord
+from shared.models import Connection, Intent, Operation, StepRecord
+from shared.records import RequestRecord
 from shared.state import Snapshot
 
 

@@ -37,6 +37,7 @@ from shared.state import State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
 from shared.targets import catalogue
+from shared.throttling import Throttling
 from shared.users import Users
 
 APP_FOLDER = Path(__file__).parent.parent
@@ -132,6 +133,10 @@ def build(
         dependents=dependents,
         users=users,
         limits=limits,
+        throttling=Throttling(
+            limits=limits,
+            identity_resource_group_id=settings.identity_resource_group_id,
+        ),
         announcer=announcer,
         outside=outside,
         rules=_rules(settings),
@@ -166,6 +171,7 @@ def build(
         catalogue=rows,
         clock=clock,
         subscription_ids=subscription_ids,
+        load_policy=lambda: load_policy(settings.policy_file),
         logger=logger,
     )
     return Services(

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from shared.clients.error_rules import NO_ANSWER, RULES, STATUS_RULES, UNKNOWN, Effect, Intent, Rule, Service
@@ -147,7 +148,11 @@ def _rule(failure: Failure, intent: Intent) -> Rule:
     rules = RULES.get((failure.service, failure.code.lower()))
     if rules is not None:
         rule = rules[intent]
-        if rule.effect is not Effect.ABSENT or failure.status in {400, 404}:
+        if (
+            rule.effect is not Effect.ABSENT
+            or failure.status == HTTPStatus.NOT_FOUND
+            or failure.service is Service.STORAGE
+        ):
             return rule
     return STATUS_RULES.get(failure.status, UNKNOWN)
 

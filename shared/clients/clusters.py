@@ -28,6 +28,9 @@ PAGE_LIMIT = 500
 TOKEN_SECONDS = 600
 """The shortest life that TokenRequest allows."""
 
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""kubernetes.io, "API concepts", metadata-only requests: what is not asked for cannot leak."""
+
 
 class AksClusters:
     """``ports.Clusters`` over AKS.
@@ -58,10 +61,22 @@ class AksClusters:
         found = await self._call(cluster_id, lambda kube: kube.send("GET", path, intent=Intent.READ))
         return found is not None and (found.get("status") or {}).get("phase") != "Terminating"
 
-    async def get(self, cluster_id: str, kind: str, namespace: str, name: str) -> KubeObject | None:
-        """Read a ``ServiceAccount`` or ``Secret``."""
+    async def get(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        values: bool = False,
+    ) -> KubeObject | None:
+        """Read the metadata of a ``ServiceAccount`` or ``Secret``, a secret's values only if asked for."""
         path = path_of(kind, namespace, name)
-        found = await self._call(cluster_id, lambda kube: kube.send("GET", path, intent=Intent.READ))
+        accept = "application/json" if values else METADATA_ONLY
+        found = await self._call(
+            cluster_id,
+            lambda kube: kube.send("GET", path, intent=Intent.READ, accept=accept),
+        )
         return None if found is None else object_of(kind, found)
 
     async def apply(

@@ -67,6 +67,7 @@ class KubeConnection:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> dict[str, Any] | None:
         """Send one request.
 
@@ -77,6 +78,7 @@ class KubeConnection:
             query: Query parameters.
             body: JSON body.
             content_type: Of the body.
+            accept: Of the answer.
 
         Returns:
             The answer's JSON, or ``None`` on a definite not-found.
@@ -90,7 +92,7 @@ class KubeConnection:
         token = await ask(self._credential.token(SERVER_APPLICATION_SCOPE), intent)
         headers = {
             "Authorization": f"Bearer {token}",
-            "Accept": "application/json",
+            "Accept": accept,
             "Content-Type": content_type,
             "User-Agent": "mooring",
         }

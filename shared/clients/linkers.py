@@ -12,6 +12,7 @@ from typing import Any
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.arm_errors import ask
 from shared.clients.error_rules import Intent
+from shared.errors import TransientError
 from shared.ports import Linker
 
 API_VERSION = "2024-04-01"
@@ -39,6 +40,8 @@ class ServiceLinkers:
         page: str | None = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers"
         while page:
             body = await ask(self._arm.get_json(page, api_version=API_VERSION), Intent.READ)
+            if body is None and found:
+                raise TransientError("list-broken", "a page of the linkers is missing")
             if body is None:
                 return []
             found += [linker_of(item) for item in body.get("value", [])]

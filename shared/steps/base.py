@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared import naming
-from shared.errors import NotYetError, PermanentError
+from shared.errors import PermanentError
 from shared.limits import Limits
-from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Provenance
+from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Plan
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
 from shared.targets import Catalogue, TargetType
 from shared.users import User, Users
@@ -65,7 +65,8 @@ class Recorder(Protocol):
     async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
         """Save what is about to be made; returns it as saved.
 
-        What an earlier try had planned wins over what this one plans, unless ``anew``.
+        The nonce of an earlier try for the same things stays, unless ``anew``; a plan for other things is
+        kept beside the new one.
 
         Raises:
             StateConflictError: the operation was superseded or the lease was lost: make nothing.
@@ -140,6 +141,16 @@ class StepContext:
         return str(value)
 
     @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Everything this step ever meant to make in this life of the connection."""
+        return self.intent.plans() if self.intent else ()
+
+    @property
+    def pruning(self) -> bool:
+        """True in a prune: nobody asked for the removal, so every guard holds."""
+        return self.operation.cause is not None
+
+    @property
     def facts(self) -> dict[str, str]:
         """What the settings are made of: preflight's facts of the target, and the identity's client id.
 
@@ -189,83 +200,6 @@ async def checked(step: Step, ctx: StepContext) -> list[Finding]:
 def ours(thing: KubeObject, label: str, value: str) -> bool:
     """Say whether a cluster object bears our mark with that value."""
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value
-
-
-async def remove_object(ctx: StepContext, kind: str, *, thing: str = "", last: bool = True) -> Done:
-    """Delete the cluster object of this step's intent, if it is proven to be the one we know.
-
-    Proof is the recorded uid; where a crash came between the write and its record, the nonce that was
-    saved before the write. The delete itself carries uid and resourceVersion as preconditions. In a
-    prune, an object that a pod still uses is held.
-
-    Raises:
-        NotYetError: ``in-use`` (prunes only).
-        TransientError: the object changed between look and delete.
-    """
-    intent = ctx.intent
-    if intent is None or not last:
-        return Done(outputs={"kept": "still-used" if intent else "never-made"})
-    cluster_id = ctx.connection.spec.cluster_id
-    namespace, name = str(intent.planned["namespace"]), str(intent.planned["name"])
-    try:
-        there = await ctx.outside.clusters.get(cluster_id, kind, namespace, name)
-    except PermanentError as error:
-        if error.code != "cluster-gone":
-            raise
-        there = None
-    if there is None:
-        return Done(outputs={"already": "gone", "object": f"{kind} {namespace}/{name}"})
-    proof = _proof(there, intent)
-    if not proof:
-        return Done(outputs={"kept": "not-proven-ours", "object": f"{kind} {namespace}/{name}"})
-    if ANNOTATION_KEEP in there.annotations and ctx.operation.cause is not None:
-        return Done(outputs={"kept": "keep-annotation", "object": f"{kind} {namespace}/{name}"})
-    if ctx.operation.cause is not None:
-        await _hold_if_used(ctx, kind, namespace, name)
-    outputs = {"object": f"{kind} {namespace}/{name}", "uid": there.uid, "proof": proof}
-    if ctx.operation.report_only:
-        return Done(outputs={**outputs, "would": "delete"})
-    await ctx.outside.clusters.delete(
-        cluster_id,
-        kind,
-        namespace,
-        name,
-        uid=there.uid,
-        resource_version=there.resource_version,
-    )
-    removed = {
-        "kind": kind,
-        "thing": thing,
-        "namespace": namespace,
-        "name": name,
-        "nonce": there.annotations.get(ANNOTATION_NONCE, ""),
-    }
-    return Done(outputs={**outputs, "removed": [removed]})
-
-
-def _proof(thing: KubeObject, intent: Intent) -> str:
-    uid = str(intent.outputs.get("uid", ""))
-    if uid:
-        return "uid" if uid == thing.uid else ""
-    nonce = str(intent.planned.get("nonce", ""))
-    if (
-        intent.planned.get("provenance") == Provenance.CREATED
-        and nonce
-        and thing.annotations.get(ANNOTATION_NONCE) == nonce
-    ):
-        return "nonce"
-    return ""
-
-
-async def _hold_if_used(ctx: StepContext, kind: str, namespace: str, name: str) -> None:
-    for use in await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace):
-        used = use.service_account == name if kind == "ServiceAccount" else name in use.secrets
-        if used:
-            raise NotYetError(
-                "in-use",
-                f"{kind} {namespace}/{name} is used by {use.kind} {use.name}",
-                seconds=ctx.rules.hold_recheck_seconds,
-            )
 
 
 def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:

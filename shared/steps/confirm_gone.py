@@ -25,6 +25,9 @@ API_VERSIONS = {
 }
 """Versions for a plain GET of each kind of thing that a connection may rely on, besides its target."""
 
+LOOK_AGAIN_SECONDS = 3600.0
+CANARIES = 3
+
 
 class ConfirmGone:
     """The cause of a prune is a fact."""
@@ -45,23 +48,22 @@ class ConfirmGone:
         cause = ctx.operation.cause
         if cause is None:
             raise PermanentError("missing-cause", "a prune names what is gone")
-        # An orphan's credential went with its cluster, by our own hand: Azure's event of that says nothing new.
+        # An orphan's credential went by our own hand: Azure's event of that says nothing new.
         if ctx.connection.state is ConnectionState.ORPHANED and cause.kind in {"cluster", "credential"}:
             return Done(ends_operation="already-orphaned")
         api_version = self._api_version(ctx, cause)
-        if await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None:
+        if await self._alive(ctx, cause, api_version):
             return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
         operation_id = ctx.operation.operation_id
-        # What an earlier prune of this connection found is no proof for this one.
-        anew = ctx.intent is None or ctx.intent.planned.get("operation") != operation_id
-        planned = await ctx.recorder.intend(
-            {"firstGoneAt": ctx.now.isoformat(), "operation": operation_id},
-            anew=anew,
-        )
+        planned = ctx.intent.planned if ctx.intent else {}
+        if planned.get("operation") != operation_id:
+            # What an earlier prune of this connection found is no proof for this one.
+            first = {"firstGoneAt": ctx.now.isoformat(), "operation": operation_id}
+            planned = await ctx.recorder.intend(first, anew=True)
         first_gone_at = datetime.fromisoformat(str(planned["firstGoneAt"]))
         self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
         witness = await self._witness(ctx, cause, api_version)
-        if cause.kind == "target" and ctx.target.soft_delete:
+        if cause.kind == "target" and ctx.target.soft_delete and not ctx.operation.report_only:
             self._require_age(ctx, "grace", first_gone_at, ctx.rules.prune_grace_seconds)
         taken = ctx.operation.report_only or await ctx.limits.take_cap(
             ctx.connection.spec.cluster_id,
@@ -77,6 +79,7 @@ class ConfirmGone:
             outputs={
                 "fact": "gone",
                 "resourceId": cause.resource_id,
+                "apiVersion": api_version,
                 "firstGoneAt": first_gone_at.isoformat(),
                 "confirmedAt": ctx.now.isoformat(),
                 "witness": witness,
@@ -94,7 +97,26 @@ class ConfirmGone:
         until = since + timedelta(seconds=seconds)
         left_seconds = (until - ctx.now).total_seconds()
         if left_seconds > 0:
-            raise NotYetError(reason, f"until {until.isoformat(timespec='seconds')}", seconds=left_seconds)
+            # A long wait looks in between whether the resource has come back.
+            seconds = min(left_seconds, LOOK_AGAIN_SECONDS)
+            raise NotYetError(reason, f"until {until.isoformat(timespec='seconds')}", seconds=seconds)
+
+    async def _alive(self, ctx: StepContext, cause: Cause, api_version: str) -> bool:
+        """Say whether what the connection relied on is there, under this id or as good as there."""
+        there = await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None
+        if cause.kind == "cluster" and there:
+            # A cluster of the same id with another issuer is another cluster: the old one is gone.
+            cluster = await ctx.outside.clusters.describe(cause.resource_id)
+            recorded = ctx.intents.get("preflight")
+            issuer = recorded.outputs.get("issuer") if recorded else None
+            return cluster is None or not cluster.issuer or issuer is None or cluster.issuer == issuer
+        credential = ctx.intents.get("federated_credential")
+        if cause.kind == "credential" and not there and credential is not None:
+            planned = credential.planned
+            others = await ctx.outside.identities.list_credentials(str(planned["identityId"]))
+            wanted = (planned["issuer"], planned["subject"])
+            return any((other.issuer, other.subject) == wanted for other in others)
+        return there
 
     async def _witness(self, ctx: StepContext, cause: Cause, api_version: str) -> str:
         """A resource that this identity can read right now, so that not-found means not found.
@@ -103,9 +125,10 @@ class ConfirmGone:
         thing above the resource: the parent of a linker or credential, else the resource group; if the
         group is gone itself, the cluster or target of the same connection in the same subscription.
         """
-        for canary in await ctx.limits.canaries(cause.resource_id):
+        for canary in await ctx.limits.canaries(cause.resource_id, limit=CANARIES):
             if await _answers(ctx, canary.resource_id, canary.api_version):
                 return canary.resource_id
+            await ctx.limits.forget_canary(canary)
         spec = ctx.connection.spec
         candidates = [
             (above, self._version_of(above, api_version)) for above in naming.ancestors(cause.resource_id)[1:]

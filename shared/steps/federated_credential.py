@@ -7,11 +7,16 @@ are serialised by a lease per identity, and the budget is looked at before the w
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
 from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Credential
 from shared.steps.base import StepContext, found
+from shared.steps.removal import Removal, live_linkers, require_still_gone
 
 BUDGET = 20
 LEASE_SECONDS = 60.0
@@ -63,12 +68,13 @@ class FederatedCredential:
                 "provenance": Provenance.CREATED,
             },
         )
-        await ctx.recorder.depend("credential", f"{identity_id}/federatedIdentityCredentials/{wanted.name}")
-        await ctx.users.join(_thing(identity_id, wanted), ctx.user, ended=ctx.recorder.ended)
+        thing = _thing(identity_id, wanted.issuer, wanted.subject)
+        await ctx.users.join(thing, ctx.user, ended=ctx.recorder.ended)
         present = await ctx.outside.identities.list_credentials(identity_id)
         for other in present:
             same = other.issuer == wanted.issuer and other.subject == wanted.subject
             if same and other.audiences == wanted.audiences:
+                await ctx.recorder.depend("credential", _credential_id(identity_id, other.name))
                 provenance = Provenance.CREATED if other.name == wanted.name else Provenance.ADOPTED
                 return Done(outputs={"name": other.name, "provenance": provenance})
         if len(present) >= BUDGET and all(other.name != wanted.name for other in present):
@@ -77,56 +83,67 @@ class FederatedCredential:
                 f"the identity holds {len(present)} of {BUDGET} federated credentials",
                 remedy="leave identityId out, or name another identity",
             )
-        await self._write(ctx, identity_id, wanted)
+        await ctx.recorder.depend("credential", _credential_id(identity_id, wanted.name))
+        async with _writing(ctx, identity_id):
+            await ctx.outside.identities.ensure_credential(identity_id, wanted)
         return Done(outputs={"name": wanted.name, "provenance": Provenance.CREATED})
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Delete the credential with its last user: from then on the workload gets no new token."""
-        if ctx.intent is None:
-            return Done(outputs={"kept": "never-made"})
-        planned = ctx.intent.planned
-        identity_id = str(planned["identityId"])
-        name = str(ctx.intent.outputs.get("name", planned["name"]))
-        wanted = Credential(
-            name=name,
-            issuer=str(planned["issuer"]),
-            subject=str(planned["subject"]),
-            audiences=(naming.AUDIENCE,),
-        )
+        """Delete the credential with its last user: from then on the workload gets no new token.
+
+        Only the name that we compute is ever deleted: an equal credential that somebody else made has
+        another one.
+        """
+        removal = Removal()
+        await require_still_gone(ctx)
+        for plan in ctx.plans:
+            await self._remove(ctx, removal, plan.planned)
+        return removal.done()
+
+    async def _remove(self, ctx: StepContext, removal: Removal, planned: Mapping[str, Any]) -> None:
+        identity_id, name = str(planned["identityId"]), str(planned["name"])
         if ctx.operation.report_only:
-            return Done(outputs={"would": "delete unless shared", "credential": name})
-        thing = _thing(identity_id, wanted)
+            removal.would.append(f"delete credential {name} unless shared")
+            return
+        thing = _thing(identity_id, str(planned["issuer"]), str(planned["subject"]))
         leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        if not leaving.last:
-            return Done(outputs={"kept": "still-used"})
-        if ctx.intent.outputs.get("provenance") == Provenance.ADOPTED:
-            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
-            return Done(outputs={"kept": "not-made-by-us"})
-        await self._delete(ctx, identity_id, name)
+        if leaving.shared:
+            removal.kept.append(f"{name}: still used")
+            return
+        account = str(planned["subject"]).rpartition(":")[-1]
+        client_id = account.removeprefix("sc-account-")
+        if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
+            removal.kept.append(f"{name}: a live linker works through it")
+        else:
+            if leaving.last:
+                async with _writing(ctx, identity_id):
+                    await ctx.outside.identities.delete_credential(identity_id, name)
+            removal.removed.append(
+                {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name},
+            )
         await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
-        removed = {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name}
-        return Done(outputs={"removed": [removed]})
-
-    async def _write(self, ctx: StepContext, identity_id: str, wanted: Credential) -> None:
-        lease = f"credentials|{naming.fold_id(identity_id)}"
-        holder = ctx.operation.operation_id
-        if not await ctx.limits.acquire(lease, holder=holder, seconds=LEASE_SECONDS):
-            raise NotYetError("lease-busy", "another credential of this identity is being written")
-        try:
-            await ctx.outside.identities.ensure_credential(identity_id, wanted)
-        finally:
-            await ctx.limits.release(lease, holder=holder)
-
-    async def _delete(self, ctx: StepContext, identity_id: str, name: str) -> None:
-        lease = f"credentials|{naming.fold_id(identity_id)}"
-        holder = ctx.operation.operation_id
-        if not await ctx.limits.acquire(lease, holder=holder, seconds=LEASE_SECONDS):
-            raise NotYetError("lease-busy", "another credential of this identity is being written")
-        try:
-            await ctx.outside.identities.delete_credential(identity_id, name)
-        finally:
-            await ctx.limits.release(lease, holder=holder)
 
 
-def _thing(identity_id: str, credential: Credential) -> str:
-    return f"credential|{naming.fold_id(identity_id)}|{credential.issuer}|{credential.subject}"
+@contextlib.asynccontextmanager
+async def _writing(ctx: StepContext, identity_id: str) -> AsyncIterator[None]:
+    """The right to write one identity's credentials.
+
+    Raises:
+        NotYetError: ``lease-busy``: another operation is writing one.
+    """
+    lease = f"credentials|{naming.fold_id(identity_id)}"
+    holder = ctx.operation.operation_id
+    if not await ctx.limits.acquire(lease, holder=holder, seconds=LEASE_SECONDS):
+        raise NotYetError("lease-busy", "another credential of this identity is being written")
+    try:
+        yield
+    finally:
+        await ctx.limits.release(lease, holder=holder)
+
+
+def _thing(identity_id: str, issuer: str, subject: str) -> str:
+    return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
+
+
+def _credential_id(identity_id: str, name: str) -> str:
+    return f"{identity_id}/federatedIdentityCredentials/{name}"

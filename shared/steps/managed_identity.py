@@ -7,6 +7,7 @@ from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Identity
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found
+from shared.steps.removal import Removal, identity_linked, require_still_gone
 
 
 class ManagedIdentity:
@@ -45,7 +46,13 @@ class ManagedIdentity:
             {"resourceId": resource_id, "provenance": Provenance.CREATED, "nonce": ctx.nonce},
         )
         await ctx.recorder.depend("identity", resource_id)
-        await ctx.users.join(_thing(resource_id), ctx.user, ended=ctx.recorder.ended)
+        await ctx.users.join(
+            _thing(resource_id),
+            ctx.user,
+            ended=ctx.recorder.ended,
+            # Whoever leaves last, perhaps a connection that was given this identity, deletes by this mark.
+            details={"workload": ctx.workload_key},
+        )
         if identity is None:
             tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
             location = ctx.output("preflight", "location")
@@ -53,24 +60,34 @@ class ManagedIdentity:
         return _done(identity)
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Delete the identity with its last user, if it bears our tag."""
-        if ctx.intent is None or ctx.intent.planned.get("provenance") != Provenance.CREATED:
-            return Done(outputs={"kept": "not-made-by-us"})
-        resource_id = str(ctx.intent.planned["resourceId"])
+        """Delete the identity with its last user, if one of us made it and it bears our tag."""
+        removal = Removal()
+        await require_still_gone(ctx)
+        for plan in ctx.plans:
+            await self._remove(ctx, removal, str(plan.planned["resourceId"]))
+        return removal.done()
+
+    async def _remove(self, ctx: StepContext, removal: Removal, resource_id: str) -> None:
         if ctx.operation.report_only:
-            return Done(outputs={"would": "delete unless shared", "identity": resource_id})
+            removal.would.append(f"delete identity {resource_id} unless shared")
+            return
         thing = _thing(resource_id)
         leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        if not leaving.last:
-            return Done(outputs={"kept": "still-used"})
+        workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
+        if leaving.shared:
+            removal.kept.append(f"{resource_id}: still used")
+            return
         identity = await ctx.outside.identities.get(resource_id)
-        removed = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
-        if removed:
-            await ctx.outside.identities.delete(resource_id)
+        if not workload or (identity is not None and identity.tags.get(TAG_WORKLOAD) != workload):
+            removal.kept.append(f"{resource_id}: not made by us")
+        elif identity is not None and await identity_linked(ctx, identity.client_id):
+            removal.kept.append(f"{resource_id}: a live linker works through it")
+        else:
+            if identity is not None and leaving.last:
+                await ctx.outside.identities.delete(resource_id)
+            item = {"kind": "identity", "thing": thing, "id": resource_id, "workload": workload}
+            removal.removed.append({**item, "found": identity is not None})
         await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
-        if not removed:
-            return Done(outputs={"already": "gone"})
-        return Done(outputs={"removed": [{"kind": "identity", "thing": thing, "id": resource_id}]})
 
     async def _provided(self, ctx: StepContext) -> Done:
         resource_id = ctx.connection.spec.identity_id
@@ -81,6 +98,7 @@ class ManagedIdentity:
             raise PermanentError("identity-forbidden", "this is Mooring's own identity")
         await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
         await ctx.recorder.depend("identity", resource_id)
+        await ctx.users.join(_thing(resource_id), ctx.user, ended=ctx.recorder.ended)
         return _done(identity)
 
     def _resource_id(self, ctx: StepContext) -> str:

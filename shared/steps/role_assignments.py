@@ -14,6 +14,7 @@ from shared import naming
 from shared.models import Done, Finding, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.base import StepContext, found
+from shared.steps.removal import Removal, require_still_gone
 
 
 class RoleAssignments:
@@ -24,7 +25,7 @@ class RoleAssignments:
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say of each recorded assignment whether it exists with the right principal and role."""
         findings: list[Finding] = []
-        for item in _recorded(ctx):
+        for item in _made(ctx):
             there = await ctx.outside.roles.get(item["scope"], item["name"])
             ok = there is not None and there.principal_id.lower() == str(item["principalId"]).lower()
             findings.append(found("role-assigned", ok=ok, detail=str(item["role"])))
@@ -69,35 +70,37 @@ class RoleAssignments:
         return Done(outputs={"assignments": made})
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Revoke each assignment with its last user."""
-        removed: list[Mapping[str, Any]] = []
-        kept: list[str] = []
-        for item in _recorded(ctx):
+        """Revoke each assignment with its last user.
+
+        Only the name that we compute is ever deleted: an equal assignment that somebody else made has
+        another one.
+        """
+        removal = Removal()
+        await require_still_gone(ctx)
+        for item in _planned(ctx):
             if ctx.operation.report_only:
-                kept.append(f"would revoke {item['role']} unless shared")
+                removal.would.append(f"revoke {item['role']} unless shared")
                 continue
             thing = _thing(item)
             leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-            if not leaving.last:
-                kept.append(f"{item['role']}: still used")
+            if leaving.shared:
+                removal.kept.append(f"{item['role']}: still used")
                 continue
-            if item.get("provenance") == Provenance.ADOPTED:
-                kept.append(f"{item['role']}: not made by us")
-            else:
+            if leaving.last:
                 await ctx.outside.roles.delete(item["scope"], item["name"])
-                removed.append(
-                    {"kind": "role", "thing": thing, "scope": item["scope"], "name": item["name"]},
-                )
+            kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
+            removal.removed.append({"kind": "role", "thing": thing, **kept})
             await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
-        return Done(outputs={"removed": removed, "kept": kept})
+        return removal.done()
 
 
-def _recorded(ctx: StepContext) -> list[dict[str, Any]]:
-    """What was made, or, where a crash came before the record, what was meant to be made."""
-    if ctx.intent is None:
-        return []
-    listed = ctx.intent.outputs.get("assignments") or ctx.intent.planned.get("assignments") or []
-    return [dict(item) for item in listed]
+def _planned(ctx: StepContext) -> list[dict[str, Any]]:
+    """Everything that was ever meant to be assigned in this life, under the names that we compute."""
+    return [dict(item) for plan in ctx.plans for item in plan.planned.get("assignments", ())]
+
+
+def _made(ctx: StepContext) -> list[dict[str, Any]]:
+    return [dict(item) for item in ctx.intent.outputs.get("assignments", ())] if ctx.intent else []
 
 
 def _definition_id(subscription: str, role_id: str) -> str:

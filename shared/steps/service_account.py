@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Done, Finding, Provenance
+from shared.models import Done, Finding, Plan, Provenance
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
     ANNOTATION_NONCE,
@@ -15,7 +15,13 @@ from shared.steps.base import (
     account_thing,
     found,
     ours,
+)
+from shared.steps.removal import (
+    Removal,
+    hold_if_used,
+    live_linkers,
     remove_object,
+    require_still_gone,
 )
 
 KIND = "ServiceAccount"
@@ -71,7 +77,13 @@ class ServiceAccount:
                 "nonce": there.annotations.get(ANNOTATION_NONCE, ctx.nonce) if there else ctx.nonce,
             },
         )
-        await ctx.users.join(self._thing(ctx, client_id), ctx.user, ended=ctx.recorder.ended)
+        nonce = str(planned["nonce"])
+        await ctx.users.join(
+            self._thing(ctx, client_id),
+            ctx.user,
+            ended=ctx.recorder.ended,
+            details={"nonce": nonce},
+        )
         applied = await ctx.outside.clusters.apply(
             spec.cluster_id,
             KIND,
@@ -81,7 +93,7 @@ class ServiceAccount:
             annotations={
                 ANNOTATION_CLIENT_ID: client_id,
                 ANNOTATION_TENANT_ID: ctx.rules.tenant_id,
-                ANNOTATION_NONCE: str(planned["nonce"]),
+                ANNOTATION_NONCE: nonce,
             },
         )
         return Done(outputs={"name": name, "uid": applied.uid, "clientId": client_id})
@@ -92,28 +104,33 @@ class ServiceAccount:
         Raises:
             NotYetError: ``in-use`` (prunes only).
         """
-        if ctx.intent is None:
-            return Done(outputs={"kept": "never-made"})
-        client_id = str(ctx.intent.planned["name"]).removeprefix("sc-account-")
-        observed = ctx.intent.planned.get("provenance") == Provenance.OBSERVED
-        linked = observed and await self._linked(ctx, client_id)
-        kept = Done(outputs={"kept": "a live linker uses it"})
-        if ctx.operation.report_only:
-            return kept if linked else await remove_object(ctx, KIND)
-        thing = self._thing(ctx, client_id)
-        # A user that stayed behind here would keep the account from ever having a last one.
-        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        done = kept if linked else await remove_object(ctx, KIND, thing=thing, last=leaving.last)
-        if leaving.last:
-            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
-        return done
+        removal = Removal()
+        await require_still_gone(ctx)
+        for plan in ctx.plans:
+            await self._remove(ctx, removal, plan)
+        return removal.done()
 
-    async def _linked(self, ctx: StepContext, client_id: str) -> bool:
-        """Service Connector shares one account among all linkers of an identity in a namespace."""
-        for linker in await ctx.outside.linkers.list(ctx.connection.spec.cluster_id):
-            if linker.client_id.lower() == client_id and linker.namespace == ctx.connection.spec.namespace:
-                return True
-        return False
+    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:
+        name = str(plan.planned["name"])
+        client_id = name.removeprefix("sc-account-")
+        thing = self._thing(ctx, client_id)
+        shared = await ctx.users.get(thing)
+        if shared is None or shared.users == (ctx.user,):
+            # Held before leaving: a row that is closing makes every newcomer wait.
+            await hold_if_used(ctx, KIND, plan)
+        if ctx.operation.report_only:
+            await remove_object(ctx, removal, KIND, plan)
+            return
+        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        if leaving.shared:
+            removal.kept.append(f"{name}: still used")
+            return
+        # Service Connector shares one account among all linkers of an identity in a namespace.
+        if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
+            removal.kept.append(f"{name}: a live linker uses it")
+        else:
+            await remove_object(ctx, removal, KIND, plan, thing=thing, known=leaving.details)
+        await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 
     def _thing(self, ctx: StepContext, client_id: str) -> str:
         return account_thing(ctx.connection.spec.cluster_id, ctx.connection.spec.namespace, client_id)

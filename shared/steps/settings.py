@@ -15,7 +15,14 @@ from shared.steps.base import (
     StepContext,
     found,
     ours,
+)
+from shared.steps.removal import (
+    Removal,
+    hold_if_used,
+    live_linkers,
     remove_object,
+    require_still_gone,
+    same_secret,
 )
 
 KIND = "Secret"
@@ -32,7 +39,9 @@ class Settings:
             return [found("settings-exist", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
         namespace, name = str(planned["namespace"]), str(planned["name"])
-        there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, KIND, namespace, name)
+        there = await ctx.outside.clusters.get(
+            ctx.connection.spec.cluster_id, KIND, namespace, name, values=True
+        )
         if there is None:
             return [found("settings-exist", ok=False, detail=f"{namespace}/{name}")]
         wanted = self._values(ctx)
@@ -89,7 +98,16 @@ class Settings:
         Raises:
             NotYetError: ``in-use`` (prunes only).
         """
-        return await remove_object(ctx, KIND)
+        removal = Removal()
+        await require_still_gone(ctx)
+        linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
+        for plan in ctx.plans:
+            if linked:
+                removal.kept.append(f"{plan.planned['name']}: a live linker writes it")
+                continue
+            await hold_if_used(ctx, KIND, plan)
+            await remove_object(ctx, removal, KIND, plan)
+        return removal.done()
 
     def _values(self, ctx: StepContext) -> dict[str, str]:
         return ctx.target.settings(ctx.connection.spec.client_type, ctx.facts)

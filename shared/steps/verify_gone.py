@@ -53,7 +53,7 @@ class VerifyGone:
 
 async def _identity(ctx: StepContext, item: Mapping[str, Any]) -> bool:
     identity = await ctx.outside.identities.get(item["id"])
-    if identity is None or identity.tags.get(TAG_WORKLOAD) != ctx.workload_key:
+    if identity is None or identity.tags.get(TAG_WORKLOAD) != item["workload"]:
         return False
     await ctx.outside.identities.delete(item["id"])
     return True
@@ -81,8 +81,8 @@ async def _object(ctx: StepContext, item: Mapping[str, Any]) -> bool:
         if error.code != "cluster-gone":
             raise
         return False
-    # A late write of ours carries the nonce of the object that was removed; anything else is not ours.
-    if there is None or not item["nonce"] or there.annotations.get(ANNOTATION_NONCE) != item["nonce"]:
+    # A late write of ours carries a nonce that we had saved; anything else is not ours.
+    if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
         return False
     return await ctx.outside.clusters.delete(
         cluster_id,

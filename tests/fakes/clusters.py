@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -30,10 +31,15 @@ class InMemoryClusters:
         cluster = self._cluster(cluster_id)
         return namespace in cluster.namespaces - cluster.terminating
 
-    async def get(self, cluster_id: str, kind: str, namespace: str, name: str) -> KubeObject | None:
+    async def get(
+        self, cluster_id: str, kind: str, namespace: str, name: str, *, values: bool = False
+    ) -> KubeObject | None:
         key = _key(kind, namespace, name)
         found = self._cluster(cluster_id).objects.get(key)
-        return None if found is None else _seen(key, found)
+        if found is None:
+            return None
+        seen = _seen(key, found)
+        return seen if values else dataclasses.replace(seen, data={})
 
     async def apply(
         self,

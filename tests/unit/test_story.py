@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from shared import naming
 from shared.ports import Linker
 from tests.fakes.local_app import (
@@ -104,20 +102,32 @@ async def test_an_event_about_a_living_resource_prunes_nothing(app: LocalApp) ->
     assert app.leftovers() == before
 
 
-@pytest.mark.parametrize("kind", ["identity", "credential"])
-async def test_a_deleted_identity_or_credential_prunes_the_rest(app: LocalApp, kind: str) -> None:
+async def test_a_deleted_identity_prunes_the_rest(app: LocalApp) -> None:
     connection_id = await created(app)
     identity_id = next(iter(app.world.identities))
-    if kind == "identity":
-        gone = identity_id
-        app.world.remove(identity_id)
-    else:
-        name = next(iter(app.world.credentials[identity_id]))
-        gone = f"{identity_id}/federatedIdentityCredentials/{name}"
-        app.world.credentials[identity_id].clear()
-    app.queue.put("resource-events", deletion_event(gone))
+    app.world.remove(identity_id)
+    app.queue.put("resource-events", deletion_event(identity_id))
     await app.settle(seconds=3600)
     assert await app.state(connection_id) == "pruned"
+    assert app.leftovers() == EMPTY
+
+
+async def test_a_deleted_credential_prunes_the_cluster_objects_and_keeps_the_identity(app: LocalApp) -> None:
+    connection_id = await created(app)
+    identity_id = next(iter(app.world.identities))
+    name = next(iter(app.world.credentials[identity_id]))
+    app.world.credentials[identity_id].clear()
+    gone = f"{identity_id}/federatedIdentityCredentials/{name}"
+    app.queue.put("resource-events", deletion_event(gone))
+    await app.settle(seconds=3600)
+    assert await app.state(connection_id) == "orphaned"
+    assert app.leftovers()["objects"] == []
+    assert len(app.world.identities) == 1
+    await app.send(create_body(), message_id="again")
+    await app.settle(seconds=3600)
+    assert await app.state(connection_id) == "configured"
+    await app.send(delete_body(), message_id="d")
+    await app.settle(seconds=3600)
     assert app.leftovers() == EMPTY
 
 

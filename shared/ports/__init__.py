@@ -1,0 +1,47 @@
+"""What the core needs of the outside, as small protocols of plain values.
+
+Adapters stand in ``shared/clients``; strict in-memory twins in ``tests/fakes``. Both pass the same
+contract tests. Every method raises only ``TransientError`` or ``PermanentError``
+(``StateConflictError`` where it says so); "not there" is ``None``, never an exception.
+"""
+
+from shared.ports.azure import (
+    Credential,
+    Identities,
+    Identity,
+    Linker,
+    Linkers,
+    Resources,
+    RoleAssignment,
+    Roles,
+)
+from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
+from shared.ports.queues import Clock, OutcomeTopic, StepQueue
+from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
+
+__all__ = [
+    "Change",
+    "Clock",
+    "Clusters",
+    "Columns",
+    "Credential",
+    "Identities",
+    "Identity",
+    "Insert",
+    "KubeObject",
+    "Linker",
+    "Linkers",
+    "ManagedCluster",
+    "OutcomeTopic",
+    "Prover",
+    "Remove",
+    "Replace",
+    "Resources",
+    "RoleAssignment",
+    "Roles",
+    "Row",
+    "StateStore",
+    "StepQueue",
+    "Upsert",
+    "Use",
+]

@@ -1,0 +1,128 @@
+"""What is asked of Azure Resource Manager and Entra, besides clusters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A user-assigned managed identity."""
+
+    resource_id: str
+    client_id: str
+    principal_id: str
+    location: str
+    tags: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A federated credential of an identity."""
+
+    name: str
+    issuer: str
+    subject: str
+    audiences: tuple[str, ...]
+
+
+class Identities(Protocol):
+    """Managed identities and their federated credentials (Microsoft.ManagedIdentity)."""
+
+    async def get(self, resource_id: str) -> Identity | None:
+        """Read one identity."""
+        ...
+
+    async def ensure(self, resource_id: str, *, location: str, tags: Mapping[str, str]) -> Identity:
+        """Make or update one identity."""
+        ...
+
+    async def delete(self, resource_id: str) -> None:
+        """Delete one identity and, with it, its credentials; absent is fine."""
+        ...
+
+    async def get_credential(self, identity_id: str, name: str) -> Credential | None:
+        """Read one credential."""
+        ...
+
+    async def list_credentials(self, identity_id: str) -> list[Credential]:
+        """All credentials of an identity; empty if the identity is gone."""
+        ...
+
+    async def ensure_credential(self, identity_id: str, credential: Credential) -> Credential:
+        """Make or change one credential. Overlapping writes to one identity are transient (409)."""
+        ...
+
+    async def delete_credential(self, identity_id: str, name: str) -> None:
+        """Delete one credential; absent is fine."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RoleAssignment:
+    """A role assignment."""
+
+    scope: str
+    name: str
+    principal_id: str
+    role_definition_id: str
+    description: str = ""
+    existing: bool = False
+    """True: the same triple stood there under this other name (RoleAssignmentExists)."""
+
+
+class Roles(Protocol):
+    """Role assignments (Microsoft.Authorization)."""
+
+    async def get(self, scope: str, name: str) -> RoleAssignment | None:
+        """Read one assignment."""
+        ...
+
+    async def ensure(self, assignment: RoleAssignment) -> RoleAssignment:
+        """Make one assignment for a service principal; an equal one under another name is returned."""
+        ...
+
+    async def delete(self, scope: str, name: str) -> None:
+        """Delete one assignment; absent, or below a deleted scope, is fine."""
+        ...
+
+    async def list_for_principal(self, scope: str, principal_id: str) -> list[RoleAssignment]:
+        """Assignments of one principal at a scope and below or above it, as Azure lists them."""
+        ...
+
+
+class Resources(Protocol):
+    """Any ARM resource by id."""
+
+    async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
+        """The resource's JSON; ``None`` only on a definite not-found code, never on a bare 404 or 403."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Linker:
+    """A Service Connector connection of a cluster (Microsoft.ServiceLinker, api 2024-04-01)."""
+
+    resource_id: str
+    name: str
+    namespace: str
+    """``properties.scope``, ``default`` when absent."""
+    target_id: str
+    client_id: str
+    """Client id of the identity, empty for other kinds of authentication."""
+    client_type: str
+    provisioning_state: str
+
+
+class Linkers(Protocol):
+    """Service Connector's connections; read only, through the generic client."""
+
+    async def get(self, linker_id: str) -> Linker | None:
+        """Read one linker."""
+        ...
+
+    async def list(self, cluster_id: str) -> list[Linker]:
+        """All linkers of a cluster; empty if the cluster is gone."""
+        ...

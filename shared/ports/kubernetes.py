@@ -1,0 +1,134 @@
+"""AKS clusters, the few Kubernetes calls made in them, and the proof of access."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedCluster:
+    """What a connection must know of an AKS cluster."""
+
+    resource_id: str
+    location: str
+    provisioning_state: str
+    power_state: str
+    issuer: str
+    """OIDC issuer URL, character by character, empty if the issuer is off."""
+    workload_identity: bool
+    forbidden_identities: tuple[str, ...]
+    """Folded resource ids and client ids of the kubelet's and the control plane's identities."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KubeObject:
+    """Metadata of a service account or secret, and a secret's values when asked for."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """Decoded values of a secret; never logged."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """A pod that uses a service account or secrets."""
+
+    kind: str
+    name: str
+    service_account: str
+    secrets: tuple[str, ...]
+
+
+class Clusters(Protocol):
+    """AKS clusters and the few Kubernetes calls that we make in them.
+
+    Each Kubernetes method takes the cluster's ARM id. ``PermanentError("cluster-gone")`` is raised when
+    Azure says that the cluster does not exist; an unreachable API server is transient.
+    """
+
+    async def describe(self, cluster_id: str) -> ManagedCluster | None:
+        """What Azure says of the cluster, ``None`` if it does not exist."""
+        ...
+
+    async def namespace_exists(self, cluster_id: str, namespace: str) -> bool:
+        """Say whether a namespace exists and is not being removed."""
+        ...
+
+    async def get(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        values: bool = False,
+    ) -> KubeObject | None:
+        """Read the metadata of a ``ServiceAccount`` or ``Secret``, a secret's values only if asked for."""
+        ...
+
+    async def apply(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> KubeObject:
+        """Server-side apply under field manager ``mooring``, never forced.
+
+        Raises:
+            PermanentError: ``field-conflict`` if another manager owns a field.
+        """
+        ...
+
+    async def delete(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        resource_version: str,
+    ) -> bool:
+        """Delete exactly that incarnation; ``False`` if it was gone already.
+
+        Raises:
+            TransientError: ``precondition`` if the object changed since it was read.
+        """
+        ...
+
+    async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
+        """What uses service accounts and secrets in a namespace: pods that are not finished."""
+        ...
+
+    async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:
+        """Mint a short-lived token of a service account (TokenRequest); only with PROVE=on."""
+        ...
+
+
+class Prover(Protocol):
+    """Proves that a workload's access works, as the workload would use it."""
+
+    async def exchange(self, *, client_id: str, assertion: str, scope: str) -> str:
+        """Exchange a service-account token for an Entra token.
+
+        Raises:
+            PermanentError: ``exchange-refused`` with the AADSTS code in the detail.
+        """
+        ...
+
+    async def read(self, url: str, *, token: str) -> int | None:
+        """HTTP status of one authorised GET, or ``None`` if the address is not reachable from here."""
+        ...

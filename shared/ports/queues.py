@@ -1,0 +1,45 @@
+"""The queues we write to, the topic of outcomes, and the local clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.models import StepMessage
+
+
+class StepQueue(Protocol):
+    """The queues we write to ourselves."""
+
+    async def announce(self, message: StepMessage, *, delay_seconds: float = 0) -> None:
+        """Put a step on ``connection-steps``, hidden for ``delay_seconds``; it never expires."""
+        ...
+
+    async def forward_event(self, text: str, *, delay_seconds: float = 0) -> None:
+        """Put a raw event on ``resource-events``."""
+        ...
+
+    async def reject(self, envelope: Mapping[str, Any]) -> None:
+        """Put a refusal on ``rejected``, as one JSON object."""
+        ...
+
+    async def depth(self, queue: str) -> int:
+        """Approximate number of messages, hidden ones included."""
+        ...
+
+
+class OutcomeTopic(Protocol):
+    """Where ended operations are told to others (Event Grid), if a topic is configured."""
+
+    async def publish(self, *, event_type: str, subject: str, data: Mapping[str, Any], event_id: str) -> None:
+        """Publish one CloudEvent; the id makes a repeat recognisable."""
+        ...
+
+
+class Clock(Protocol):
+    """The local clock; used for logs and total times, never for leases."""
+
+    def now(self) -> datetime:
+        """Aware UTC instant."""
+        ...

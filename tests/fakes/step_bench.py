@@ -1,0 +1,172 @@
+"""One step at a time on in-memory ports, with a recorder that keeps intents as the engine would."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from shared import naming, plans
+from shared.models import (
+    Cause,
+    Connection,
+    ConnectionSpec,
+    ConnectionState,
+    Done,
+    Finding,
+    Intent,
+    Kind,
+    Operation,
+    OperationId,
+    OperationState,
+)
+from shared.recording import _merged
+from shared.steps.base import StepContext
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+
+
+@dataclasses.dataclass(slots=True)
+class MemoryRecorder:
+    """``steps.base.Recorder`` for tests."""
+
+    bench: Bench
+    step: str
+
+    async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+        wanted = Intent(
+            connection_id=self.bench.connection.connection_id,
+            step=self.step,
+            generation=self.bench.operation.generation,
+            planned=dict(planned),
+        )
+        intent = _merged(wanted, None if anew else self.bench.intents.get(self.step))
+        self.bench.intents[self.step] = intent
+        return intent.planned
+
+    async def depend(self, kind: str, resource_id: str) -> None:
+        self.bench.dependents.append((kind, resource_id))
+
+    async def ended(self, operation_id: OperationId) -> bool:
+        return operation_id in self.bench.ended
+
+    async def lease_left_seconds(self, operation_id: OperationId) -> float:
+        return self.bench.leases.get(operation_id, 0.0)
+
+
+class Bench:
+    """A connection whose steps a test runs by hand."""
+
+    def __init__(self, app: LocalApp, name: str = "orders-blob", **spec: str) -> None:
+        self.app = app
+        self.rules = app.services.engine.rules
+        wanted = ConnectionSpec.model_validate(
+            {
+                "name": name,
+                "cluster_id": CLUSTER,
+                "namespace": "shop",
+                "workload": "orders",
+                "target_type": "storage-blob",
+                "target_id": STORAGE,
+                "client_type": "python",
+                **spec,
+            }
+        )
+        connection_id = naming.connection_id(wanted.cluster_id, wanted.namespace, wanted.name)
+        self.connection = Connection(
+            connection_id=connection_id,
+            spec=wanted,
+            body_hash=naming.spec_hash(wanted),
+            state=ConnectionState.CONNECTING,
+            created_at=app.clock.now(),
+        )
+        self.intents: dict[str, Intent] = {}
+        self.done: dict[str, Mapping[str, Any]] = {}
+        self.dependents: list[tuple[str, str]] = []
+        self.ended: set[str] = set()
+        self.leases: dict[str, float] = {}
+        self.runs = 0
+        self.operation = self._operation(Kind.CREATE)
+
+    def _operation(self, kind: Kind, **changes: Any) -> Operation:
+        return Operation(
+            operation_id=naming.operation_id(self.connection.connection_id, f"{kind.value} {self.runs}"),
+            connection_id=self.connection.connection_id,
+            kind=kind,
+            state=OperationState.RUNNING,
+            generation=self.connection.generation,
+            plan=(),
+            opened_at=self.app.clock.now(),
+            **changes,
+        )
+
+    def become(
+        self, kind: Kind, *, cause: str = "target", resource_id: str = STORAGE, **changes: Any
+    ) -> None:
+        """Go on as another operation of the same connection."""
+        self.runs += 1
+        self.done = {}
+        if kind is Kind.PRUNE:
+            changes["cause"] = Cause(kind=cause, resource_id=resource_id)
+        self.operation = self._operation(kind, **changes)
+
+    def context(self, name: str) -> StepContext:
+        """What one run of a step is given."""
+        engine = self.app.services.engine
+        self.runs += 1
+        return StepContext(
+            connection=self.connection,
+            operation=self.operation,
+            step=name,
+            intents=dict(self.intents),
+            done=dict(self.done),
+            now=self.app.clock.now(),
+            nonce=f"nonce-{self.connection.spec.name}-{self.runs}",
+            outside=engine.outside,
+            rules=self.rules,
+            catalogue=engine.catalogue,
+            users=engine.users,
+            limits=engine.limits,
+            recorder=MemoryRecorder(self, name),
+        )
+
+    async def apply(self, name: str) -> Done:
+        """Apply a step and record its outcome."""
+        result = await plans.steps()[name].apply(self.context(name))
+        if self.operation.kind is Kind.CREATE and result.outputs:
+            known = self.intents.get(name)
+            self.intents[name] = Intent(
+                connection_id=self.connection.connection_id,
+                step=name,
+                generation=self.operation.generation,
+                planned=known.planned if known else {},
+                outputs=result.outputs,
+                previous=known.previous if known else (),
+            )
+        self.done[name] = result.outputs
+        return result
+
+    async def revert(self, name: str) -> Done:
+        """Revert a step and record its outcome."""
+        result = await plans.steps()[name].revert(self.context(name))
+        self.done[name] = result.outputs
+        return result
+
+    async def check(self, name: str) -> dict[str, Finding]:
+        """Findings of a step by name."""
+        return {one.name: one for one in await plans.steps()[name].check(self.context(name))}
+
+    async def up_to(self, name: str) -> None:
+        """Apply every step of a create up to and including one."""
+        for step in plans.CREATE[: plans.CREATE.index(name) + 1]:
+            await self.apply(step)
+
+    def lose_record(self, name: str) -> None:
+        """As if a crash had come between the write and its record: the intent knows only what was planned."""
+        self.intents[name] = self.intents[name].model_copy(update={"outputs": {}})
+
+    def world(self) -> Any:
+        """Everything in Azure and the clusters, to compare."""
+        world = self.app.world
+        objects = {key: value.objects for key, value in world.clusters.items()}
+        return copy.deepcopy((world.identities, world.credentials, world.assignments, objects))
