@@ -4,13 +4,14 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Concatenate
 
 import azure.functions as func
 
 from shared.errors import MooringError, PermanentError, RefusedError
 from shared.logs import bind
 from shared.records import RequestRecord
+from shared.wiring import Services, Wiring
 
 RETRY_AFTER_SECONDS = 2
 _FORBIDDEN = {"policy-denied", "namespace-protected", "subscription-not-listed", "identity-forbidden"}
@@ -28,8 +29,6 @@ _STATUS: Mapping[str, HTTPStatus] = {
     **dict.fromkeys(_FORBIDDEN, HTTPStatus.FORBIDDEN),
     **dict.fromkeys(_CONFLICT, HTTPStatus.CONFLICT),
 }
-
-Handler = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
 def answer(
@@ -80,10 +79,15 @@ def refused(record: RequestRecord) -> func.HttpResponse:
     )
 
 
-async def guarded(work: Awaitable[func.HttpResponse]) -> func.HttpResponse:
-    """Turn the core's errors into problem+json; a transient one asks the caller to come again."""
+async def guarded[**P](
+    wiring: Wiring,
+    work: Callable[Concatenate[Services, P], Awaitable[func.HttpResponse]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> func.HttpResponse:
+    """Do the work with the services; the core's errors, bad settings included, become problem+json."""
     try:
-        return await work
+        return await work(await wiring.services(), *args, **kwargs)
     except RefusedError as error:
         status = _STATUS.get(error.code, HTTPStatus.BAD_REQUEST)
         return problem(error.code, error.detail, status=status, field=error.field, remedy=error.remedy)

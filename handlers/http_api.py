@@ -27,37 +27,37 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     @part.route("connections", methods=["POST"])
     async def post_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Create a connection."""
-        return await guarded(_create(await wiring.services(), req))
+        return await guarded(wiring, _create, req)
 
     @part.function_name("list_connections")
     @part.route("connections", methods=["GET"])
     async def list_connections(req: func.HttpRequest) -> func.HttpResponse:
         """List connections."""
-        return await guarded(_list(await wiring.services(), req))
+        return await guarded(wiring, _list, req)
 
     @part.function_name("get_connection")
     @part.route("connections/{connectionId}", methods=["GET"])
     async def get_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Read a connection."""
-        return await guarded(_get(await wiring.services(), req))
+        return await guarded(wiring, _get, req)
 
     @part.function_name("delete_connection")
     @part.route("connections/{connectionId}", methods=["DELETE"])
     async def delete_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Delete a connection."""
-        return await guarded(_act(await wiring.services(), req, "delete"))
+        return await guarded(wiring, _act, req, "delete")
 
     @part.function_name("validate_connection")
     @part.route("connections/{connectionId}/validate", methods=["POST"])
     async def validate_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Validate a connection."""
-        return await guarded(_act(await wiring.services(), req, "validate"))
+        return await guarded(wiring, _act, req, "validate")
 
     @part.function_name("get_manifest")
     @part.route("connections/{connectionId}/manifest", methods=["GET"])
     async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
         """The manifest snippet of a connection."""
-        return await guarded(_manifest(await wiring.services(), req))
+        return await guarded(wiring, _manifest, req)
 
     return part
 

@@ -25,13 +25,13 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def get_operation(req: func.HttpRequest) -> func.HttpResponse:
         """Read an operation."""
         operation_id = req.route_params["operationId"].lower()
-        return await guarded(_operation(await wiring.services(), operation_id))
+        return await guarded(wiring, _operation, operation_id)
 
     @part.function_name("find_operations")
     @part.route("operations", methods=["GET"])
     async def find_operations(req: func.HttpRequest) -> func.HttpResponse:
         """Find what became of a request, or the refusals of a day, or what is open now."""
-        return await guarded(_find(await wiring.services(), req))
+        return await guarded(wiring, _find, req)
 
     return part
 

@@ -20,9 +20,6 @@ from shared.ports import Clock, StepQueue
 from shared.records import RequestLog, RequestRecord
 from shared.targets import Catalogue
 
-PASSING = frozenset({"policy-unreadable"})
-"""Refusals that say nothing of the request: the same request may be sent again later."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
@@ -73,7 +70,8 @@ class Intake:
         body_hash = naming.body_hash(body)
         connection_id = requests.connection_id_of(request)
         known = await self.log.find(key)
-        if known is not None and known.code not in PASSING:
+        # A refusal did nothing: the same request may be sent again once its reason is gone.
+        if known is not None and known.outcome != "rejected":
             if known.body_hash != body_hash:
                 reused = RefusedError(
                     "request-id-reused",

@@ -144,8 +144,6 @@ class Settings:
     """Seconds one run of a step may take."""
     step_lease_seconds: int = _setting("MOORING_STEP_LEASE_SECONDS", _whole(10), "150")
     """Seconds for which a run owns its step; more than the deadline."""
-    orphan_keep_days: int = _setting("MOORING_ORPHAN_KEEP_DAYS", _whole(0), "14")
-    """Days for which identities of a deleted cluster are kept, so that a rebuild keeps its client ids."""
     outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
     """Event Grid topic that is told of ended operations; empty for none."""
     storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")

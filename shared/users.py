@@ -147,11 +147,18 @@ class Users:
         raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
     async def forget(self, thing: str, *, operation_id: OperationId) -> None:
-        """Drop the row of a thing that this operation has deleted; anything else there stays."""
-        row = await self._store.get(TABLE, key_hash(thing), _KEY)
-        if row is None or parse(Shared, row).closing != operation_id:
-            return
-        await self._try(thing, Remove(key=_KEY, etag=row.etag))
+        """Drop the row of a thing that this operation has deleted; anything else there stays.
+
+        Raises:
+            StateConflictError: the row could not be dropped (transient): nobody else ever would.
+        """
+        for _ in range(_TRIES):
+            row = await self._store.get(TABLE, key_hash(thing), _KEY)
+            if row is None or parse(Shared, row).closing != operation_id:
+                return
+            if await self._try(thing, Remove(key=_KEY, etag=row.etag)):
+                return
+        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
     async def _try(self, thing: str, change: Insert | Replace | Remove) -> bool:
         try:

@@ -74,7 +74,6 @@ def test_every_missing_required_setting_is_named():
         ("MOORING_PRUNE_CAP_PER_HOUR", "0"),
         ("MOORING_HOLD_RECHECK_SECONDS", "5m"),
         ("MOORING_STEP_LEASE_SECONDS", "90"),
-        ("MOORING_ORPHAN_KEEP_DAYS", "1e3"),
         ("MOORING_OUTCOME_TOPIC_ENDPOINT", "topic"),
         ("MOORING_RETRY_SCALE", "nan"),
         ("MOORING_RETRY_SCALE", "0"),
