@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from shared import beginnings, outcomes
 from shared.announcer import Announcer
+from shared.endings import Change
 from shared.errors import MooringError, NotYetError, PermanentError, StateConflictError, TransientError
 from shared.limits import Limits
 from shared.models import (
@@ -24,7 +25,6 @@ from shared.models import (
     StepRecord,
     StepState,
 )
-from shared.outcomes import Change
 from shared.ports import Clock
 from shared.recording import Run
 from shared.records import Dependents
@@ -114,6 +114,8 @@ class Engine:
     async def _beginning(self, snapshot: Snapshot, step: StepRecord, holder: str) -> Change:
         """Wait for the operation ahead, fail what no longer fits, or claim the step."""
         now = snapshot.read_at
+        if snapshot.operation.value.failing:
+            return outcomes.stopped(snapshot, step, now=now)
         blocked = await self._blocked(snapshot) or await self.throttling.wait(snapshot, step)
         if blocked is not None:
             return outcomes.wait(snapshot, step, blocked, now=now, scale=self.timing.retry_scale)

@@ -187,6 +187,8 @@ class Operation(Model):
     cause: Cause | None = None
     report_only: bool = False
     """Walk the whole path and change nothing (PRUNE_MODE=report)."""
+    failing: bool = False
+    """A step has failed for good; the operation ends once no step runs any more."""
     revision: int = 0
     waiting: str = ""
     """Reason of the present wait, empty if none."""

@@ -6,11 +6,12 @@ snapshot (the state store's own clock), never from this machine.
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from shared import plans, retry
+from shared import endings, plans, retry
 from shared.beginnings import begin
+from shared.endings import Change
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import (
     Connection,
@@ -25,17 +26,6 @@ from shared.models import (
     StepState,
 )
 from shared.state import Snapshot
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """New values of what an outcome touches, and which steps are to be announced after it is saved."""
-
-    operation: Operation
-    steps: tuple[StepRecord, ...] = ()
-    connection: Connection | None = None
-    intents: tuple[Intent, ...] = ()
-    forget: tuple[str, ...] = ()
 
 
 def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: int, now: datetime) -> Change:
@@ -74,11 +64,21 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
                 previous=known.previous if known else (),
             ),
         )
-        connection = _milestone(connection, step.name, result, now)
     if operation.kind is Kind.PRUNE and step.name == "confirm_gone" and not operation.report_only:
         connection = connection.model_copy(update={"state": ConnectionState.PRUNING})
     states = {name: stored.value.state for name, stored in snapshot.steps.items()}
     states[step.name] = StepState.DONE
+    if operation.kind is Kind.CREATE:
+        connection = _milestones(
+            operation,
+            connection,
+            step=step.name,
+            result=result,
+            states=states,
+            now=now,
+        )
+    if operation.failing:
+        return endings.stop(snapshot, finished, connection=connection, intents=intents, now=now)
     steps = [finished]
     for planned in operation.plan:
         if states[planned.name] is StepState.PENDING and all(
@@ -90,7 +90,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             steps.append(ready)
     if result.ends_operation:
         # What the rest of the plan would have done is not needed; its steps stay pending.
-        return _end(
+        return endings.end(
             snapshot,
             connection=snapshot.connection.value,
             steps=(finished,),
@@ -99,7 +99,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             now=now,
         )
     if all(state is StepState.DONE for state in states.values()):
-        return _end(
+        return endings.end(
             snapshot,
             connection=connection,
             steps=tuple(steps),
@@ -107,8 +107,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             state=OperationState.SUCCEEDED,
             now=now,
         )
-    running = operation.model_copy(update={"state": OperationState.RUNNING, "waiting": "", "detail": ""})
-    return Change(operation=running, steps=tuple(steps), connection=connection, intents=intents)
+    shown = endings.shown(snapshot, tuple(steps))
+    return Change(operation=shown, steps=tuple(steps), connection=connection, intents=intents)
 
 
 def pointless(snapshot: Snapshot, step: StepRecord, code: str, *, now: datetime) -> Change:
@@ -129,20 +129,20 @@ def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datet
     )
     if isinstance(decision, retry.GiveUp):
         return permanent(snapshot, step, PermanentError(decision.code, error.detail), now=now)
-    held = retry.WAITS[error.reason].held
+    if snapshot.operation.value.failing:
+        return stopped(snapshot, step, now=now)
     if retry.WAITS[error.reason].fresh_start:
         step = step.model_copy(update={"attempts": 0, "first_run_at": None})
     waiting = _again(step, now, decision.seconds).model_copy(
         update={"waiting": error.reason, "waiting_since": since, "detail": error.detail, "code": ""},
     )
-    operation = snapshot.operation.value.model_copy(
-        update={
-            "state": OperationState.HELD if held else OperationState.WAITING,
-            "waiting": error.reason,
-            "detail": error.detail,
-        },
-    )
-    return Change(operation=operation, steps=(waiting,))
+    return Change(operation=endings.shown(snapshot, (waiting,)), steps=(waiting,))
+
+
+def stopped(snapshot: Snapshot, step: StepRecord, *, now: datetime) -> Change:
+    """Another step of the operation has failed: this one is not tried again."""
+    idle = _rest(step, now, StepState.PENDING).model_copy(update={"ended_at": None})
+    return endings.stop(snapshot, idle, connection=snapshot.connection.value, now=now)
 
 
 def transient(
@@ -171,14 +171,13 @@ def transient(
             remedy="mend the cause, then send the same request again, or delete the connection",
         )
         return permanent(snapshot, counted, exhausted, now=now)
+    if snapshot.operation.value.failing:
+        return stopped(snapshot, counted, now=now)
     again = _again(counted, now, decision.seconds).model_copy(
         # A wait that an error interrupts goes on: its deadline counts from its own beginning.
         update={"code": error.code, "detail": error.detail},
     )
-    operation = snapshot.operation.value.model_copy(
-        update={"state": OperationState.RUNNING, "waiting": "retry", "detail": str(error)},
-    )
-    return Change(operation=operation, steps=(again,))
+    return Change(operation=endings.shown(snapshot, (again,)), steps=(again,))
 
 
 def permanent(snapshot: Snapshot, step: StepRecord, error: PermanentError, *, now: datetime) -> Change:
@@ -186,87 +185,23 @@ def permanent(snapshot: Snapshot, step: StepRecord, error: PermanentError, *, no
     failed = _rest(step, now, StepState.FAILED).model_copy(
         update={"code": error.code, "detail": error.detail, "remedy": error.remedy},
     )
-    return _end(
-        snapshot,
-        connection=snapshot.connection.value,
-        steps=(failed,),
-        state=OperationState.FAILED,
-        code=error.code,
-        detail=f"{step.name}: {error.detail}",
-        remedy=error.remedy,
-        now=now,
-    )
+    return endings.fail(snapshot, failed, error, now=now)
 
 
-def _end(
-    snapshot: Snapshot,
-    *,
+def _milestones(
+    operation: Operation,
     connection: Connection,
-    steps: tuple[StepRecord, ...],
-    state: OperationState,
+    *,
+    step: str,
+    result: Done,
+    states: Mapping[str, StepState],
     now: datetime,
-    intents: tuple[Intent, ...] = (),
-    code: str = "",
-    detail: str = "",
-    remedy: str = "",
-) -> Change:
-    operation = snapshot.operation.value.model_copy(
-        update={
-            "state": state,
-            "waiting": "",
-            "code": code,
-            "detail": detail,
-            "remedy": remedy,
-            "ended_at": now,
-        },
-    )
-    forget: tuple[str, ...] = ()
-    update: dict[str, object] = {}
-    if operation.kind is not Kind.VALIDATE:
-        update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
-        update["last_operation"] = operation.operation_id
-    if state is OperationState.FAILED:
-        update |= _fallen(operation, connection)
-    end = plans.end_state(operation.kind, operation.cause)
-    own = operation.generation == connection.generation
-    if (
-        state is OperationState.SUCCEEDED
-        and not code
-        and end is not None
-        and own
-        and not operation.report_only
-    ):
-        update |= {"state": end, "ended_at": now}
-        reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
-        gone = set(snapshot.intents) if not end.live else reverted
-        forget = tuple(sorted(gone & set(snapshot.intents)))
-    return Change(
-        operation=operation,
-        steps=steps,
-        connection=connection.model_copy(update=update),
-        intents=tuple(intent for intent in intents if intent.step not in forget),
-        forget=forget,
-    )
-
-
-def _fallen(operation: Operation, connection: Connection) -> dict[str, object]:
-    """What a failed operation makes of its connection."""
-    if operation.kind is Kind.PRUNE and connection.linker_id:
-        # Service Connector's, and not deleted by us: we go on watching it.
-        return {"state": ConnectionState.OBSERVED}
-    if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
-        # A hint that could not be checked breaks nothing.
-        return {}
-    if operation.kind is Kind.CREATE and connection.configured_at is not None:
-        # What failed after the settings were written (the proof) leaves the connection configured.
-        return {}
-    failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
-    return {"state": ConnectionState.FAILED} if failing else {}
-
-
-def _milestone(connection: Connection, step: str, result: Done, now: datetime) -> Connection:
-    if step == plans.CONFIGURED_BY:
-        return connection.model_copy(update={"state": ConnectionState.CONFIGURED, "configured_at": now})
+) -> Connection:
+    """Configured once everything is written, whatever its order was; usable once it is proved."""
+    writing = (planned.name for planned in operation.plan if planned.name != plans.PROVED_BY)
+    if connection.configured_at is None and all(states[name] is StepState.DONE for name in writing):
+        update = {"state": ConnectionState.CONFIGURED, "configured_at": now}
+        connection = connection.model_copy(update=update)
     if step == plans.PROVED_BY and result.outputs.get("result") == "proved":
         return connection.model_copy(update={"state": ConnectionState.USABLE, "usable_at": now})
     return connection

@@ -30,12 +30,11 @@ CREATE = (
     "settings",
     "prove",
 )
-"""Order of a create; ``settings`` is what makes a connection *configured*."""
+"""Order of a create; a connection is *configured* when all but the proof is done."""
 
 REVERT = ("role_assignments", "federated_credential", "settings", "service_account", "managed_identity")
 """Order of every removal (design decision 20): access first, then cluster objects, the identity last."""
 
-CONFIGURED_BY = "settings"
 PROVED_BY = "prove"
 
 _PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {

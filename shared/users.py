@@ -146,6 +146,18 @@ class Users:
                 return Leaving(last=last, shared=not last, details=shared.details)
         raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
+    async def seize(self, thing: str, user: User, *, operation_id: OperationId) -> bool:
+        """Keep newcomers from a thing that nobody uses while it is removed again; then call ``forget``.
+
+        Returns:
+            False if somebody uses the thing by now: it is theirs.
+        """
+        closing = Shared(thing=thing, users=(user,), closing=operation_id)
+        if await self._try(thing, Insert(key=_KEY, columns=_columns(closing))):
+            return True
+        present = await self.get(thing)
+        return present is not None and present.closing == operation_id
+
     async def forget(self, thing: str, *, operation_id: OperationId) -> None:
         """Drop the row of a thing that this operation has deleted; anything else there stays.
 

@@ -45,35 +45,48 @@ class VerifyGone:
         return Done()
 
     async def _removed_again(self, ctx: StepContext, item: Mapping[str, Any]) -> bool:
-        if item["thing"] and await ctx.users.get(item["thing"]) is not None:
-            return False
         again = {"identity": _identity, "role": _role, "credential": _credential}.get(item["kind"], _object)
-        return await again(ctx, item)
+        thing, operation_id = item["thing"], ctx.operation.operation_id
+        if not thing:
+            return await again(ctx, item, remove=True)
+        known = await ctx.users.get(thing)
+        if known is not None and known.closing != operation_id:
+            return False
+        back = known is not None or await again(ctx, item, remove=False)
+        # Between that look and a removal somebody may join and make the thing anew: not before we are done.
+        if not back or not await ctx.users.seize(thing, ctx.user, operation_id=operation_id):
+            return False
+        removed = await again(ctx, item, remove=True)
+        await ctx.users.forget(thing, operation_id=operation_id)
+        return removed
 
 
-async def _identity(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+async def _identity(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
     identity = await ctx.outside.identities.get(item["id"])
     if identity is None or identity.tags.get(TAG_WORKLOAD) != item["workload"]:
         return False
-    await ctx.outside.identities.delete(item["id"])
+    if remove:
+        await ctx.outside.identities.delete(item["id"])
     return True
 
 
-async def _role(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+async def _role(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
     if await ctx.outside.roles.get(item["scope"], item["name"]) is None:
         return False
-    await ctx.outside.roles.delete(item["scope"], item["name"])
+    if remove:
+        await ctx.outside.roles.delete(item["scope"], item["name"])
     return True
 
 
-async def _credential(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+async def _credential(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
     if await ctx.outside.identities.get_credential(item["identityId"], item["name"]) is None:
         return False
-    await ctx.outside.identities.delete_credential(item["identityId"], item["name"])
+    if remove:
+        await ctx.outside.identities.delete_credential(item["identityId"], item["name"])
     return True
 
 
-async def _object(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
     cluster_id = ctx.connection.spec.cluster_id
     try:
         there = await ctx.outside.clusters.get(cluster_id, item["kind"], item["namespace"], item["name"])
@@ -84,6 +97,8 @@ async def _object(ctx: StepContext, item: Mapping[str, Any]) -> bool:
     # A late write of ours carries a nonce that we had saved; anything else is not ours.
     if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
         return False
+    if not remove:
+        return True
     return await ctx.outside.clusters.delete(
         cluster_id,
         item["kind"],

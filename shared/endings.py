@@ -1,0 +1,192 @@
+"""How an operation ends, and how a failure lets its running steps come to rest first.
+
+Steps of one operation may run side by side. When one fails, the others are not started any more, and
+those under way finish and record what they made: only then is the operation final, so that a delete
+that follows meets nothing in flight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from shared import plans, retry
+from shared.errors import PermanentError
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Direction,
+    Intent,
+    Kind,
+    Operation,
+    OperationState,
+    StepRecord,
+    StepState,
+)
+from shared.state import Snapshot
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """New values of what an outcome touches, and which steps are to be announced after it is saved."""
+
+    operation: Operation
+    steps: tuple[StepRecord, ...] = ()
+    connection: Connection | None = None
+    intents: tuple[Intent, ...] = ()
+    forget: tuple[str, ...] = ()
+
+
+def fail(snapshot: Snapshot, failed: StepRecord, error: PermanentError, *, now: datetime) -> Change:
+    """A step has failed for good: nothing new starts, and the operation fails once nothing runs."""
+    operation = snapshot.operation.value
+    if not operation.failing:
+        operation = operation.model_copy(
+            update={
+                "failing": True,
+                "code": error.code,
+                "detail": f"{failed.name}: {error.detail}",
+                "remedy": error.remedy,
+            },
+        )
+    ready = [
+        stored.value.model_copy(update={"state": StepState.PENDING, "due_at": None, "waiting": ""})
+        for name, stored in snapshot.steps.items()
+        if name != failed.name and stored.value.state is StepState.READY
+    ]
+    return _settle(snapshot, operation, (failed, *ready), connection=snapshot.connection.value, now=now)
+
+
+def stop(
+    snapshot: Snapshot,
+    step: StepRecord,
+    *,
+    connection: Connection,
+    now: datetime,
+    intents: tuple[Intent, ...] = (),
+) -> Change:
+    """A step of a failing operation has come to rest."""
+    operation = snapshot.operation.value
+    return _settle(snapshot, operation, (step,), connection=connection, intents=intents, now=now)
+
+
+def shown(snapshot: Snapshot, steps: tuple[StepRecord, ...]) -> Operation:
+    """The operation as its steps show it: the first that waits names the wait, a held one before others."""
+    now = {name: stored.value for name, stored in snapshot.steps.items()}
+    now |= {step.name: step for step in steps}
+    idle = [step for step in now.values() if step.state is StepState.READY and step.due_at is not None]
+    waiting = [step for step in idle if step.waiting and not step.code]
+    held = [step for step in waiting if retry.WAITS[step.waiting].held]
+    update: dict[str, object] = {"state": OperationState.RUNNING, "waiting": "", "detail": ""}
+    if waiting:
+        first = (held or waiting)[0]
+        state = OperationState.HELD if held else OperationState.WAITING
+        update = {"state": state, "waiting": first.waiting, "detail": first.detail}
+    elif idle:
+        update |= {"waiting": "retry", "detail": f"{idle[0].code}: {idle[0].detail}"}
+    return snapshot.operation.value.model_copy(update=update)
+
+
+def _settle(
+    snapshot: Snapshot,
+    operation: Operation,
+    steps: tuple[StepRecord, ...],
+    *,
+    connection: Connection,
+    now: datetime,
+    intents: tuple[Intent, ...] = (),
+) -> Change:
+    moved = {step.name for step in steps}
+    others = [stored.value for name, stored in snapshot.steps.items() if name not in moved]
+    if any(other.state is StepState.RUNNING for other in others):
+        return Change(operation=operation, steps=steps, connection=connection, intents=intents)
+    return end(
+        snapshot,
+        connection=connection,
+        steps=steps,
+        intents=intents,
+        state=OperationState.FAILED,
+        code=operation.code,
+        detail=operation.detail,
+        remedy=operation.remedy,
+        now=now,
+    )
+
+
+def end(
+    snapshot: Snapshot,
+    *,
+    connection: Connection,
+    steps: tuple[StepRecord, ...],
+    state: OperationState,
+    now: datetime,
+    intents: tuple[Intent, ...] = (),
+    code: str = "",
+    detail: str = "",
+    remedy: str = "",
+) -> Change:
+    """The operation is final: its connection becomes what the operation was for, or falls.
+
+    Args:
+        snapshot: before the outcome.
+        connection: with what the outcome has changed of it so far.
+        steps: new values of steps.
+        state: succeeded or failed.
+        now: the store's time.
+        intents: new values of intents; those of a connection that has ended are forgotten.
+        code: error code, or the result of an early end.
+        detail: of the error.
+        remedy: of the error.
+    """
+    operation = snapshot.operation.value.model_copy(
+        update={
+            "state": state,
+            "waiting": "",
+            "code": code,
+            "detail": detail,
+            "remedy": remedy,
+            "ended_at": now,
+        },
+    )
+    forget: tuple[str, ...] = ()
+    update: dict[str, object] = {}
+    if operation.kind is not Kind.VALIDATE:
+        update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
+        update["last_operation"] = operation.operation_id
+    if state is OperationState.FAILED:
+        update |= _fallen(operation, connection)
+    end = plans.end_state(operation.kind, operation.cause)
+    own = operation.generation == connection.generation
+    if (
+        state is OperationState.SUCCEEDED
+        and not code
+        and end is not None
+        and own
+        and not operation.report_only
+    ):
+        update |= {"state": end, "ended_at": now}
+        reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
+        gone = set(snapshot.intents) if not end.live else reverted
+        forget = tuple(sorted(gone & set(snapshot.intents)))
+    return Change(
+        operation=operation,
+        steps=steps,
+        connection=connection.model_copy(update=update),
+        intents=tuple(intent for intent in intents if intent.step not in forget),
+        forget=forget,
+    )
+
+
+def _fallen(operation: Operation, connection: Connection) -> dict[str, object]:
+    """What a failed operation makes of its connection."""
+    if operation.kind is Kind.PRUNE and connection.linker_id:
+        # Service Connector's, and not deleted by us: we go on watching it.
+        return {"state": ConnectionState.OBSERVED}
+    if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
+        # A hint that could not be checked breaks nothing.
+        return {}
+    if operation.kind is Kind.CREATE and connection.configured_at is not None:
+        # What failed after the settings were written (the proof) leaves the connection configured.
+        return {}
+    failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
+    return {"state": ConnectionState.FAILED} if failing else {}
