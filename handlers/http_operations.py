@@ -52,9 +52,9 @@ async def _operation(services: Services, operation_id: str) -> func.HttpResponse
 async def _find(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     request_id = req.params.get("requestId", "")
     if request_id:
-        record = await services.requests.find(f"id:{request_id}") or await services.requests.find(
-            f"message:{request_id}",
-        )
+        record = None
+        for key in ("id:", "message:", "message:http:"):
+            record = record or await services.requests.find(f"{key}{request_id}")
         if record is None:
             detail = f"no request {request_id[:64]} has been taken in"
             return problem("not-found", detail, status=HTTPStatus.NOT_FOUND)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from shared import naming, retry
 from shared.errors import PermanentError, StateConflictError
 from shared.logs import bind
-from shared.models import Operation, OperationId, StepMessage, StepRecord, StepState
+from shared.models import Kind, Operation, OperationId, OperationState, StepMessage, StepRecord, StepState
 from shared.ports import OutcomeTopic, StepQueue
 from shared.state import Snapshot, State
 
@@ -41,6 +41,8 @@ class Announcer:
         for other in snapshot.connection.value.active:
             await self._wake(other, operation.operation_id)
         await self._tell(operation)
+        if operation.state is OperationState.FAILED and operation.kind is Kind.CREATE:
+            await self._refuse_unbegun(snapshot)
         await self.state.close(operation.operation_id)
 
     async def _tell(self, operation: Operation) -> None:
@@ -62,6 +64,24 @@ class Announcer:
             # A topic that refuses for good must not keep an operation open for ever.
             log = bind(logging.getLogger("mooring"), operation_id=operation.operation_id)
             log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
+
+    async def _refuse_unbegun(self, snapshot: Snapshot) -> None:
+        """A create that failed before it made anything is a refusal, found where refusals are found."""
+        operation = snapshot.operation.value
+        if any(stored.value.state is StepState.DONE for stored in snapshot.steps.values()):
+            return
+        await self.queue.reject(
+            {
+                "kind": "request-rejected",
+                "operation_id": operation.operation_id,
+                "connection_id": operation.connection_id,
+                "request_id": operation.request_id,
+                "action": operation.kind.value,
+                "code": operation.code,
+                "detail": operation.detail,
+                "remedy": operation.remedy,
+            },
+        )
 
     async def _wake(self, waiting: OperationId, ended: OperationId) -> None:
         follower = await self.state.load(waiting)

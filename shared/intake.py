@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable
 
-from shared import naming, requests
+from shared import decoding, naming, requests
 from shared.announcer import Announcer
 from shared.errors import PermanentError, RefusedError
 from shared.models import ConnectionSpec, Kind, OperationId
@@ -19,6 +20,8 @@ from shared.policy import Policy
 from shared.ports import Clock, StepQueue
 from shared.records import RequestLog, RequestRecord
 from shared.targets import Catalogue
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,21 @@ class Intake:
         try:
             request = requests.decode(body)
         except RefusedError as error:
-            raw = body.encode() if isinstance(body, str) else body
-            # The message's own id may have been overwritten by the body (functions host), its bytes not.
-            key = f"body:{hashlib.sha256(raw).hexdigest()}"
-            return await self.refuse(error, key=key, source=source)
+            return await self._refuse_undecoded(error, body, source=source)
         return await self.submit(request, message_id=message_id, source=source)
+
+    async def _refuse_undecoded(
+        self, error: RefusedError, body: bytes | str, *, source: str
+    ) -> RequestRecord:
+        """Refuse under the sender's own key where the body shows one, so that the sender finds it."""
+        request_id = _request_id(body)
+        known = await self.log.find(f"id:{request_id}") if request_id else None
+        if request_id and (known is None or known.outcome == "rejected"):
+            key = f"id:{request_id}"
+            return await self.refuse(error, key=key, source=source, instead_of=known, request_id=request_id)
+        raw = body.encode() if isinstance(body, str) else body
+        # The message's own id may have been overwritten by the body (functions host), its bytes not.
+        return await self.refuse(error, key=f"body:{hashlib.sha256(raw).hexdigest()}", source=source)
 
     async def submit(self, request: requests.Request, *, message_id: str, source: str) -> RequestRecord:
         """Carry out one decoded request, or refuse it on the record.
@@ -169,3 +182,18 @@ class Intake:
     async def _ensure_started(self, record: RequestRecord) -> None:
         if record.outcome == "opened":
             await self.announcer.start(OperationId(record.operation_id))
+
+
+def _request_id(body: bytes | str) -> str:
+    """The sender's key in a body that was refused, empty if none can be told."""
+    try:
+        value = decoding.decode(
+            body,
+            message_bytes=requests.MESSAGE_BYTES,
+            json_bytes=requests.JSON_BYTES,
+            depth=requests.DEPTH,
+        )
+    except RefusedError:
+        return ""
+    found = value.get("requestId") if isinstance(value, dict) else None
+    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else ""

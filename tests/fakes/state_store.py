@@ -26,10 +26,12 @@ class InMemoryStateStore:
         self._etags = 0
 
     async def get(self, table: str, partition: str, key: str) -> Row | None:
+        _check_keys(partition, key)
         row = self._rows(table).get((partition, key))
         return None if row is None else self._read(row)
 
     async def query(self, table: str, partition: str, *, key_from: str = "", key_to: str = "") -> list[Row]:
+        _check_keys(partition)
         return [
             self._read(row)
             for (part, key), row in sorted(self._rows(table).items())
@@ -45,8 +47,7 @@ class InMemoryStateStore:
         keys = [change.key for change in changes]
         if len(keys) > 100 or len(set(keys)) != len(keys):
             raise PermanentError("transaction-invalid", f"{len(keys)} changes of {len(set(keys))} rows")
-        if any(_FORBIDDEN.search(key) for key in (partition, *keys)):
-            raise PermanentError("transaction-invalid", "forbidden character in a key")
+        _check_keys(partition, *keys)
         for change in changes:
             if not isinstance(change, Remove):
                 _check_columns(change.columns)
@@ -100,6 +101,11 @@ class InMemoryStateStore:
                 fits = not change.etag or (present is not None and present.etag == change.etag)
         if not fits:
             raise StateConflictError(f"{type(change).__name__} of {change.key}")
+
+
+def _check_keys(*keys: str) -> None:
+    if any(_FORBIDDEN.search(key) for key in keys):
+        raise PermanentError("transaction-invalid", "forbidden character in a key")
 
 
 def _check_columns(columns: Columns) -> None:

@@ -1,0 +1,498 @@
+"""The triggers and the HTTP surface, called as the Functions worker calls them."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from handlers import timers
+from shared import naming, wiring
+from shared.errors import MooringError, PermanentError, TransientError
+from shared.models import StepMessage
+from shared.settings import Settings
+from tests.fakes.http_app import SITE, HttpApp, handlers_of
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, STORAGE, VAULT, LocalApp, create_body, delete_body, deletion_event
+from tests.fakes.scripted_step import script
+
+ROOT = Path(__file__).parent.parent.parent
+ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
+EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
+
+
+@pytest.fixture
+def http(app: LocalApp) -> HttpApp:
+    return HttpApp(app)
+
+
+async def created(app: LocalApp, name: str = "orders-blob", **changes: Any) -> str:
+    record = await app.send(create_body(name, **changes), message_id=name)
+    await app.settle()
+    return str(record.connection_id)
+
+
+# --- the function app ----------------------------------------------------------------------------
+
+FUNCTIONS = {
+    "connection_requests": ("queueTrigger", "connection-requests"),
+    "connection_requests_poison": ("queueTrigger", "connection-requests-poison"),
+    "connection_steps": ("queueTrigger", "connection-steps"),
+    "connection_steps_poison": ("queueTrigger", "connection-steps-poison"),
+    "resource_events": ("queueTrigger", "resource-events"),
+    "resource_events_poison": ("queueTrigger", "resource-events-poison"),
+    "resource_events_webhook": ("eventGridTrigger", ""),
+    "tend": ("timerTrigger", "0 * * * * *"),
+    "post_connection": ("httpTrigger", "POST connections"),
+    "list_connections": ("httpTrigger", "GET connections"),
+    "get_connection": ("httpTrigger", "GET connections/{connectionId}"),
+    "delete_connection": ("httpTrigger", "DELETE connections/{connectionId}"),
+    "validate_connection": ("httpTrigger", "POST connections/{connectionId}/validate"),
+    "get_manifest": ("httpTrigger", "GET connections/{connectionId}/manifest"),
+    "get_operation": ("httpTrigger", "GET operations/{operationId}"),
+    "find_operations": ("httpTrigger", "GET operations"),
+}
+
+
+def test_the_function_app_registers_every_function_with_its_trigger_and_asks_for_a_key():
+    import function_app
+
+    found = {}
+    for one in function_app.app.get_functions():
+        trigger = one.get_trigger().get_dict_repr()
+        place = trigger.get("queueName") or trigger.get("schedule") or ""
+        if trigger["type"] == "httpTrigger":
+            assert str(trigger["authLevel"]).endswith("FUNCTION")
+            [method] = [getattr(verb, "value", verb) for verb in trigger["methods"]]
+            place = f"{method} {trigger['route']}"
+        if trigger["type"] == "queueTrigger":
+            assert trigger["connection"] == "AzureWebJobsStorage"
+        found[one.get_function_name()] = (trigger["type"], place)
+    assert found == FUNCTIONS
+
+
+def test_importing_the_function_app_needs_no_settings_and_opens_nothing():
+    code = (
+        "import socket, sys\n"
+        "def refuse(*_args, **_options): raise AssertionError('opened a socket')\n"
+        "socket.socket.connect = refuse\n"
+        "import function_app\n"
+        "heavy = {'kubernetes', 'azure.mgmt', 'azure.storage', 'azure.data'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert len(function_app.app.get_functions()) == 16\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_services_are_made_once_and_a_wrong_setting_is_said(monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    settings = Settings.from_environment(
+        {
+            "AzureWebJobsStorage__queueServiceUri": "https://q.example",
+            "AzureWebJobsStorage__tableServiceUri": "https://t.example",
+            "AZURE_CLIENT_ID": "22222222-2222-4222-8222-222222222222",
+            "AZURE_TENANT_ID": "33333333-3333-4333-8333-333333333333",
+            "MOORING_SUBSCRIPTION_IDS": "11111111-1111-4111-8111-111111111111",
+            "MOORING_IDENTITY_RESOURCE_GROUP_ID": "/subscriptions/x/resourceGroups/y",
+        }
+    )
+
+    def load() -> Settings:
+        calls.append(1)
+        return settings
+
+    made = wiring.Wiring(load)
+    assert await made.services() is await made.services()
+    assert len(calls) == 1
+
+    def fail() -> Settings:
+        raise PermanentError("settings-invalid")
+
+    with pytest.raises(PermanentError, match="settings-invalid"):
+        await wiring.Wiring(fail).services()
+
+
+@pytest.mark.parametrize("scale", ["x", "nan", "0", "1001"])
+async def test_a_scale_that_is_no_number_in_its_bounds_is_refused(app: LocalApp, scale: str):
+    with pytest.raises(PermanentError, match="MOORING_RETRY_SCALE"):
+        Settings.from_environment({"MOORING_RETRY_SCALE": scale})
+
+
+# --- create --------------------------------------------------------------------------------------
+
+
+async def test_a_create_is_accepted_with_the_place_to_look_at_and_when(app: LocalApp, http: HttpApp):
+    body = create_body()
+    del body["action"]
+    status, answer, headers = await http.call("post_connection", body=body)
+    assert (status, answer["outcome"], answer["connectionId"]) == (202, "opened", ID)
+    assert headers["Location"] == f"{SITE}/api/operations/{answer['operationId']}"
+    assert headers["Retry-After"] == "2"
+    status, operation, headers = await http.call("get_operation", operationId=answer["operationId"])
+    assert (status, operation["state"], headers["Retry-After"]) == (200, "running", "2")
+    await app.settle()
+    status, operation, headers = await http.call("get_operation", operationId=answer["operationId"].upper())
+    assert (status, operation["state"]) == (200, "succeeded")
+    assert "Retry-After" not in headers
+    assert [step["state"] for step in operation["steps"]] == ["done"] * 7
+    assert operation["findings"] == []
+
+
+async def test_a_create_of_what_is_there_is_answered_at_once(app: LocalApp, http: HttpApp):
+    await created(app)
+    status, answer, headers = await http.call("post_connection", body=create_body())
+    assert (status, answer["outcome"]) == (200, "unchanged")
+    assert headers["Location"].endswith(answer["operationId"])
+    assert "Retry-After" not in headers
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "x-ms-client-request-id"])
+async def test_a_repeat_with_the_callers_key_is_the_same_request(http: HttpApp, header: str):
+    first = await http.call("post_connection", body=create_body(), headers={header: "k"})
+    again = await http.call("post_connection", body=create_body(), headers={header: "k"})
+    assert again == first
+    assert (await http.call("post_connection", body=create_body()))[1]["outcome"] == "attached"
+
+
+async def test_a_key_that_is_used_for_another_request_is_a_conflict(http: HttpApp):
+    await http.call("post_connection", body=create_body(), headers={"Idempotency-Key": "k"})
+    status, problem, _ = await http.call(
+        "post_connection", body=create_body("other"), headers={"Idempotency-Key": "k"}
+    )
+    assert (status, problem["code"]) == (409, "request-id-reused")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (create_body("Orders.Blob"), 409, "name-collision"),
+        (create_body(clientType="java"), 409, "body-differs"),
+    ],
+)
+async def test_another_connection_of_the_same_id_is_a_conflict(
+    app: LocalApp, http: HttpApp, body: dict[str, Any], status: int, code: str
+):
+    await created(app)
+    answered, problem, headers = await http.call("post_connection", body=body)
+    assert (answered, problem["code"], problem["status"]) == (status, code, status)
+    assert headers["Cache-Control"] == "no-store"
+
+
+async def test_answers_are_json_and_problems_are_problem_json(http: HttpApp):
+    request = func.HttpRequest(method="GET", url=f"{SITE}/api/x", route_params={"connectionId": ID}, body=b"")
+    response = await http.handlers["get_connection"](request)
+    assert (response.status_code, response.mimetype) == (404, "application/problem+json")
+    response = await http.handlers["list_connections"](request)
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (TransientError("table-busy", "secret details"), 503, "2"),
+        (PermanentError("settings-invalid", "x", remedy="mend it"), 500, None),
+        (MooringError("strange"), 503, "2"),
+    ],
+)
+async def test_faults_behind_the_surface_say_whether_to_come_again(
+    app: LocalApp, http: HttpApp, error: MooringError, status: int, retry: str | None
+):
+    app.journal.before = lambda call: error
+    for function in ("list_connections", "find_operations"):
+        answered, problem, headers = await http.call(function)
+        assert (answered, problem["code"]) == (status, error.code)
+        assert headers.get("Retry-After") == retry
+        assert "secret details" not in str(problem)
+        assert problem.get("remedy", "") == getattr(error, "remedy", "")
+
+
+# --- read, delete, validate ----------------------------------------------------------------------
+
+
+async def test_a_connection_shows_what_a_manifest_needs_and_no_credential(app: LocalApp, http: HttpApp):
+    await created(app)
+    status, shown, _ = await http.call("get_connection", connectionId=ID.upper())
+    assert (status, shown["state"], shown["name"], shown["generation"]) == (
+        200,
+        "configured",
+        "orders-blob",
+        1,
+    )
+    assert shown["identity"]["provenance"] == "created"
+    assert shown["kubernetes"]["secret"] == "sc-ordersblob-secret"
+    assert shown["kubernetes"]["serviceAccount"] == f"sc-account-{shown['identity']['clientId']}"
+    assert [one["provenance"] for one in shown["roleAssignments"]] == ["created"]
+    assert shown["federatedCredential"].startswith("mooring-")
+    assert shown["operations"] == []
+    assert shown["lastOperation"].startswith(f"{SITE}/api/operations/{ID}-")
+    assert shown["configuredAt"]
+    assert (shown["usableAt"], shown["endedAt"], shown["linkerId"]) == (None, None, None)
+
+
+async def test_a_connection_that_was_never_begun_shows_nothing_made(app: LocalApp, http: HttpApp):
+    await app.send(create_body())
+    status, shown, _ = await http.call("get_connection", connectionId=ID)
+    assert status == 200
+    assert (shown["identity"], shown["roleAssignments"], shown["federatedCredential"]) == (None, [], None)
+    assert shown["kubernetes"]["serviceAccount"] is None
+    assert len(shown["operations"]) == 1
+    assert shown["lastOperation"] is None
+
+
+STRANGE = ["x", "zz/..", "a#b", "?", "'", "0" * 23, "\x07"]
+
+
+@pytest.mark.parametrize(
+    "function", ["get_connection", "delete_connection", "validate_connection", "get_manifest"]
+)
+@pytest.mark.parametrize("text", ["0" * 24, *STRANGE])
+async def test_an_unknown_connection_is_not_found_whatever_its_id(http: HttpApp, function: str, text: str):
+    status, problem, _ = await http.call(function, connectionId=text)
+    assert (status, problem["code"]) == (404, "not-found")
+
+
+@pytest.mark.parametrize("text", [*STRANGE, f"{ID}-000000000000", "rejected-20260105-abc", "rejected-?"])
+async def test_an_unknown_operation_is_not_found_whatever_its_id(app: LocalApp, http: HttpApp, text: str):
+    await app.send("nonsense")
+    status, problem, _ = await http.call("get_operation", operationId=text)
+    assert (status, problem["code"]) == (404, "not-found")
+
+
+async def test_a_delete_is_accepted_and_then_the_connection_is_gone(app: LocalApp, http: HttpApp):
+    await created(app)
+    status, answer, headers = await http.call("delete_connection", connectionId=ID)
+    assert (status, answer["outcome"]) == (202, "opened")
+    assert headers["Location"].endswith(answer["operationId"])
+    again, attached, _ = await http.call("delete_connection", connectionId=ID)
+    assert (again, attached["outcome"], attached["operationId"]) == (202, "attached", answer["operationId"])
+    await app.settle()
+    assert app.leftovers() == EMPTY
+    assert (await http.call("delete_connection", connectionId=ID))[0] == 404
+    status, shown, _ = await http.call("get_connection", connectionId=ID)
+    assert (status, shown["state"]) == (200, "deleted")
+    assert shown["endedAt"]
+
+
+async def test_a_delete_that_is_not_needed_any_more_is_answered_at_once(app: LocalApp, http: HttpApp):
+    await created(app)
+    app.queue.put("resource-events", deletion_event(STORAGE))
+    status, answer, _ = await http.call("validate_connection", connectionId=ID)
+    assert (status, answer["outcome"]) == (202, "opened")
+    await app.settle()
+    _, operation, _ = await http.call("get_operation", operationId=answer["operationId"])
+    assert {one["result"] for one in operation["findings"]} == {"ok", "unknown"}
+    assert all("findings" not in step["outputs"] for step in operation["steps"])
+
+
+async def test_a_manifest_names_secret_and_account_and_is_there_only_with_the_account(
+    app: LocalApp, http: HttpApp
+):
+    await app.send(create_body())
+    assert (await http.call("get_manifest", connectionId=ID))[0] == 404
+    await app.settle()
+    status, text, _ = await http.call("get_manifest", connectionId=ID)
+    assert status == 200
+    assert '"sc-ordersblob-secret"' in text
+    assert '"sc-account-' in text
+    assert 'namespace: "shop"' in text
+
+
+async def test_lists_are_filtered_by_state_namespace_and_cluster(app: LocalApp, http: HttpApp):
+    await created(app)
+    app.clock.advance(1)
+    await created(app, "orders-vault", target={"type": "keyvault", "id": VAULT})
+    await app.send(delete_body("orders-vault"), message_id="d")
+    await app.settle()
+
+    async def names(**params: str) -> list[str]:
+        status, found, _ = await http.call("list_connections", params=params)
+        assert (status, found["truncated"]) == (200, False)
+        return [one["name"] for one in found["connections"]]
+
+    assert await names() == ["orders-blob", "orders-vault"]
+    assert await names(state="configured") == ["orders-blob"]
+    assert await names(state="nonsense") == []
+    assert await names(namespace="shop", state="deleted") == ["orders-vault"]
+    assert await names(namespace="other") == []
+    assert len(await names(clusterId=CLUSTER.upper())) == 2
+    assert await names(clusterId=f"{CLUSTER}2") == []
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+async def test_open_operations_are_listed_until_they_end(app: LocalApp, http: HttpApp):
+    await app.send({**create_body(), "requestId": "r-1"})
+    [shown] = await http.operations()
+    assert (shown["requestId"], shown["kind"], shown["state"]) == ("r-1", "create", "running")
+    await app.settle()
+    assert await http.operations() == []
+    [found] = await http.operations(requestId="r-1")
+    assert (found["id"], found["outcome"], found["state"]) == (shown["id"], "opened", "succeeded")
+
+
+async def test_an_operation_that_was_noted_and_never_opened_is_not_listed(app: LocalApp, http: HttpApp):
+    app.journal.after = lambda call: (
+        TransientError("x") if call.arguments[:1] == ("openoperations",) else None
+    )
+    with pytest.raises(TransientError):
+        await app.send(create_body())
+    app.journal.after = None
+    assert len(app.store.rows("openoperations")) == 1
+    assert await http.operations() == []
+
+
+async def test_an_unknown_request_is_not_found(http: HttpApp):
+    status, problem, _ = await http.call("find_operations", params={"requestId": "x" * 500})
+    assert (status, problem["code"]) == (404, "not-found")
+    assert len(problem["detail"]) < 128
+
+
+async def test_refusals_are_listed_by_day_and_a_day_is_a_date(app: LocalApp, http: HttpApp):
+    await app.send("nonsense")
+    today = f"{app.clock.now():%Y-%m-%d}"
+    assert len(await http.operations(state="rejected", day=today)) == 1
+    assert await http.operations(state="rejected", day="2020-01-01") == []
+    status, problem, _ = await http.call("find_operations", params={"state": "rejected", "day": "today"})
+    assert (status, problem["code"], problem["field"]) == (400, "invalid-day", "day")
+
+
+async def test_a_request_that_needed_nothing_points_to_the_operation_that_did_it(
+    app: LocalApp, http: HttpApp
+):
+    await created(app)
+    await app.send({**create_body(), "requestId": "again"}, message_id="m-2")
+    [found] = await http.operations(requestId="again")
+    assert (found["outcome"], found["state"], found["kind"]) == ("unchanged", "succeeded", "create")
+
+
+# --- queues, events, timer -----------------------------------------------------------------------
+
+
+async def test_every_queue_function_does_its_part_of_a_connection(app: LocalApp):
+    handlers = handlers_of(app)
+    body = json.dumps(create_body()).encode()
+    await handlers["connection_requests"](func.QueueMessage(id="m-1", body=body))
+    for _ in range(20):
+        for text in app.queue.take("connection-steps"):
+            await handlers["connection_steps"](func.QueueMessage(id="s", body=text.encode()))
+        app.clock.advance(5)
+    assert await app.state(ID) == "configured"
+    await handlers["resource_events_webhook"](deletion_event(STORAGE))
+    [event] = app.queue.take("resource-events")
+    assert event == deletion_event(STORAGE), "as it came"
+    await handlers["resource_events"](func.QueueMessage(id="e", body=event.encode()))
+    assert (await app.operations(ID))[-1].kind == "prune"
+
+
+async def test_a_message_without_an_id_is_still_a_request(app: LocalApp):
+    await handlers_of(app)["connection_requests"](func.QueueMessage(body=json.dumps(create_body()).encode()))
+    assert len(await app.operations(ID)) == 1
+
+
+async def test_the_timer_announces_what_stands_still_and_logs_what_queues_hold(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
+    await app.send(create_body())
+    lost = app.queue.take("connection-steps")
+    await app.send("nonsense", message_id="m-2")
+    app.queue.put("resource-events-poison", "x")
+    app.clock.advance(121)
+    with caplog.at_level(logging.INFO, "mooring"):
+        await handlers_of(app)["tend"](None)
+    assert app.queue.take("connection-steps") == lost
+    lines = " ".join(record.getMessage() for record in caplog.records)
+    for queue in ("connection-steps", "rejected", "resource-events-poison"):
+        assert f"queue={queue} depth=1" in lines
+    assert "queue=connection-requests " not in lines
+
+
+async def test_the_timer_counts_open_operations(app: LocalApp):
+    assert await timers.announce_again(app.services) == 0
+    await app.send(create_body())
+    assert await timers.announce_again(app.services) == 1
+
+
+# --- poison --------------------------------------------------------------------------------------
+
+
+async def test_a_poisoned_request_that_is_sound_is_carried_out_once(app: LocalApp, http: HttpApp):
+    poison = http.handlers["connection_requests_poison"]
+    body = json.dumps(create_body())
+    await poison(body)
+    await poison(body)
+    assert len(await app.operations(ID)) == 1
+    await app.settle()
+    assert await app.state(ID) == "configured"
+
+
+async def test_a_poisoned_request_that_had_been_opened_before_it_crashed_attaches_to_it(
+    app: LocalApp, http: HttpApp
+):
+    await app.send(create_body())
+    await http.handlers["connection_requests_poison"](json.dumps(create_body()))
+    assert len(await app.operations(ID)) == 1
+
+
+async def test_a_poisoned_request_that_means_nothing_is_refused_on_the_record(app: LocalApp, http: HttpApp):
+    await http.handlers["connection_requests_poison"]('{"dequeueCount": "many"}')
+    [refusal] = await http.operations(state="rejected")
+    assert (refusal["code"], refusal["source"]) == ("reserved-property", "poison")
+    assert len(app.queue.take("rejected")) == 1
+
+
+async def test_a_poisoned_step_goes_once_more_and_then_its_operation_fails(app: LocalApp, http: HttpApp):
+    script(app, "preflight")
+    await app.send(create_body())
+    poison = http.handlers["connection_steps_poison"]
+    for _ in range(2):
+        [text] = app.queue.take("connection-steps")
+        assert StepMessage.model_validate_json(text).step == "preflight"
+        await poison(text)
+    [operation] = await app.operations(ID)
+    assert (operation.state, operation.code) == ("failed", "host-crash")
+    assert app.queue.next_due() is None
+
+
+async def test_a_poisoned_step_that_is_none_is_refused_on_the_record(app: LocalApp, http: HttpApp):
+    await http.handlers["connection_steps_poison"]("nonsense")
+    [refusal] = await http.operations(state="rejected")
+    assert (refusal["code"], refusal["source"]) == ("not-a-step", "poison")
+
+
+async def test_a_poisoned_event_is_put_aside(app: LocalApp, http: HttpApp):
+    event = deletion_event(STORAGE)
+    await http.handlers["resource_events_poison"](event)
+    await http.handlers["resource_events_poison"](event)
+    [refusal] = await http.operations(state="rejected")
+    assert (refusal["code"], "resource-events" in refusal["detail"]) == ("event-crashed", True)
+    assert STORAGE not in str(app.queue.take("rejected")), "bodies are not repeated"
+
+
+async def test_a_fault_in_a_queue_function_reaches_the_host_so_that_it_delivers_again(app: LocalApp):
+    def rule(call: Call) -> BaseException | None:
+        return TransientError("table-busy") if call.name.startswith("state.") else None
+
+    app.journal.before = rule
+    handlers = handlers_of(app)
+    with pytest.raises(TransientError):
+        await handlers["connection_requests"](
+            func.QueueMessage(id="m-1", body=json.dumps(create_body()).encode())
+        )
+    app.journal.before = None
+    await handlers["connection_requests"](
+        func.QueueMessage(id="m-1", body=json.dumps(create_body()).encode())
+    )
+    assert len(await app.operations(ID)) == 1
