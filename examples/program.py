@@ -22,7 +22,9 @@ def main() -> int:
         return 1
     try:
         client = BlobServiceClient(
-            account_url=os.environ["AZURE_STORAGEBLOB_RESOURCEENDPOINT"], credential=DefaultAzureCredential()
+            account_url=os.environ["AZURE_STORAGEBLOB_RESOURCEENDPOINT"],
+            credential=DefaultAzureCredential(),
+            retry_total=1,  # by default it takes a minute and a half to say that access is gone
         )
         with client:
             count = sum(1 for _ in client.list_containers())

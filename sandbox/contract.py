@@ -125,8 +125,9 @@ def make_contract(
     topology_file: Path,
     functions_urls: Sequence[str],
     pids: dict[str, int],
+    cluster_server: str = "",
 ) -> Contract:
-    """Describe a sandbox that is up."""
+    """Describe a sandbox that is up; ``cluster_server`` is where an emulated cluster answers by default."""
     providers = f"{topology.resource_group_id}/providers"
     storage = f"{providers}/Microsoft.Storage/storageAccounts/{topology.storage_account}"
     kubeconfig = str(Path(topology.state_dir) / "kubeconfig")
@@ -139,7 +140,7 @@ def make_contract(
         arm_url=topology.arm_url,
         entra_url=topology.entra_url,
         kubernetes_url=topology.kubernetes_url,
-        cluster_server=f"{topology.kubernetes_url}/clusters/{topology.cluster_name}",
+        cluster_server=cluster_server or f"{topology.kubernetes_url}/clusters/{topology.cluster_name}",
         dataplane_url=topology.dataplane_url,
         queue_url=topology.queue_url,
         table_url=topology.table_url,

@@ -26,11 +26,18 @@ class RefusedError(RuntimeError):
 
 
 class Owner:
-    """The owner's tokens, cached, and requests under them."""
+    """The owner's tokens, cached, and requests under them.
 
-    def __init__(self, topology: Topology, session: aiohttp.ClientSession) -> None:
+    Args:
+        topology: The sandbox.
+        session: A session that trusts its CA.
+        patience: Factor on deadlines, for a sandbox that is slow on purpose.
+    """
+
+    def __init__(self, topology: Topology, session: aiohttp.ClientSession, *, patience: float = 1.0) -> None:
         self._topology = topology
         self._session = session
+        self._limit_seconds = PUT_SECONDS * patience
         self._tokens: dict[str, str] = {}
 
     async def token(self, scope: str) -> str:
@@ -67,10 +74,10 @@ class Owner:
         url = f"{self._topology.arm_url}{path}?api-version={api_version}"
         headers = {"Authorization": f"Bearer {await self.token(ARM_SCOPE)}"}
         status, answer = await self.request("PUT", url, body=body, headers=headers)
-        deadline = time.monotonic() + PUT_SECONDS
+        deadline = time.monotonic() + self._limit_seconds
         while status == 202 or not _is_provisioned(answer):
             if time.monotonic() > deadline:
-                raise RefusedError(f"{path} was not provisioned in {PUT_SECONDS:.0f} s: {answer}")
+                raise RefusedError(f"{path} was not provisioned in {self._limit_seconds:.0f} s: {answer}")
             await asyncio.sleep(POLL_SECONDS)
             status, answer = await self.request("GET", url, headers=headers, accepted=(200, 404))
             if status == 404:
@@ -97,13 +104,13 @@ class Owner:
         url = f"{self._topology.arm_url}{path}?api-version={api_version}"
         headers = {"Authorization": f"Bearer {await self.token(ARM_SCOPE)}"}
         await self.request("DELETE", url, headers=headers)
-        deadline = time.monotonic() + PUT_SECONDS
+        deadline = time.monotonic() + self._limit_seconds
         while time.monotonic() < deadline:
             status, _ = await self.request("GET", url, headers=headers, accepted=(200, 404))
             if status == 404:
                 return
             await asyncio.sleep(POLL_SECONDS)
-        raise RefusedError(f"{path} was not deleted in {PUT_SECONDS:.0f} s")
+        raise RefusedError(f"{path} was not deleted in {self._limit_seconds:.0f} s")
 
     async def request(
         self,

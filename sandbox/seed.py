@@ -7,16 +7,14 @@ also the first proof that they work. It may run again on a sandbox that was seed
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import ssl
 import uuid
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import yaml
 
+from sandbox.cluster_seed import CLUSTER_VERSION, ClusterSeed
 from sandbox.owner import STORAGE_SCOPE, Owner
 from sandbox.role_files import role_properties
 from sandbox.topology import Topology
@@ -25,8 +23,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 WORK_QUEUES = ("connection-requests", "connection-steps", "resource-events")
 QUEUES = (*WORK_QUEUES, *(f"{queue}-poison" for queue in WORK_QUEUES), "rejected")
 TABLES = ("connections", "requests", "openoperations", "dependents", "users", "linkers", "subscriptions")
-NAMESPACES = ("orders", "billing")
-"""Namespaces besides ``default``."""
 
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
 USER_ACCESS_ADMINISTRATOR = "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"
@@ -41,8 +37,11 @@ class Seeder:
         self._owner = Owner(topology, session)
 
     @classmethod
-    async def run(cls, topology: Topology) -> None:
+    async def run(cls, topology: Topology) -> str:
         """Seed a sandbox whose parts all answer.
+
+        Returns:
+            URL of the seeded cluster's API server.
 
         Raises:
             RefusedError: A part refused something.
@@ -50,12 +49,13 @@ class Seeder:
         tls = ssl.create_default_context(cafile=topology.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=8)) as session:
             seeder = cls(topology, session)
-            await asyncio.gather(seeder._azure_and_cluster(), seeder._queues_and_tables())
+            server, _ = await asyncio.gather(seeder._azure_and_cluster(), seeder._queues_and_tables())
+        return server
 
-    async def _azure_and_cluster(self) -> None:
+    async def _azure_and_cluster(self) -> str:
         await self._groups()
         await asyncio.gather(self._targets(), self._cluster(), self._app_roles(), self._event_subscriptions())
-        await self._cluster_objects()
+        return await ClusterSeed(self._topology, self._owner).run()
 
     # Resource Manager
 
@@ -103,7 +103,7 @@ class Seeder:
         )
         await self._owner.put_resource(
             topology.cluster_id,
-            "2025-10-01",
+            CLUSTER_VERSION,
             {
                 "location": topology.location,
                 "identity": {"type": "SystemAssigned"},
@@ -184,65 +184,6 @@ class Seeder:
         ]
         url = f"{self._topology.arm_url}/sandbox/event-subscriptions"
         await self._owner.request("PUT", url, body=subscriptions)
-
-    # the cluster
-
-    async def _cluster_objects(self) -> None:
-        topology = self._topology
-        for name in NAMESPACES:
-            await self._create_object(
-                "/api/v1/namespaces",
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
-            )
-        rbac = "/apis/rbac.authorization.k8s.io/v1"
-        role = yaml.safe_load((REPOSITORY / "infra" / "kubernetes" / "role.yaml").read_text())
-        await self._create_object(f"{rbac}/clusterroles", role)
-        await self._create_object(
-            f"{rbac}/clusterrolebindings",
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": role["metadata"]["name"]},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "ClusterRole",
-                    "name": role["metadata"]["name"],
-                },
-                "subjects": [
-                    {
-                        "apiGroup": "rbac.authorization.k8s.io",
-                        "kind": "User",
-                        "name": topology.app_principal_id,
-                    },
-                ],
-            },
-        )
-        self._write_kubeconfig()
-
-    async def _create_object(self, collection: str, body: dict[str, Any]) -> None:
-        topology = self._topology
-        url = f"{topology.kubernetes_url}/clusters/{topology.cluster_name}{collection}"
-        headers = {"Authorization": f"Bearer {topology.kubernetes_admin_token}"}
-        await self._owner.request("POST", url, body=body, headers=headers, accepted=(200, 201, 409))
-
-    def _write_kubeconfig(self) -> None:
-        topology = self._topology
-        name = topology.cluster_name
-        authority = base64.b64encode(Path(topology.ca_file).read_bytes()).decode()
-        server = f"{topology.kubernetes_url}/clusters/{name}"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": name,
-            "clusters": [
-                {"name": name, "cluster": {"server": server, "certificate-authority-data": authority}},
-            ],
-            "users": [{"name": "admin", "user": {"token": topology.kubernetes_admin_token}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": "admin"}}],
-        }
-        file = Path(topology.state_dir) / "kubeconfig"
-        file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump(config, sort_keys=False))
 
     # the app's storage
 

@@ -113,6 +113,7 @@ class Sandbox:
         self._latency = latency
         self._children: list[Child] = []
         self._functions_urls: list[str] = []
+        self._cluster_server = ""
         self._logs = Path(topology.state_dir) / "logs"
 
     async def live(self) -> int:
@@ -176,6 +177,7 @@ class Sandbox:
             topology,
             topology_file=self._topology_file,
             functions_urls=self._functions_urls,
+            cluster_server=self._cluster_server,
             pids={"up": os.getpid(), **{child.name: child.pid for child in self._children}},
         )
         contract_file = Path(topology.state_dir) / "contract.json"
@@ -224,7 +226,7 @@ class Sandbox:
             for url in (self._topology.blob_url, self._topology.queue_url, self._topology.table_url)
         ]
         await self._gather(waits)
-        await Seeder.run(self._topology)
+        self._cluster_server = await Seeder.run(self._topology)
 
     async def _wait(self, child: Child, url: str) -> float:
         return await wait_ready(

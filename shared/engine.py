@@ -247,6 +247,7 @@ class Engine:
         snapshot: Snapshot | None = run.snapshot
         for _ in range(COMMIT_TRIES):
             if snapshot is None or snapshot.operation.value.state.final:
+                await run.let_go(snapshot)
                 return None
             record = snapshot.steps[name].value
             if record.holder != holder:

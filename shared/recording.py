@@ -83,6 +83,19 @@ class Run:
         running = [name for name, step in other.steps.items() if step.value.state is StepState.RUNNING]
         return max((other.lease_left_seconds(name) for name in running), default=0.0)
 
+    async def let_go(self, snapshot: Snapshot | None) -> None:
+        """Give the lease back when the operation was overtaken: this run sends nothing any more.
+
+        Without it ``quiesce`` would wait for the whole lease of a run that ended long ago.
+        """
+        record = snapshot.steps[self.step].value if snapshot is not None else None
+        if snapshot is None or record is None or record.holder != self.holder:
+            return
+        try:
+            await self.state.save_step(snapshot, record.model_copy(update={"holder": ""}))
+        except StateConflictError:
+            return
+
     async def _reload(self) -> None:
         snapshot = await self.state.load(self.snapshot.operation.value.operation_id)
         if snapshot is None or snapshot.operation.value.state.final:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared import naming
-from shared.models import Connection, Intent, Operation, StepRecord
+from shared.models import Cause, Connection, Intent, Operation, StepRecord
 from shared.records import RequestRecord
 from shared.state import Snapshot
 
@@ -111,10 +111,19 @@ def _operation(value: Operation) -> dict[str, Any]:
         "remedy": value.remedy or None,
         "requestId": value.request_id or None,
         "behind": value.behind or None,
-        "cause": value.cause.model_dump() if value.cause else None,
+        "cause": _cause(value.cause) if value.cause else None,
         "reportOnly": value.report_only,
         "openedAt": _instant(value.opened_at),
         "endedAt": _instant(value.ended_at),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "kind": cause.kind,
+        "resourceId": cause.resource_id,
+        "eventId": cause.event_id or None,
+        "eventTime": cause.event_time or None,
     }
 
 

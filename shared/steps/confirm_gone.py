@@ -64,7 +64,8 @@ class ConfirmGone:
         self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
         witness = await self._witness(ctx, cause, api_version)
         if cause.kind == "target" and ctx.target.soft_delete and not ctx.operation.report_only:
-            self._require_age(ctx, "grace", first_gone_at, ctx.rules.prune_grace_seconds)
+            grace_seconds = ctx.rules.prune_confirm_seconds + ctx.rules.prune_grace_seconds
+            self._require_age(ctx, "grace", first_gone_at, grace_seconds)
         taken = ctx.operation.report_only or await ctx.limits.take_cap(
             ctx.connection.spec.cluster_id,
             ctx.operation.operation_id,

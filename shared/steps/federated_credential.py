@@ -115,13 +115,21 @@ class FederatedCredential:
         if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
             removal.kept.append(f"{name}: a live linker works through it")
         else:
+            credential = {name: str(planned[name]) for name in ("issuer", "subject")}
             if leaving.last:
-                async with _writing(ctx, identity_id):
-                    await ctx.outside.identities.delete_credential(identity_id, name)
-            removal.removed.append(
-                {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name},
-            )
+                await self._delete(ctx, identity_id, name, credential)
+            item = {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name}
+            removal.removed.append({**item, **credential})
         await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+
+    async def _delete(
+        self, ctx: StepContext, identity_id: str, name: str, credential: Mapping[str, str]
+    ) -> None:
+        """Delete it unless the name holds another one by now: a rebuilt cluster's, with a new issuer."""
+        async with _writing(ctx, identity_id):
+            there = await ctx.outside.identities.get_credential(identity_id, name)
+            if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
+                await ctx.outside.identities.delete_credential(identity_id, name)
 
 
 @contextlib.asynccontextmanager

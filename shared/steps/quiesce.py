@@ -13,6 +13,9 @@ from shared.errors import NotYetError
 from shared.models import Done, Finding
 from shared.steps.base import SETTLED_AT, StepContext
 
+LOOK_AGAIN_SECONDS = 3.0
+"""A run that ends gives its lease back, mostly long before it would expire."""
+
 
 class Quiesce:
     """No step of an overtaken operation holds a live lease."""
@@ -27,11 +30,12 @@ class Quiesce:
         """Wait for the leases of overtaken operations.
 
         Raises:
-            NotYetError: ``quiesce``, for as long as the longest lease has left.
+            NotYetError: ``quiesce``, until each lease was given back or has expired.
         """
         left = [await ctx.recorder.lease_left_seconds(overtaken) for overtaken in ctx.operation.overtakes]
         if any(left):
-            raise NotYetError("quiesce", "an overtaken step is still running", seconds=max(left) + 0.5)
+            seconds = min(max(left) + 0.5, LOOK_AGAIN_SECONDS)
+            raise NotYetError("quiesce", "an overtaken step is still running", seconds=seconds)
         if not ctx.operation.overtakes:
             return Done()
         settled_at = ctx.now + timedelta(seconds=ctx.rules.lease_seconds)

@@ -79,7 +79,8 @@ async def _role(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> b
 
 
 async def _credential(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
-    if await ctx.outside.identities.get_credential(item["identityId"], item["name"]) is None:
+    there = await ctx.outside.identities.get_credential(item["identityId"], item["name"])
+    if there is None or (there.issuer, there.subject) != (item["issuer"], item["subject"]):
         return False
     if remove:
         await ctx.outside.identities.delete_credential(item["identityId"], item["name"])

@@ -99,7 +99,10 @@ async def _without_users(late: Bench, step: str) -> None:
         identity_id = str(late.intents[step].planned["identityId"])
         planned = late.intents[step].planned
         world.credentials.setdefault(naming.fold_id(identity_id), {})[str(planned["name"])] = Credential(
-            name=str(planned["name"]), issuer="i", subject="s", audiences=("a",)
+            name=str(planned["name"]),
+            issuer=str(planned["issuer"]),
+            subject=str(planned["subject"]),
+            audiences=("a",),
         )
         return
     before = {row.partition for row in late.app.store.rows("users")}
@@ -210,8 +213,8 @@ async def test_a_target_that_can_come_back_is_waited_for(bench: Bench):
     pruning(bench)
     await outcome(bench)
     bench.app.clock.advance(60)
-    assert await outcome(bench) == ("grace", 840)
-    bench.app.clock.advance(840)
+    assert await outcome(bench) == ("grace", 900)
+    bench.app.clock.advance(900)
     assert (await bench.apply("confirm_gone")).outputs["fact"] == "gone"
 
 
