@@ -68,7 +68,8 @@ async def _find(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     shown = []
     for operation_id, _ in await services.state.open_operations():
         snapshot = await services.state.load(operation_id)
-        if snapshot is not None:
+        # What was overtaken stays on the timer's list until the timer has seen it.
+        if snapshot is not None and not snapshot.operation.value.state.final:
             shown.append(views.operation(snapshot))
     return answer({"operations": shown})
 
