@@ -18,7 +18,13 @@ from shared.ports import OutcomeTopic, StepQueue
 from shared.state import Snapshot, State
 
 OVERDUE_SECONDS = 120.0
-"""An announced step that nobody took after so long is announced again."""
+"""An announced step that nobody took after so long is announced again; its message may be in dead hands."""
+UNWRITTEN_SECONDS = 120.0
+"""An operation that was noted as open and still has no row after so long never gets one."""
+
+UNKNOWN_SECONDS = 900.0
+"""An operation that was noted as open and has no row after so long was never opened. Longer than a function
+may run between the two writes, and than this host's clock may be wrong."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,7 @@ class Announcer:
     state: State
     queue: StepQueue
     topic: OutcomeTopic
+    overdue_seconds: float = OVERDUE_SECONDS
 
     async def start(self, operation_id: OperationId) -> None:
         """Announce the first steps of an operation that was just opened, or that may not have been."""
@@ -104,7 +111,7 @@ class Announcer:
         """Announce again what an open operation should be doing and is not; called by the timer."""
         snapshot = await self.state.load(operation_id)
         if snapshot is None:
-            if (now - noted_at).total_seconds() > OVERDUE_SECONDS:
+            if (now - noted_at).total_seconds() > UNWRITTEN_SECONDS:
                 await self.state.close(operation_id)
             return "unknown"
         if snapshot.operation.value.state.final:
@@ -116,7 +123,7 @@ class Announcer:
             stuck = step.state is StepState.RUNNING and snapshot.lease_left_seconds(name) <= 0
             due_at = step.due_at or stored.written_at
             due = step.state is StepState.READY and due_at <= snapshot.read_at
-            overdue_at = max(due_at, stored.written_at) + timedelta(seconds=OVERDUE_SECONDS)
+            overdue_at = max(due_at, stored.written_at) + timedelta(seconds=self.overdue_seconds)
             if stuck or (due and (not step.announced or overdue_at <= snapshot.read_at)):
                 await self._announce(snapshot, step)
                 nudged = True

@@ -90,6 +90,8 @@ class Engine:
                 return await self._run(snapshot, message.step, holder)
             await self._after(snapshot)
             return snapshot.operation.value.state.value
+        # Steps of one operation that run side by side all write its row: come again in a moment.
+        await self.announcer.delay(message, seconds=1)
         return "contended"
 
     async def _dropped(self, snapshot: Snapshot, message: StepMessage) -> str:

@@ -237,12 +237,13 @@ class EventIntake:
             generation=generation,
         )
         await self.dependents.add(dependent)
+        # A conflict is transient: the event comes again and finds what moved.
+        await self.state.observe(connection, intents, etag=stored.etag if stored else "")
         if linker.client_id:
+            # After the row, never before: a user without a connection would keep the account for ever.
             thing = account_thing(cluster_id, linker.namespace, linker.client_id)
             user = User(connection_id=connection_id, generation=generation)
             await self.users.join(thing, user, ended=self._ended)
-        # A conflict is transient: the event comes again and finds what moved.
-        await self.state.observe(connection, intents, etag=stored.etag if stored else "")
         inventory = columns(connection, name=linker.name, namespace=linker.namespace)
         await self.state.store.transact(
             "linkers",

@@ -1,7 +1,7 @@
 """Which steps an operation takes, in which order: the only place that knows all steps.
 
-Access is granted last and revoked first. A plan is frozen into the operation when it opens; until
-the simulation holds for parallel steps each plan is a chain, though the engine knows ready-sets.
+Access is revoked first and the identity goes last. A plan is frozen into the operation when it opens.
+Steps that do not need each other run side by side.
 """
 
 from __future__ import annotations
@@ -21,19 +21,25 @@ from shared.steps.service_account import ServiceAccount
 from shared.steps.settings import Settings
 from shared.steps.verify_gone import VerifyGone
 
-CREATE = (
-    "preflight",
-    "managed_identity",
-    "role_assignments",
-    "federated_credential",
-    "service_account",
-    "settings",
-    "prove",
+CREATE_STAGES = (
+    ("preflight",),
+    ("managed_identity",),
+    ("role_assignments", "federated_credential", "service_account", "settings"),
+    ("prove",),
 )
-"""Order of a create; a connection is *configured* when all but the proof is done."""
+"""Stages of a create: the steps of one run side by side once those of the one before are done. A
+connection is *configured* when all but the proof is done."""
 
-REVERT = ("role_assignments", "federated_credential", "settings", "service_account", "managed_identity")
-"""Order of every removal (design decision 20): access first, then cluster objects, the identity last."""
+CREATE = tuple(name for stage in CREATE_STAGES for name in stage)
+
+REVERT_STAGES = (
+    ("role_assignments", "federated_credential"),
+    ("settings", "service_account"),
+    ("managed_identity",),
+)
+"""Stages of every removal (design decision 20): access first, then cluster objects, the identity last."""
+
+REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 
 PROVED_BY = "prove"
 
@@ -79,9 +85,9 @@ def plan(
         ValueError: a prune without its cause, or a kind that has no plan.
     """
     if kind is Kind.CREATE:
-        return _chain([(name, Direction.APPLY) for name in CREATE])
+        return _graph([(stage, Direction.APPLY) for stage in CREATE_STAGES])
     if kind is Kind.VALIDATE:
-        return _chain([(name, Direction.CHECK) for name in CREATE])
+        return _graph([(CREATE, Direction.CHECK)])
     if kind is Kind.DELETE:
         return _removal("quiesce", REVERT)
     if kind is Kind.PRUNE and cause is not None and connection is not None:
@@ -103,17 +109,19 @@ def end_state(kind: Kind, cause: Cause | None) -> ConnectionState | None:
 
 
 def _removal(first: str, names: Sequence[str]) -> tuple[PlannedStep, ...]:
-    return _chain(
+    stages = [tuple(name for name in stage if name in names) for stage in REVERT_STAGES]
+    return _graph(
         [
-            (first, Direction.APPLY),
-            *((name, Direction.REVERT) for name in names),
-            ("verify_gone", Direction.APPLY),
+            ((first,), Direction.APPLY),
+            *((stage, Direction.REVERT) for stage in stages if stage),
+            (("verify_gone",), Direction.APPLY),
         ],
     )
 
 
-def _chain(pairs: Sequence[tuple[str, Direction]]) -> tuple[PlannedStep, ...]:
+def _graph(stages: Sequence[tuple[Sequence[str], Direction]]) -> tuple[PlannedStep, ...]:
     return tuple(
-        PlannedStep(name=name, direction=direction, needs=(pairs[index - 1][0],) if index else ())
-        for index, (name, direction) in enumerate(pairs)
+        PlannedStep(name=name, direction=direction, needs=tuple(stages[index - 1][0]) if index else ())
+        for index, (stage, direction) in enumerate(stages)
+        for name in stage
     )

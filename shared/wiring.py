@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared import logs, plans
-from shared.announcer import Announcer
+from shared.announcer import OVERDUE_SECONDS, Announcer
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -119,7 +119,12 @@ def build(
     logger = logging.getLogger("mooring")
     state, dependents, limits = State(store), Dependents(store), Limits(store)
     users = Users(store, lease_seconds=settings.step_lease_seconds)
-    announcer = Announcer(state=state, queue=queue, topic=topic)
+    announcer = Announcer(
+        state=state,
+        queue=queue,
+        topic=topic,
+        overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
+    )
     requests, rows = RequestLog(store), catalogue()
     subscription_ids = frozenset(settings.subscription_ids)
     opener = Opener(

@@ -74,6 +74,8 @@ class FederatedCredential:
         for other in present:
             same = other.issuer == wanted.issuer and other.subject == wanted.subject
             if same and other.audiences == wanted.audiences:
+                if await ctx.outside.identities.get_credential(identity_id, other.name) != other:
+                    continue  # a list may be older than the last delete
                 await ctx.recorder.depend("credential", _credential_id(identity_id, other.name))
                 provenance = Provenance.CREATED if other.name == wanted.name else Provenance.ADOPTED
                 return Done(outputs={"name": other.name, "provenance": provenance})

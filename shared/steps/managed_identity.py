@@ -53,6 +53,9 @@ class ManagedIdentity:
             # Whoever leaves last, perhaps a connection that was given this identity, deletes by this mark.
             details={"workload": ctx.workload_key},
         )
+        if identity is not None:
+            # Its last user may have removed it between our look and our joining.
+            identity = await ctx.outside.identities.get(resource_id)
         if identity is None:
             tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
             location = ctx.output("preflight", "location")
@@ -99,6 +102,10 @@ class ManagedIdentity:
         await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
         await ctx.recorder.depend("identity", resource_id)
         await ctx.users.join(_thing(resource_id), ctx.user, ended=ctx.recorder.ended)
+        # One that another workload had made may have gone with its last user just before we joined.
+        identity = await ctx.outside.identities.get(resource_id)
+        if identity is None:
+            raise PermanentError("identity-not-found", resource_id)
         return _done(identity)
 
     def _resource_id(self, ctx: StepContext) -> str:

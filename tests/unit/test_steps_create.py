@@ -200,7 +200,7 @@ async def test_access_that_never_works_fails_the_create_which_stays_configured(t
     app = make_app(tmp_path, MOORING_PROVE="on")
     app.journal.after = None
     record = await app.send(create_body())
-    for _ in range(len(plans.CREATE) - 1):
+    for _ in range(len(plans.CREATE_STAGES) - 1):
         await app.pump()
     app.world.assignments.clear()
     await app.settle(seconds=3600)

@@ -1,0 +1,124 @@
+"""Races that the simulation found, each in its smallest form."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from shared import naming
+from shared.errors import StateConflictError
+from shared.models import Kind, OperationId
+from shared.ports import Credential
+from shared.records import RequestRecord
+from shared.users import User
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.step_bench import Bench
+
+
+@pytest.fixture
+async def bench(app: LocalApp) -> Bench:
+    made = Bench(app)
+    await made.up_to("settings")
+    return made
+
+
+def at_once(work: Coroutine[Any, Any, Any]) -> None:
+    """Run what the in-memory ports never suspend."""
+    with pytest.raises(StopIteration):
+        work.send(None)
+
+
+def once(name: str, act: Callable[[Call], BaseException | None]) -> Callable[[Call], BaseException | None]:
+    """A rule for the first call of that name."""
+    left = [True]
+
+    def rule(call: Call) -> BaseException | None:
+        if call.name != name or not left[0]:
+            return None
+        left[0] = False
+        return act(call)
+
+    return rule
+
+
+async def test_who_joins_while_a_removal_is_verified_keeps_what_it_makes(app: LocalApp, bench: Bench):
+    shared = bench.intents["role_assignments"].planned["assignments"][0]
+    bench.become(Kind.DELETE)
+    await bench.revert("role_assignments")
+    newcomer = Bench(app, "orders-blob-2")
+    newcomer.intents = {name: bench.intents[name] for name in ("preflight", "managed_identity")}
+
+    def comes(call: Call) -> None:
+        at_once(newcomer.apply("role_assignments"))
+
+    app.journal.before = once("roles.get", comes)
+    await bench.apply("verify_gone")
+    assert (naming.fold_id(shared["scope"]), shared["name"]) in app.world.assignments
+
+
+async def test_an_identity_that_goes_between_look_and_join_is_made_anew(app: LocalApp, bench: Bench):
+    identity_id = str(bench.intents["managed_identity"].outputs["resourceId"])
+    newcomer = Bench(app, "orders-blob-2")
+    await newcomer.apply("preflight")
+
+    def last_user_goes(call: Call) -> None:
+        bench.become(Kind.DELETE)
+        at_once(bench.revert("managed_identity"))
+
+    app.journal.after = once("identities.get", last_user_goes)
+    done = await newcomer.apply("managed_identity")
+    assert app.world.identities[naming.fold_id(identity_id)].client_id == done.outputs["clientId"]
+
+
+async def test_a_credential_that_a_rebuilt_clusters_issuer_took_over_stays(app: LocalApp, bench: Bench):
+    planned = bench.intents["federated_credential"].planned
+    key, name = naming.fold_id(str(planned["identityId"])), str(planned["name"])
+    rebuilt = Credential(
+        name=name,
+        issuer="https://issuer.example/rebuilt/",
+        subject=str(planned["subject"]),
+        audiences=(naming.AUDIENCE,),
+    )
+    app.world.credentials[key][name] = rebuilt
+    bench.become(Kind.DELETE)
+    await bench.revert("federated_credential")
+    await bench.apply("verify_gone")
+    assert app.world.credentials[key] == {name: rebuilt}
+
+
+async def test_a_users_row_is_dropped_even_if_the_first_try_meets_a_conflict(app: LocalApp):
+    users, user = (
+        app.services.engine.users,
+        User(connection_id=naming.connection_id(CLUSTER, "n", "c"), generation=1),
+    )
+    operation_id = OperationId("o")
+
+    async def ended(_: OperationId) -> bool:
+        return True
+
+    await users.join("thing", user, ended=ended)
+    assert (await users.leave("thing", user, operation_id=operation_id)).last
+    app.journal.before = once("state.transact", lambda _: StateConflictError("somebody was faster"))
+    await users.forget("thing", operation_id=operation_id)
+    assert await users.get("thing") is None
+
+
+async def test_a_request_is_not_taken_for_recorded_when_nothing_was_written(app: LocalApp):
+    record = RequestRecord(key="id:r", outcome="opened", received_at=app.clock.now())
+    app.journal.before = once("state.transact", lambda _: StateConflictError("simulated"))
+    with pytest.raises(StateConflictError):
+        await app.services.requests.remember(record)
+    assert await app.services.requests.remember(record) == record
+
+
+async def test_a_credential_that_only_an_old_list_still_shows_is_made_anew(app: LocalApp, bench: Bench):
+    planned = bench.intents["federated_credential"].planned
+    key, name = naming.fold_id(str(planned["identityId"])), str(planned["name"])
+
+    def goes(call: Call) -> None:
+        app.world.credentials[key].clear()
+
+    app.journal.after = once("identities.list_credentials", goes)
+    await bench.apply("federated_credential")
+    assert name in app.world.credentials[key]
