@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo test check unit up lock clean help
+.PHONY: demo test check unit simulate up lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -26,6 +26,9 @@ check: $(READY) ## lint, format, types, layers
 
 unit: $(READY) ## the unit tests alone, a few seconds
 	@$(BIN)/python -m pytest tests/unit
+
+simulate: $(READY) ## 10,000 simulated runs with faults; SEED=42 replays one with its trace
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds 10000)
 
 up: $(READY) $(NODE_READY) ## a local Azure that stays; prints one JSON line
 	@$(BIN)/python -m sandbox up

@@ -22,10 +22,6 @@ OVERDUE_SECONDS = 120.0
 UNWRITTEN_SECONDS = 120.0
 """An operation that was noted as open and still has no row after so long never gets one."""
 
-UNKNOWN_SECONDS = 900.0
-"""An operation that was noted as open and has no row after so long was never opened. Longer than a function
-may run between the two writes, and than this host's clock may be wrong."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Announcer:

@@ -334,14 +334,14 @@ async def test_an_outcome_survives_conflicts_and_one_that_never_fits_is_delivere
     assert (await step_of(app, following)).state == "running"
 
 
-async def test_a_claim_that_never_fits_is_given_up_and_announced_again_by_the_timer(app: LocalApp):
+async def test_a_claim_that_never_fits_comes_again_in_a_moment(app: LocalApp):
     step = script(app, "preflight")
     message = await first_message(app)
     app.journal.before = conflicts(8)
     assert await app.services.engine.run_one(message) == "contended"
     assert step.runs == 0
-    app.clock.advance(121)
-    await timers.announce_again(app.services)
+    assert messages(app) == []
+    app.clock.advance(1)
     assert messages(app) == [message]
 
 
