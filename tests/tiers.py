@@ -23,6 +23,8 @@ def missing() -> dict[str, str]:
     assets = os.environ.get("KUBEBUILDER_ASSETS", "")
     if not assets or not (Path(assets) / "kube-apiserver").exists():
         lacking["live (real Kubernetes)"] = "KUBEBUILDER_ASSETS with kube-apiserver and etcd"
+    if not os.environ.get("MOORING_RECORDINGS"):
+        lacking["recordings (classifier)"] = "MOORING_RECORDINGS, a folder of recorded Azure traffic"
     return lacking
 
 
