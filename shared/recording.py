@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import StateConflictError
-from shared.models import Intent, OperationId, StepState
+from shared.models import Direction, Intent, OperationId, StepRecord, StepState
 from shared.records import Dependent, Dependents
-from shared.state import Snapshot, State
+from shared.rows import parse
+from shared.state import CONNECTIONS, Snapshot, State
 
 _TRIES = 8
 
@@ -95,6 +96,24 @@ class Run:
             await self.state.save_step(snapshot, record.model_copy(update={"holder": ""}))
         except StateConflictError:
             return
+
+    async def in_doubt_seconds(self) -> float:
+        """How long a lost write of the connection's other operations may still land.
+
+        A step that needed a second try may have sent a write that nobody heard of again; it lands within
+        one lease of the step's end, whether its operation was overtaken or has ended by itself.
+        """
+        own = self.snapshot.operation.value
+        rows = await self.state.store.query(CONNECTIONS, own.connection_id, key_from="op|", key_to="op}")
+        left_seconds = 0.0
+        for row in rows:
+            if row.key.count("|") == 1 or row.key.startswith(f"op|{own.operation_id}"):
+                continue
+            step = parse(StepRecord, row)
+            if step.direction is Direction.APPLY and (step.attempts or step.crashes):
+                age_seconds = (row.read_at - row.written_at).total_seconds()
+                left_seconds = max(left_seconds, step.lease_seconds - age_seconds)
+        return left_seconds
 
     async def _reload(self) -> None:
         snapshot = await self.state.load(self.snapshot.operation.value.operation_id)

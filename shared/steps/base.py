@@ -85,6 +85,10 @@ class Recorder(Protocol):
         """Longest lease that a step of another operation still has; 0 if none is live."""
         ...
 
+    async def in_doubt_seconds(self) -> float:
+        """How long a write of the connection's other operations, whose answer was lost, may still land."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:

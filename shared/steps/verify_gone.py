@@ -21,7 +21,7 @@ class VerifyGone:
         return []
 
     async def apply(self, ctx: StepContext) -> Done:
-        """Look once more, after one lease if another operation was overtaken.
+        """Look once more, after one lease if another operation was overtaken or has lost an answer.
 
         A thing that somebody uses again (it has a users row) is theirs and stays.
 
@@ -34,6 +34,11 @@ class VerifyGone:
             left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds()
             if left_seconds > 0:
                 raise NotYetError("settle", "an overtaken write may still land", seconds=left_seconds)
+        in_doubt_seconds = await ctx.recorder.in_doubt_seconds()
+        if in_doubt_seconds > 0:
+            raise NotYetError(
+                "settle", "a write whose answer was lost may still land", seconds=in_doubt_seconds
+            )
         removed = [item for outputs in ctx.done.values() for item in outputs.get("removed", ())]
         back = [item["kind"] for item in removed if await self._removed_again(ctx, item)]
         if back:

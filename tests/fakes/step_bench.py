@@ -53,6 +53,9 @@ class MemoryRecorder:
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)
 
+    async def in_doubt_seconds(self) -> float:
+        return self.bench.in_doubt_seconds
+
 
 class Bench:
     """A connection whose steps a test runs by hand."""
@@ -85,6 +88,7 @@ class Bench:
         self.dependents: list[tuple[str, str]] = []
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}
+        self.in_doubt_seconds = 0.0
         self.runs = 0
         self.operation = self._operation(Kind.CREATE)
 

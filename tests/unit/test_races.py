@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared import naming
-from shared.errors import StateConflictError
+from shared.errors import NotYetError, StateConflictError
 from shared.models import Kind, OperationId
 from shared.ports import Credential
 from shared.records import RequestRecord
@@ -122,3 +122,13 @@ async def test_a_credential_that_only_an_old_list_still_shows_is_made_anew(app: 
     app.journal.after = once("identities.list_credentials", goes)
     await bench.apply("federated_credential")
     assert name in app.world.credentials[key]
+
+
+async def test_a_delete_waits_until_no_lost_write_of_an_ended_create_can_land(app: LocalApp, bench: Bench):
+    bench.become(Kind.DELETE)
+    bench.in_doubt_seconds = 90.0
+    with pytest.raises(NotYetError) as caught:
+        await bench.apply("verify_gone")
+    assert (caught.value.reason, caught.value.seconds) == ("settle", 90.0)
+    bench.in_doubt_seconds = 0.0
+    await bench.apply("verify_gone")

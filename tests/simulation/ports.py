@@ -1,0 +1,212 @@
+"""Every call of the product to the outside: it takes time, it may fail, its host may die in it.
+
+The wrapper stands between one host's services and what all hosts share. Each call is a scheduling point:
+the seed decides how long it takes, and so which of many coroutines goes on next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from shared.errors import MooringError
+from tests.simulation.faults import CELLS, LATE_SECONDS, WRITES, Dice, Fault
+from tests.simulation.scheduler import VirtualLoop
+
+TIMEOUT_SECONDS = 30.0
+"""Patience of the clients with one answer (``clients/http_pool.py``)."""
+HANG_SECONDS = 100.0
+"""More than a step's deadline: several slow answers in one call."""
+
+
+class Crash(BaseException):
+    """The host died; nothing of the product may stop this."""
+
+
+@dataclasses.dataclass(slots=True)
+class Run:
+    """One function call on one host: what a crash kills."""
+
+    host: str
+    life: int
+    label: str
+    connection_id: str = ""
+    operation_id: str = ""
+    started_at: float = 0.0
+
+
+RUN: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
+
+
+class Mortal(Protocol):
+    """A host, as its ports see it."""
+
+    name: str
+    life: int
+
+    def crash(self) -> None:
+        """Die with everything that runs."""
+        ...
+
+
+class Watch(Protocol):
+    """The oracles, as the ports see them."""
+
+    def before(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], run: Run) -> None:
+        """A call is about to take effect."""
+        ...
+
+    def after(
+        self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any, *, late: bool
+    ) -> None:
+        """A call has taken effect."""
+        ...
+
+
+Effect = Callable[..., Awaitable[Any]]
+Entry = tuple[float, str, str, str, tuple[Any, ...], dict[str, Any], Any]
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """One call of one run."""
+
+    run: Run
+    method: str
+    inner: Effect
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+
+
+@dataclasses.dataclass(slots=True)
+class Wire:
+    """What all ports of all hosts share."""
+
+    loop: VirtualLoop
+    random: random.Random
+    dice: Dice
+    watch: Watch
+    trace: list[Entry] = dataclasses.field(default_factory=list)
+
+    def note(self, call: Call, end: Any) -> None:
+        """Remember one thing that happened, to be told if something is wrong."""
+        run = call.run
+        self.trace.append(
+            (self.loop.time(), run.host, run.label, call.method, call.arguments, call.options, end)
+        )
+
+    def say(self, who: str, what: str) -> None:
+        """Remember something that is no call."""
+        self.trace.append((self.loop.time(), who, "", what, (), {}, ""))
+
+    def seconds(self, method: str) -> float:
+        """How long a call takes: storage is fast, Azure is not, and now and then it is slow."""
+        chance = self.random.random()
+        if method.startswith(("state.", "queue.")):
+            return 0.002 + chance * 0.03 if chance < 0.98 else chance * 3.0
+        return 0.05 + chance * 1.5 if chance < 0.95 else chance * 20.0
+
+
+class Port:
+    """One port of one host; a method becomes a call on the wire when it is first asked for."""
+
+    def __init__(self, wire: Wire, host: Mortal, name: str, port: Any) -> None:
+        self._wire, self._host, self._name, self._port = wire, host, name, port
+
+    def __getattr__(self, attribute: str) -> Any:
+        inner: Effect = getattr(self._port, attribute)
+        method = f"{self._name}.{attribute}"
+        if method not in CELLS:
+            raise AttributeError(f"{method} has no faults: add it to tests/simulation/faults.py")
+        wire, host = self._wire, self._host
+
+        async def called(*arguments: Any, **options: Any) -> Any:
+            return await _send(wire, host, Call(RUN.get(), method, inner, arguments, options))
+
+        setattr(self, attribute, called)
+        return called
+
+
+async def _send(wire: Wire, host: Mortal, call: Call) -> Any:
+    if call.run.life != host.life:
+        raise Crash
+    fault = wire.dice.draw(call.method)
+    if fault is not None and fault.how in {"crash-before", "late", "answer"}:
+        return await _unanswered(wire, host, call, fault)
+    how = fault.how if fault else ""
+    try:
+        await wire.loop.sleep(HANG_SECONDS if how == "hang" else wire.seconds(call.method))
+    except asyncio.CancelledError:
+        # The step's deadline: what was sent may still arrive.
+        if call.method in WRITES and wire.random.random() < 0.7:
+            wire.loop.call_later(wire.random.uniform(0.1, 40.0), _land, wire, call)
+        wire.note(call, "cancelled")
+        raise
+    if call.run.life != host.life:
+        if call.method in WRITES and wire.random.random() < 0.5:
+            _land(wire, call)
+        raise Crash
+    if how == "stale":
+        call.options = {**call.options, "stale": True}
+    result = await _effect(wire, call)
+    if fault and how == "crash-after":
+        wire.note(call, fault.name)
+        host.crash()
+        raise Crash
+    if fault and how == "lost":
+        raise _error(wire, call, fault)
+    wire.note(call, result)
+    return result
+
+
+async def _unanswered(wire: Wire, host: Mortal, call: Call, fault: Fault) -> None:
+    """A call that has no effect, or not yet."""
+    if fault.how == "crash-before":
+        wire.note(call, fault.name)
+        host.crash()
+        raise Crash
+    seconds = wire.seconds(call.method) if fault.how == "answer" else TIMEOUT_SECONDS
+    if fault.name == "timeout":
+        seconds = TIMEOUT_SECONDS
+    if fault.how == "late":
+        landing = wire.random.uniform(TIMEOUT_SECONDS + 1.0, LATE_SECONDS)
+        wire.loop.call_later(landing, _land, wire, call)
+    await wire.loop.sleep(seconds)
+    if call.run.life != host.life:
+        raise Crash
+    raise _error(wire, call, fault)
+
+
+def _error(wire: Wire, call: Call, fault: Fault) -> MooringError:
+    assert fault.error is not None
+    wire.note(call, f"FAULT {fault.name}")
+    return fault.error(wire.random)
+
+
+async def _effect(wire: Wire, call: Call, *, late: bool = False) -> Any:
+    wire.watch.before(call.method, call.arguments, call.options, call.run)
+    try:
+        result = await call.inner(*call.arguments, **call.options)
+    except MooringError as error:
+        wire.dice.note(error.code, call.method)
+        wire.note(call, error)
+        raise
+    wire.watch.after(call.method, call.arguments, call.options, result, late=late)
+    return result
+
+
+def _land(wire: Wire, call: Call) -> None:
+    """A write that nobody waits for any more takes effect; the fakes never suspend, so one step is all."""
+    work = _effect(wire, call, late=True)
+    try:
+        work.send(None)
+    except StopIteration as end:
+        wire.note(call, ("LANDED LATE", end.value))
+    except MooringError:
+        return
+    else:
+        raise RuntimeError(f"{call.method} of a fake suspends")

@@ -1,0 +1,128 @@
+"""What must hold when nothing is under way: Azure and the clusters hold exactly what the rows say."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from typing import Any
+
+from shared.naming import fold_id
+from tests.simulation.oracles import FINAL, Oracles
+from tests.simulation.records import SERVING, Held, Records
+from tests.simulation.world import SimulatedWorld
+
+
+def told_once(records: Records, events: list[dict[str, Any]], *, faults: bool) -> Iterator[str]:
+    """Every operation has ended, once, and was told of; what was told is what is recorded."""
+    told: collections.defaultdict[str, set[str]] = collections.defaultdict(set)
+    for event in events:
+        told[event["data"]["operationId"]].add(event["data"]["state"])
+    for operation in records.operations():
+        if operation.state.value not in FINAL:
+            stands = f"{operation.kind} rests {operation.state}: {operation.waiting}"
+            yield f"operation {operation.operation_id}: {stands}"
+        elif told[operation.operation_id] - {operation.state.value}:
+            yield f"operation {operation.operation_id} was told as {told[operation.operation_id]}"
+        elif not told[operation.operation_id] and not faults:
+            yield f"operation {operation.operation_id} was never told"
+
+
+def nothing_open(records: Records, open_rows: int) -> Iterator[str]:
+    """No connection waits for an operation, no operation is noted as open."""
+    if open_rows:
+        yield f"{open_rows} operations are still noted as open"
+    for held in records.held():
+        if held.connection.active:
+            yield f"connection {held.connection.connection_id} still has active {held.connection.active}"
+
+
+def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) -> Iterator[str]:
+    """Whatever we made stands in the rows of a connection that is alive."""
+    alive = [held for held in records.held() if held.connection.state.live]
+    identities = {one for held in alive for one in held.identity_ids(ever=True)}
+    roles = {(fold_id(item["scope"]), item["name"]) for held in alive for item in held.assignments(ever=True)}
+    credentials = {one for held in alive for one in held.credentials(ever=True)}
+    steps = ("service_account", "settings")
+    objects = {one for held in alive for step in steps for one in held.objects(step, ever=True)}
+    for key, identity in world.identities.items():
+        if identity.principal_id in oracles.made_identities and key not in identities:
+            yield f"leaked identity {key}"
+        for name in world.credentials.get(key, {}):
+            made = (identity.client_id, name) in oracles.made_credentials
+            if made and (key, name) not in credentials:
+                yield f"leaked credential {name} of {key}"
+    for place in world.assignments:
+        if place in oracles.made_roles and place not in roles:
+            yield f"leaked role assignment {place}"
+    for cluster_id, cluster in world.clusters.items():
+        for (kind, namespace, name), there in cluster.objects.items():
+            if there.uid in oracles.made_objects and (cluster_id, namespace, name) not in objects:
+                yield f"leaked {kind} {namespace}/{name}"
+    yield from _gone_users(alive, records)
+
+
+def _gone_users(alive: list[Held], records: Records) -> Iterator[str]:
+    users = {(held.connection.connection_id, held.connection.generation) for held in alive}
+    for shared in records.shared():
+        for user in shared.users:
+            if (user.connection_id, user.generation) not in users:
+                yield f"{shared.thing} is used by {user}, which is gone"
+
+
+def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
+    """A configured connection has all that it needs, unless somebody else took it away."""
+    for held in records.held():
+        spec, intents = held.connection.spec, held.intents
+        if held.connection.state not in SERVING:
+            continue
+        identity_id = fold_id(str(intents["managed_identity"].outputs["resourceId"]))
+        name = str(intents["federated_credential"].outputs["name"])
+        relied = {
+            fold_id(spec.target_id),
+            fold_id(spec.cluster_id),
+            identity_id,
+            f"{identity_id}|{name.lower()}",
+        }
+        if relied & world.touched:
+            continue
+        yield from (
+            f"{held.connection.spec.name}: {text}" for text in _missing(world, held, identity_id, name)
+        )
+
+
+def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: str) -> Iterator[str]:
+    identity = world.identities.get(identity_id)
+    if identity is None or identity.client_id != held.intents["managed_identity"].outputs["clientId"]:
+        yield f"configured without its identity {identity_id}"
+    present = world.credentials.get(identity_id, {}).get(credential)
+    planned = held.intents["federated_credential"].planned
+    if present is None or (present.issuer, present.subject) != (planned["issuer"], planned["subject"]):
+        yield f"configured without its credential {credential}"
+    for item in held.intents["role_assignments"].outputs["assignments"]:
+        if (fold_id(item["scope"]), item["name"]) not in world.assignments:
+            yield f"configured without its role {item['role']} at {item['scope']}"
+    for step, kind in (("service_account", "ServiceAccount"), ("settings", "Secret")):
+        (key,) = held.objects(step)
+        there = world.clusters[key[0]].objects.get((kind, key[1], key[2]))
+        if there is None or there.uid != held.intents[step].outputs["uid"]:
+            yield f"configured without its {kind}"
+
+
+def nothing_left(
+    world: SimulatedWorld, oracles: Oracles, records: Records, *, watched: bool
+) -> Iterator[str]:
+    """After the last delete there is nothing of ours anywhere, and nobody uses anything.
+
+    Where prunes only report, Service Connector's connections stay watched (``watched``).
+    """
+    staying = set()
+    for held in records.held():
+        if watched and held.connection.linker_id:
+            staying.add(held.connection.connection_id)
+        elif held.connection.state.live:
+            name = held.connection.spec.name
+            yield f"connection {held.connection.connection_id} {name} ends {held.connection.state}"
+    for shared in records.shared():
+        if {user.connection_id for user in shared.users} - staying:
+            yield f"users row left: {shared.thing} {shared.users}"
+    yield from nothing_leaked(world, oracles, records)

@@ -1,0 +1,288 @@
+"""One seed: a world, two hosts, a workload, faults; then calm, then the end of everything."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import gc
+import logging
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from shared import engine as engine_module
+from shared import limits, recording, records, state, users
+from shared.policy import Policy
+from shared.rows import key_hash
+from shared.settings import Settings
+from shared.steps.base import Outside
+from shared.wiring import build
+from tests.fakes.outcome_topic import InMemoryOutcomeTopic
+from tests.simulation import rest
+from tests.simulation.faults import Dice
+from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
+from tests.simulation.oracles import Oracles
+from tests.simulation.ports import Entry, Port, Wire
+from tests.simulation.records import Records
+from tests.simulation.scheduler import VirtualLoop
+from tests.simulation.storage import SimulatedStore
+from tests.simulation.workload import HORIZON_SECONDS, Workload
+from tests.simulation.world import (
+    CLUSTERS,
+    IDENTITY_GROUP,
+    PROVIDED,
+    STALE_SECONDS,
+    SUBSCRIPTION,
+    Outward,
+    SimulatedWorld,
+)
+
+LEAST_FAULTS = 10
+CALM_SECONDS = 6 * 3600.0
+"""A run that is not at rest so long after the last fault never will be."""
+
+_LISTED = ", ".join(f'"{one}"' for one in CLUSTERS)
+POLICY = f"""
+version = 1
+[[allow]]
+clusters = [{_LISTED}]
+namespaces = ["*"]
+subscriptions = ["{SUBSCRIPTION}"]
+target_types = ["storage-blob", "keyvault"]
+identities = [{", ".join(f'"{one}"' for one in PROVIDED)}]
+"""
+
+
+@dataclasses.dataclass(slots=True)
+class Result:
+    """What one seed came to."""
+
+    seed: int
+    violations: list[str]
+    struck: collections.Counter[tuple[str, str]]
+    connections: int
+    operations: collections.Counter[str]
+    steps: int
+    turns: int
+    virtual_seconds: float
+    seconds: float
+    trace: list[Entry]
+
+    @property
+    def faults(self) -> int:
+        """How many calls were broken."""
+        return sum(self.struck.values())
+
+
+@functools.cache
+def _policy() -> Policy:
+    return Policy.parse(POLICY)
+
+
+def seeded(seed: int) -> random.Random:
+    """Chance that can be had again."""
+    return random.Random(seed)  # noqa: S311 - nothing secret depends on it
+
+
+class Simulation:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        dice = seeded(seed)
+        self.loop = VirtualLoop()  # type: ignore[abstract]
+        self.world = SimulatedWorld(self.loop, seeded(dice.getrandbits(64)))
+        self.world.furnish()
+        self.outward = Outward.of(self.world)
+        cap = dice.choice((20, 20, 3))
+        self.oracles = Oracles(self.world, cap)
+        self.wire = Wire(
+            loop=self.loop,
+            random=seeded(dice.getrandbits(64)),
+            dice=Dice(seed, seeded(dice.getrandbits(64))),
+            watch=self.oracles,
+        )
+        self.store = SimulatedStore(self.loop.now, self.oracles.row)
+        self.records = self.oracles.records = Records(self.store)
+        self.topic = InMemoryOutcomeTopic()
+        self.platform = Platform(self.wire, seeded(dice.getrandbits(64)))
+        self.workload = Workload(self.world, self.outward, self.platform, seeded(dice.getrandbits(64)))
+        self._names = seeded(dice.getrandbits(64))
+        self.reports = dice.random() < 0.1
+        settings = _settings(
+            MOORING_PRUNE_CAP_PER_HOUR=str(cap),
+            MOORING_PROVE=dice.choice(("on", "off", "off")),
+            MOORING_PRUNE_MODE="report" if self.reports else "enforce",
+        )
+        for number in (1, 2):
+            self._host(f"host{number}", settings, timedelta(seconds=dice.uniform(-200.0, 200.0)))
+
+    def run(self) -> Result:
+        """Play the seed to its end, or to the first violation."""
+        began = time.perf_counter()
+        with _seeded(self._names, self.records):
+            violations = self._play()
+            trace, ended = [*self.wire.trace], self.loop.time()
+            turns = self.loop.turns
+            self.platform.stop()
+        result = Result(
+            seed=self.seed,
+            violations=violations,
+            struck=self.wire.dice.struck,
+            connections=len(self.workload.wanted),
+            operations=collections.Counter(
+                f"{operation.kind.value} {operation.state.value}" for operation in self.records.operations()
+            ),
+            steps=sum(" -> " in entry[3] for entry in trace),
+            turns=turns,
+            virtual_seconds=ended,
+            seconds=time.perf_counter() - began,
+            trace=trace,
+        )
+        self.loop.close()
+        return result
+
+    def _play(self) -> list[str]:
+        self.workload.write()
+        self.loop.call_later(TIMER_SECONDS / 2, self.platform.tick)
+        self.loop.call_later(STALE_SECONDS, self._photograph)
+        self._run_until(HORIZON_SECONDS)
+        if self._broken:
+            return self._broken
+        self.wire.dice.on = False
+        self.wire.say("world", "CALM")
+        self.workload.heal()
+        if not self._settle():
+            return self._broken or [*self._unsettled()]
+        found = [*self._at_rest()]
+        if found:
+            return found
+        self.wire.say("world", "THE END OF EVERYTHING")
+        self.workload.delete_all()
+        self._run_until(self.loop.time() + 30.0)
+        if not self._settle():
+            return self._broken or [*self._unsettled()]
+        left = rest.nothing_left(self.world, self.oracles, self.records, watched=self.reports)
+        return [*self._at_rest(), *left]
+
+    @property
+    def _broken(self) -> list[str]:
+        unexpected = [f"the product raised {error!r}" for error in self.platform.unexpected]
+        return [*self.oracles.violations, *unexpected]
+
+    def _run_until(self, instant: float) -> None:
+        self.loop.run(until=lambda: bool(self.oracles.violations), limit=instant)
+        if not self.oracles.violations:
+            self.loop._now = max(self.loop.time(), instant)
+
+    def _settle(self) -> bool:
+        """Go on until nothing is left to do; false if that never comes."""
+        return self.loop.run(until=self._still, limit=self.loop.time() + CALM_SECONDS) and not self._broken
+
+    def _still(self) -> bool:
+        if self._broken:
+            return True
+        return self.platform.quiet and not self._open_rows() and all(h.alive for h in self.platform.hosts)
+
+    def _open_rows(self) -> int:
+        return sum(len(rows) for rows in self.store.tables["openoperations"].values())
+
+    def _unsettled(self) -> Iterator[str]:
+        yield f"not at rest after {CALM_SECONDS:g} s of calm; {len(self.platform.queue.live)} messages"
+        yield from self._at_rest()
+
+    def _at_rest(self) -> Iterator[str]:
+        yield from self._broken
+        yield from self._recorded()
+        yield from rest.nothing_open(self.records, self._open_rows())
+        refused = any(method == "topic.publish" for method, _ in self.wire.dice.struck)
+        yield from rest.told_once(self.records, self.topic.events, faults=refused)
+        yield from rest.nothing_leaked(self.world, self.oracles, self.records)
+        yield from rest.nothing_missing(self.world, self.records)
+
+    def _recorded(self) -> Iterator[str]:
+        """Every request that was sent has one record, and its operation has ended."""
+        for request_id in self.workload.sent:
+            rows = self.store.tables["requests"].get(key_hash(f"id:{request_id}"), {})
+            row = rows.get("request")
+            if row is None:
+                yield f"request {request_id} has no record"
+                continue
+            record = self.records.parse(records.RequestRecord, row.columns)
+            if record.outcome == "rejected" or not record.operation_id:
+                continue
+            operation = self.records.operation(record.operation_id)
+            if operation is None or not operation.state.final:
+                yield f"request {request_id} was {record.outcome} and its operation has no end"
+
+    def _photograph(self) -> None:
+        self.world.photograph()
+        self.loop.call_later(STALE_SECONDS, self._photograph)
+
+    def _host(self, name: str, settings: Settings, skew: timedelta) -> None:
+        host = Host(name, self.wire)
+        port = functools.partial(Port, self.wire, host)
+        services = build(
+            settings,
+            store=port("state", self.store),
+            queue=port("queue", self.platform.queue),
+            topic=port("topic", self.topic),
+            outside=Outside(**{key: port(key, value) for key, value in self.outward.named().items()}),
+            clock=SkewedClock(self.loop.now, skew),
+        )
+        intake = dataclasses.replace(services.intake, load_policy=_policy)
+        events = dataclasses.replace(services.events, load_policy=_policy)
+        host.services = dataclasses.replace(services, intake=intake, events=events)
+        self.platform.hosts.append(host)
+
+
+@functools.cache
+def _settings(**overrides: str) -> Settings:
+    return Settings.from_environment(
+        {
+            "AzureWebJobsStorage__queueServiceUri": "https://q.example",
+            "AzureWebJobsStorage__tableServiceUri": "https://t.example",
+            "AZURE_CLIENT_ID": "22222222-2222-4222-8222-222222222222",
+            "AZURE_TENANT_ID": "33333333-3333-4333-8333-333333333333",
+            "MOORING_SUBSCRIPTION_IDS": SUBSCRIPTION,
+            "MOORING_IDENTITY_RESOURCE_GROUP_ID": IDENTITY_GROUP,
+            "MOORING_PRUNE_GRACE_SECONDS": "400",
+            "MOORING_HOLD_RECHECK_SECONDS": "120",
+            **overrides,
+        },
+    )
+
+
+@contextlib.contextmanager
+def _seeded(names: random.Random, rows: Records) -> Iterator[None]:
+    """Make what the product draws by chance depend on the seed, and reading rows quick."""
+
+    class Names:
+        """``uuid`` of the engine."""
+
+        @staticmethod
+        def uuid4() -> uuid.UUID:
+            return uuid.UUID(int=names.getrandbits(128), version=4)
+
+    replaced: list[tuple[Any, str, Any]] = [(engine_module, "uuid", Names)]
+    replaced += [(module, "parse", rows.quick_parse) for module in (state, users, limits, records, recording)]
+    before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+    logger = logging.getLogger("mooring")
+    level, collecting = logger.level, gc.isenabled()
+    logger.setLevel(logging.CRITICAL + 1)
+    gc.disable()
+    try:
+        for module, name, value in replaced:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+        logger.setLevel(level)
+        if collecting:
+            gc.enable()
