@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from shared import naming, retry
-from shared.errors import PermanentError
+from shared.errors import NotYetError, PermanentError
 from shared.models import Connection, ConnectionState, Kind, Operation, OperationState, StepRecord, StepState
 from shared.state import Snapshot
+
+_CHANGING = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
 
 
 def misfit(snapshot: Snapshot) -> PermanentError | None:
@@ -42,6 +44,19 @@ def crashed(step: StepRecord) -> PermanentError | None:
     return PermanentError(
         "host-crash", f"no run of this step came to its end in {step.attempts + 1} attempts"
     )
+
+
+def blocked(operation: Operation, connection: Connection) -> NotYetError | None:
+    """Why an operation must not go on yet, though it stands behind no other one.
+
+    One thing at a time changes a connection: a prune that has not confirmed its cause lets a create or
+    another prune finish, and a create does not begin while a prune removes.
+    """
+    if operation.kind is Kind.CREATE and not operation.begun and connection.state is ConnectionState.PRUNING:
+        return NotYetError("behind", "a prune is under way")
+    if operation.kind is Kind.PRUNE and not operation.confirmed and connection.state in _CHANGING:
+        return NotYetError("behind", f"the connection is {connection.state.value}")
+    return None
 
 
 def pointless(snapshot: Snapshot) -> str:

@@ -8,7 +8,9 @@ that follows meets nothing in flight.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from shared import plans, retry
 from shared.errors import PermanentError
@@ -70,7 +72,12 @@ def stop(
     return _settle(snapshot, operation, (step,), connection=connection, intents=intents, now=now)
 
 
-def shown(snapshot: Snapshot, steps: tuple[StepRecord, ...]) -> Operation:
+def shown(
+    snapshot: Snapshot,
+    steps: tuple[StepRecord, ...],
+    *,
+    operation: Operation | None = None,
+) -> Operation:
     """The operation as its steps show it: the first that waits names the wait, a held one before others."""
     now = {name: stored.value for name, stored in snapshot.steps.items()}
     now |= {step.name: step for step in steps}
@@ -84,7 +91,7 @@ def shown(snapshot: Snapshot, steps: tuple[StepRecord, ...]) -> Operation:
         update = {"state": state, "waiting": first.waiting, "detail": first.detail}
     elif idle:
         update |= {"waiting": "retry", "detail": f"{idle[0].code}: {idle[0].detail}"}
-    return snapshot.operation.value.model_copy(update=update)
+    return (operation or snapshot.operation.value).model_copy(update=update)
 
 
 def _settle(
@@ -166,7 +173,9 @@ def end(
     ):
         update |= {"state": end, "ended_at": now}
         reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
-        gone = set(snapshot.intents) if not end.live else reverted
+        # What a step kept (a live linker uses it, a person marked it) stays known to an orphan.
+        kept = {name for name in reverted if _outputs(snapshot, steps, name).get("kept")}
+        gone = set(snapshot.intents) if not end.live else reverted - kept
         forget = tuple(sorted(gone & set(snapshot.intents)))
     return Change(
         operation=operation,
@@ -175,6 +184,11 @@ def end(
         intents=tuple(intent for intent in intents if intent.step not in forget),
         forget=forget,
     )
+
+
+def _outputs(snapshot: Snapshot, steps: tuple[StepRecord, ...], name: str) -> Mapping[str, Any]:
+    now = {step.name: step for step in steps}
+    return (now.get(name) or snapshot.steps[name].value).outputs
 
 
 def _fallen(operation: Operation, connection: Connection) -> dict[str, object]:

@@ -97,7 +97,9 @@ class Engine:
     async def _dropped(self, snapshot: Snapshot, message: StepMessage) -> str:
         """Why a message is not to be acted on, empty if it is; what it was meant to heal is healed."""
         if snapshot.operation.value.state.final:
-            await self.announcer.finish(snapshot)
+            # Told already, unless whoever ended it died before it could.
+            if await self.state.is_open(snapshot.operation.value.operation_id):
+                await self.announcer.finish(snapshot)
             return "ended"
         step = snapshot.steps[message.step].value
         if step.state not in {StepState.READY, StepState.RUNNING}:
@@ -161,12 +163,10 @@ class Engine:
 
     async def _blocked(self, snapshot: Snapshot) -> NotYetError | None:
         behind = snapshot.operation.value.behind
-        if not behind:
-            return None
-        other = await self.state.operation(behind)
-        if other is None or other.value.state.final:
-            return None
-        return NotYetError("behind", f"{other.value.kind.value} {behind} is under way")
+        other = await self.state.operation(behind) if behind else None
+        if other is not None and not other.value.state.final:
+            return NotYetError("behind", f"{other.value.kind.value} {behind} is under way")
+        return beginnings.blocked(snapshot.operation.value, snapshot.connection.value)
 
     async def _run(self, snapshot: Snapshot, name: str, holder: str) -> str:
         run = Run(
@@ -191,7 +191,7 @@ class Engine:
             self.log.unexpected(record, error)
             result = TransientError("unexpected", type(error).__name__)
         if isinstance(result, TransientError) and result.code == THROTTLED:
-            result = await self.throttling.note(run.snapshot, result)
+            result = await self.throttling.note(run.snapshot, result, took=self.clock.now() - started_at)
         took = self.clock.now() - started_at
         ended = await self._record(run, name, holder, result, took=took)
         self.log.ended(record, result, seconds=took.total_seconds(), recorded=ended is not None)
@@ -217,6 +217,7 @@ class Engine:
                 for step, stored in snapshot.steps.items()
                 if stored.value.state is StepState.DONE
             },
+            noted=record.noted,
             now=snapshot.read_at,
             nonce=run.holder[:12],
             outside=self.outside,

@@ -15,6 +15,7 @@ is cut to 256 characters and never holds a token, a claim or a message body.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 DETAIL_LIMIT = 256
@@ -96,11 +97,20 @@ class NotYetError(MooringError):
 
     Attributes:
         seconds: look again after so long; ``None`` takes the reason's own interval.
+        note: what the step wants to know when it looks again.
     """
 
-    def __init__(self, reason: str, detail: str = "", *, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        seconds: float | None = None,
+        note: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(reason, detail)
         self.seconds = seconds
+        self.note = note or {}
 
     @property
     def reason(self) -> str:

@@ -122,6 +122,7 @@ class EventIntake:
         strongest: dict[str, Dependent] = {}
         for dependent in await self.dependents.of(resource_id):
             known = strongest.get(dependent.connection_id)
+            # Rows of earlier lives stay for ever; only the newest life can be the present one.
             if known is None or _rank(dependent) < _rank(known):
                 strongest[dependent.connection_id] = dependent
         for dependent in strongest.values():
@@ -267,7 +268,8 @@ def _seen(
     """What a live linker holds now; what it held before, under another name or uid, is kept beside it."""
     planned = {"namespace": thing.namespace, "name": thing.name, "provenance": Provenance.OBSERVED}
     now = Plan(planned=planned, outputs={"uid": thing.uid})
-    earlier = tuple(plan for plan in known.plans() if plan != now) if known else ()
+    # The same name can only be the newest uid; under another name the earlier object may be there still.
+    earlier = tuple(plan for plan in known.plans() if plan.planned != planned) if known else ()
     return Intent(
         connection_id=connection_id,
         step=step,
@@ -290,8 +292,9 @@ def _observation(body: bytes | str) -> tuple[str, int] | None:
     if not isinstance(note, dict) or not isinstance(note.get("linkerId"), str):
         return None
     tries = note.get("tries")
-    return note["linkerId"], tries if isinstance(tries, int) else 0
+    sound = isinstance(tries, int) and not isinstance(tries, bool) and 0 <= tries <= OBSERVE_TRIES
+    return str(note["linkerId"]), int(tries) if sound and tries is not None else OBSERVE_TRIES
 
 
-def _rank(dependent: Dependent) -> int:
-    return _STRENGTH.index(dependent.kind)
+def _rank(dependent: Dependent) -> tuple[int, int]:
+    return (-dependent.generation, _STRENGTH.index(dependent.kind))

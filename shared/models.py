@@ -185,6 +185,8 @@ class Operation(Model):
     overtakes: tuple[OperationId, ...] = ()
     """Operations that this one superseded; ``quiesce`` waits for their leases."""
     cause: Cause | None = None
+    confirmed: bool = False
+    """A prune whose cause is a fact by now; only one of a connection is, at a time."""
     report_only: bool = False
     """Walk the whole path and change nothing (PRUNE_MODE=report)."""
     failing: bool = False
@@ -221,6 +223,8 @@ class StepRecord(Model):
     """Not to run before; ``None`` is at once."""
     waiting: str = ""
     waiting_since: datetime | None = None
+    noted: Mapping[str, str] = Field(default_factory=dict)
+    """What a waiting step wants to know when it looks again."""
     first_run_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -129,12 +129,9 @@ class Opener:
         decisions = [self._decide(asked, other.value, connection) for other in running]
         if Decision.YIELD in decisions:
             return Answer("nothing-to-do", running[decisions.index(Decision.YIELD)].value.operation_id)
-        # Only the newest counts for attaching: what stands behind a delete is another life's operation.
-        if decisions and decisions[-1] is Decision.ATTACH:
-            newest = running[-1].value
-            if asked.spec is not None and newest.spec is not None:
-                _refuse_another(newest.spec, asked.spec)
-            return Answer("attached", newest.operation_id)
+        same = self._same(asked, running, decisions)
+        if same is not None:
+            return Answer("attached", same.operation_id)
         unconfirmed = connection.state is not ConnectionState.PRUNING
         if asked.spec is not None and unconfirmed and _kinds(running) == {Kind.PRUNE}:
             # A prune that has confirmed nothing yet is a hint: the connection is as made as before.
@@ -143,7 +140,6 @@ class Opener:
                 return unchanged
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
-        put_back = [other for other, what in by_decision if what is Decision.PRECEDE]
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
         operation = Operation(
             operation_id=operation_id,
@@ -161,12 +157,9 @@ class Opener:
             opened_at=now,
         )
         rewritten = [_superseded(other, asked.kind, now) for other in overtaken]
-        rewritten += [_put_behind(other, operation_id) for other in put_back]
         gone = {other.value.operation_id for other in overtaken}
-        later = {other.value.operation_id for other in put_back}
-        kept = [other.value.operation_id for other in running if other.value.operation_id not in gone | later]
-        new = () if asked.kind is Kind.VALIDATE else (operation_id,)
-        active = (*kept, *new, *(one.value.operation_id for one in put_back))
+        kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
+        active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
         await self.state.open(
             operation,
             _steps(operation),
@@ -177,15 +170,40 @@ class Opener:
         return Answer("opened", operation_id)
 
     def _decide(self, asked: Asked, under_way: Operation, connection: Connection) -> Decision:
-        """The table's decision, refined for two prunes: the same cause attaches, another one does not."""
+        """The table's decision, refined where a prune has confirmed nothing yet: then it is only a hint.
+
+        Two prunes for different causes stand beside each other until one has confirmed its cause; the engine
+        lets one at a time go on from there. A create does not wait for hints either.
+        """
         decision = decide(asked.kind, under_way.kind)
-        if asked.kind is not Kind.PRUNE or decision is not Decision.ATTACH:
+        if under_way.kind is not Kind.PRUNE:
             return decision
-        if asked.cause is not None and _same_cause(asked.cause, under_way.cause):
-            return decision
-        # One that has confirmed nothing (it may wait for days) lets the other go first, and goes on after it.
-        idle = under_way.state in {OperationState.HELD, OperationState.WAITING}
-        return Decision.PRECEDE if idle and connection.state is not ConnectionState.PRUNING else Decision.WAIT
+        if asked.kind is Kind.PRUNE and not _same_cause(asked.cause, under_way.cause):
+            return Decision.BESIDE
+        hint = connection.state is not ConnectionState.PRUNING
+        return Decision.BESIDE if asked.kind is Kind.CREATE and hint else decision
+
+    def _same(
+        self,
+        asked: Asked,
+        running: Sequence[Stored[Operation]],
+        decisions: Sequence[Decision],
+    ) -> Operation | None:
+        """The operation under way that is the same wish.
+
+        A create or delete is only the same as the newest: what stands behind another is another life's.
+        """
+        if asked.kind is Kind.PRUNE:
+            found = [
+                one.value for one, what in zip(running, decisions, strict=True) if what is Decision.ATTACH
+            ]
+            return found[0] if found else None
+        if not decisions or decisions[-1] is not Decision.ATTACH:
+            return None
+        newest = running[-1].value
+        if asked.spec is not None and newest.spec is not None:
+            _refuse_another(newest.spec, asked.spec)
+        return newest
 
     def _new_connection(self, asked: Asked) -> Connection:
         if asked.spec is None:
@@ -252,8 +270,8 @@ def _refuse_observed(kind: Kind, connection: Connection) -> None:
         )
 
 
-def _same_cause(one: Cause, other: Cause | None) -> bool:
-    if other is None:
+def _same_cause(one: Cause | None, other: Cause | None) -> bool:
+    if one is None or other is None:
         return False
     return (one.kind, naming.fold_id(one.resource_id)) == (other.kind, naming.fold_id(other.resource_id))
 
@@ -270,7 +288,3 @@ def _superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Ope
         "ended_at": now,
     }
     return dataclasses.replace(other, value=other.value.model_copy(update=ended))
-
-
-def _put_behind(other: Stored[Operation], operation_id: OperationId) -> Stored[Operation]:
-    return dataclasses.replace(other, value=other.value.model_copy(update={"behind": operation_id}))

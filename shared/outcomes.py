@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from shared import endings, plans, retry
-from shared.beginnings import begin
+from shared import beginnings, endings, plans, retry
 from shared.endings import Change
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import (
@@ -33,7 +32,7 @@ def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: i
 
     A step that is taken while it still says ``running`` was left by a run that died: that is an attempt.
     """
-    operation, connection = begin(snapshot.operation.value, snapshot.connection.value, now)
+    operation, connection = beginnings.begin(snapshot.operation.value, snapshot.connection.value, now)
     taken = step.model_copy(
         update={
             "state": StepState.RUNNING,
@@ -64,8 +63,14 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
                 previous=known.previous if known else (),
             ),
         )
-    if operation.kind is Kind.PRUNE and step.name == "confirm_gone" and not operation.report_only:
-        connection = connection.model_copy(update={"state": ConnectionState.PRUNING})
+    if operation.kind is Kind.PRUNE and step.name == plans.CONFIRMED_BY and not result.ends_operation:
+        waits = beginnings.blocked(operation, connection)
+        if waits is not None:
+            # Somebody else has begun to change the connection since this run looked.
+            return wait(snapshot, step, waits, now=now, scale=1.0)
+        operation = operation.model_copy(update={"confirmed": True})
+        if not operation.report_only:
+            connection = connection.model_copy(update={"state": ConnectionState.PRUNING})
     states = {name: stored.value.state for name, stored in snapshot.steps.items()}
     states[step.name] = StepState.DONE
     if operation.kind is Kind.CREATE:
@@ -107,7 +112,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             state=OperationState.SUCCEEDED,
             now=now,
         )
-    shown = endings.shown(snapshot, tuple(steps))
+    shown = endings.shown(snapshot, tuple(steps), operation=operation)
     return Change(operation=shown, steps=tuple(steps), connection=connection, intents=intents)
 
 
@@ -134,7 +139,13 @@ def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datet
     if retry.WAITS[error.reason].fresh_start:
         step = step.model_copy(update={"attempts": 0, "first_run_at": None})
     waiting = _again(step, now, decision.seconds).model_copy(
-        update={"waiting": error.reason, "waiting_since": since, "detail": error.detail, "code": ""},
+        update={
+            "waiting": error.reason,
+            "waiting_since": since,
+            "noted": {**step.noted, **error.note},
+            "detail": error.detail,
+            "code": "",
+        },
     )
     return Change(operation=endings.shown(snapshot, (waiting,)), steps=(waiting,))
 

@@ -42,6 +42,7 @@ REVERT_STAGES = (
 REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 
 PROVED_BY = "prove"
+CONFIRMED_BY = "confirm_gone"
 
 _PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "target": REVERT,

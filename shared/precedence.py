@@ -20,8 +20,6 @@ class Decision(StrEnum):
     """What is under way is superseded."""
     WAIT = "wait"
     """The newcomer opens, and begins when what is under way has ended."""
-    PRECEDE = "precede"
-    """What is under way waits for the newcomer; only between two prunes (see ``shared/opening.py``)."""
     BESIDE = "beside"
     """Neither disturbs the other."""
     YIELD = "yield"

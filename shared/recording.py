@@ -29,7 +29,7 @@ class Run:
     step: str
     holder: str
 
-    async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+    async def intend(self, planned: Mapping[str, Any]) -> Mapping[str, Any]:
         """Save what is about to be made; called before each write to Azure or a cluster.
 
         Raises:
@@ -47,7 +47,7 @@ class Run:
                     generation=operation.generation,
                     planned=dict(planned),
                 ),
-                None if anew else known,
+                known,
             )
             if intent == known:
                 return intent.planned

@@ -243,6 +243,10 @@ class State:
         """Remove an ended operation from what the timer looks at."""
         await self.store.transact(OPEN_OPERATIONS, _bucket(operation_id), [Remove(key=operation_id)])
 
+    async def is_open(self, operation_id: OperationId) -> bool:
+        """Say whether an operation is still looked at by the timer: its end was not told yet."""
+        return await self.store.get(OPEN_OPERATIONS, _bucket(operation_id), operation_id) is not None
+
     async def open_operations(self) -> list[tuple[OperationId, datetime]]:
         """Operations that are not known to have ended, with the time each was announced there."""
         found: list[tuple[OperationId, datetime]] = []

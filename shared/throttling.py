@@ -26,10 +26,10 @@ class Throttling:
     limits: Limits
     identity_resource_group_id: str
 
-    async def note(self, snapshot: Snapshot, error: TransientError) -> NotYetError:
+    async def note(self, snapshot: Snapshot, error: TransientError, *, took: timedelta) -> NotYetError:
         """Tell everybody to leave the operation's subscriptions alone; the step waits."""
         seconds = error.retry_after_seconds or retry.WAITS[THROTTLED].interval_seconds
-        not_before = snapshot.read_at + timedelta(seconds=seconds)
+        not_before = snapshot.read_at + took + timedelta(seconds=seconds)
         for subscription in self._subscriptions(snapshot):
             await self.limits.throttle(subscription, not_before=not_before)
         return NotYetError(THROTTLED, error.detail, seconds=seconds)

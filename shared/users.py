@@ -146,13 +146,20 @@ class Users:
                 return Leaving(last=last, shared=not last, details=shared.details)
         raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
-    async def seize(self, thing: str, user: User, *, operation_id: OperationId) -> bool:
+    async def seize(
+        self,
+        thing: str,
+        user: User,
+        *,
+        operation_id: OperationId,
+        details: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Keep newcomers from a thing that nobody uses while it is removed again; then call ``forget``.
 
         Returns:
             False if somebody uses the thing by now: it is theirs.
         """
-        closing = Shared(thing=thing, users=(user,), closing=operation_id)
+        closing = Shared(thing=thing, users=(user,), closing=operation_id, details=details or {})
         if await self._try(thing, Insert(key=_KEY, columns=_columns(closing))):
             return True
         present = await self.get(thing)

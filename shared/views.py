@@ -139,8 +139,18 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "detail": step.detail or None,
         "startedAt": _instant(step.started_at),
         "endedAt": _instant(step.ended_at),
-        "outputs": {name: value for name, value in step.outputs.items() if name != "findings"},
+        "outputs": {name: _shown(value) for name, value in step.outputs.items() if name != "findings"},
     }
+
+
+def _shown(value: Any) -> Any:
+    """An output without the nonces: whoever knows one could make an object look like ours."""
+    if not isinstance(value, list):
+        return value
+    return [
+        {name: part for name, part in item.items() if name != "nonces"} if isinstance(item, dict) else item
+        for item in value
+    ]
 
 
 def _instant(value: datetime | None) -> str | None:

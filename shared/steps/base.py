@@ -62,11 +62,11 @@ class Rules:
 class Recorder(Protocol):
     """What a step tells the engine while it runs."""
 
-    async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+    async def intend(self, planned: Mapping[str, Any]) -> Mapping[str, Any]:
         """Save what is about to be made; returns it as saved.
 
-        The nonce of an earlier try for the same things stays, unless ``anew``; a plan for other things is
-        kept beside the new one.
+        The nonce of an earlier try for the same things stays; a plan for other things is kept beside the
+        new one.
 
         Raises:
             StateConflictError: the operation was superseded or the lease was lost: make nothing.
@@ -100,6 +100,8 @@ class StepContext:
     intents: Mapping[str, Intent]
     done: Mapping[str, Mapping[str, Any]]
     """Outputs of this operation's finished steps by name."""
+    noted: Mapping[str, str]
+    """What this step noted when it last waited."""
     now: datetime
     """The state store's own time at the start of the run."""
     nonce: str

@@ -9,12 +9,14 @@ can look. Targets that Azure can give back (soft delete) wait a grace period.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared import limits, naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
+from shared.steps.removal import cause_alive
 
 API_VERSIONS = {
     "identity": "2024-11-30",
@@ -27,6 +29,7 @@ API_VERSIONS = {
 
 LOOK_AGAIN_SECONDS = 3600.0
 CANARIES = 3
+FIRST_GONE_AT = "firstGoneAt"
 
 
 class ConfirmGone:
@@ -52,17 +55,12 @@ class ConfirmGone:
         if ctx.connection.state is ConnectionState.ORPHANED and cause.kind in {"cluster", "credential"}:
             return Done(ends_operation="already-orphaned")
         api_version = self._api_version(ctx, cause)
-        if await self._alive(ctx, cause, api_version):
+        if await cause_alive(ctx, cause, api_version=api_version):
             return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
-        operation_id = ctx.operation.operation_id
-        planned = ctx.intent.planned if ctx.intent else {}
-        if planned.get("operation") != operation_id:
-            # What an earlier prune of this connection found is no proof for this one.
-            first = {"firstGoneAt": ctx.now.isoformat(), "operation": operation_id}
-            planned = await ctx.recorder.intend(first, anew=True)
-        first_gone_at = datetime.fromisoformat(str(planned["firstGoneAt"]))
+        first_gone_at = datetime.fromisoformat(ctx.noted.get(FIRST_GONE_AT, ctx.now.isoformat()))
+        note = {FIRST_GONE_AT: first_gone_at.isoformat()}
         self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
-        witness = await self._witness(ctx, cause, api_version)
+        witness = await self._witness(ctx, cause, api_version, note)
         if cause.kind == "target" and ctx.target.soft_delete and not ctx.operation.report_only:
             grace_seconds = ctx.rules.prune_confirm_seconds + ctx.rules.prune_grace_seconds
             self._require_age(ctx, "grace", first_gone_at, grace_seconds)
@@ -75,7 +73,8 @@ class ConfirmGone:
         if not taken:
             left_seconds = (limits.hour_end(ctx.now) - ctx.now).total_seconds()
             limit = ctx.rules.prune_cap_per_hour
-            raise NotYetError("cap", f"{limit} prunes of this cluster in this hour", seconds=left_seconds)
+            detail = f"{limit} prunes of this cluster in this hour"
+            raise NotYetError("cap", detail, seconds=left_seconds, note=note)
         return Done(
             outputs={
                 "fact": "gone",
@@ -100,26 +99,18 @@ class ConfirmGone:
         if left_seconds > 0:
             # A long wait looks in between whether the resource has come back.
             seconds = min(left_seconds, LOOK_AGAIN_SECONDS)
-            raise NotYetError(reason, f"until {until.isoformat(timespec='seconds')}", seconds=seconds)
+            note = {FIRST_GONE_AT: since.isoformat()}
+            raise NotYetError(
+                reason, f"until {until.isoformat(timespec='seconds')}", seconds=seconds, note=note
+            )
 
-    async def _alive(self, ctx: StepContext, cause: Cause, api_version: str) -> bool:
-        """Say whether what the connection relied on is there, under this id or as good as there."""
-        there = await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None
-        if cause.kind == "cluster" and there:
-            # A cluster of the same id with another issuer is another cluster: the old one is gone.
-            cluster = await ctx.outside.clusters.describe(cause.resource_id)
-            recorded = ctx.intents.get("preflight")
-            issuer = recorded.outputs.get("issuer") if recorded else None
-            return cluster is None or not cluster.issuer or issuer is None or cluster.issuer == issuer
-        credential = ctx.intents.get("federated_credential")
-        if cause.kind == "credential" and not there and credential is not None:
-            planned = credential.planned
-            others = await ctx.outside.identities.list_credentials(str(planned["identityId"]))
-            wanted = (planned["issuer"], planned["subject"])
-            return any((other.issuer, other.subject) == wanted for other in others)
-        return there
-
-    async def _witness(self, ctx: StepContext, cause: Cause, api_version: str) -> str:
+    async def _witness(
+        self,
+        ctx: StepContext,
+        cause: Cause,
+        api_version: str,
+        note: Mapping[str, str],
+    ) -> str:
         """A resource that this identity can read right now, so that not-found means not found.
 
         Best is one of the same subscription and type that answered before. Failing that, the nearest
@@ -153,6 +144,7 @@ class ConfirmGone:
             "no-canary",
             f"nothing else of subscription {subscription} could be read",
             seconds=ctx.rules.hold_recheck_seconds,
+            note=note,
         )
 
     def _version_of(self, resource_id: str, fallback: str) -> str:

@@ -7,19 +7,17 @@ are serialised by a lease per identity, and the budget is looked at before the w
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
-from shared.errors import NotYetError, PermanentError
+from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Credential
 from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, live_linkers, require_still_gone
+from shared.steps.removal import Removal, credential_lease, live_linkers, require_still_gone
 
 BUDGET = 20
-LEASE_SECONDS = 60.0
 
 
 class FederatedCredential:
@@ -86,7 +84,7 @@ class FederatedCredential:
                 remedy="leave identityId out, or name another identity",
             )
         await ctx.recorder.depend("credential", _credential_id(identity_id, wanted.name))
-        async with _writing(ctx, identity_id):
+        async with credential_lease(ctx, identity_id):
             await ctx.outside.identities.ensure_credential(identity_id, wanted)
         return Done(outputs={"name": wanted.name, "provenance": Provenance.CREATED})
 
@@ -128,27 +126,10 @@ class FederatedCredential:
         self, ctx: StepContext, identity_id: str, name: str, credential: Mapping[str, str]
     ) -> None:
         """Delete it unless the name holds another one by now: a rebuilt cluster's, with a new issuer."""
-        async with _writing(ctx, identity_id):
+        async with credential_lease(ctx, identity_id):
             there = await ctx.outside.identities.get_credential(identity_id, name)
             if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
                 await ctx.outside.identities.delete_credential(identity_id, name)
-
-
-@contextlib.asynccontextmanager
-async def _writing(ctx: StepContext, identity_id: str) -> AsyncIterator[None]:
-    """The right to write one identity's credentials.
-
-    Raises:
-        NotYetError: ``lease-busy``: another operation is writing one.
-    """
-    lease = f"credentials|{naming.fold_id(identity_id)}"
-    holder = ctx.operation.operation_id
-    if not await ctx.limits.acquire(lease, holder=holder, seconds=LEASE_SECONDS):
-        raise NotYetError("lease-busy", "another credential of this identity is being written")
-    try:
-        yield
-    finally:
-        await ctx.limits.release(lease, holder=holder)
 
 
 def _thing(identity_id: str, issuer: str, subject: str) -> str:

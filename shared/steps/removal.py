@@ -7,17 +7,19 @@ uses or that bears the keep annotation stays.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
-from shared.models import Done, Plan, Provenance
+from shared.models import Cause, Done, Plan, Provenance
 from shared.ports import KubeObject, Linker
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, StepContext
 
+CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
 """A confirmation older than this is asked for again before something is removed."""
 
@@ -49,13 +51,30 @@ async def require_still_gone(ctx: StepContext) -> None:
     age_seconds = (ctx.now - datetime.fromisoformat(confirmation["confirmedAt"])).total_seconds()
     if age_seconds < CONFIRMATION_SECONDS:
         return
-    there = await ctx.outside.resources.get(cause.resource_id, api_version=confirmation["apiVersion"])
-    if there is not None:
+    if await cause_alive(ctx, cause, api_version=confirmation["apiVersion"]):
         raise PermanentError(
             "resource-returned",
             f"{cause.resource_id} exists again",
             remedy="send the create request again: it makes anew what was removed before this was noticed",
         )
+
+
+async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bool:
+    """Say whether what the connection relied on is there, under this id or as good as there."""
+    there = await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None
+    if cause.kind == "cluster" and there:
+        # A cluster of the same id with another issuer is another cluster: the old one is gone.
+        cluster = await ctx.outside.clusters.describe(cause.resource_id)
+        recorded = ctx.intents.get("preflight")
+        issuer = recorded.outputs.get("issuer") if recorded else None
+        return cluster is None or not cluster.issuer or issuer is None or cluster.issuer == issuer
+    credential = ctx.intents.get("federated_credential")
+    if cause.kind == "credential" and not there and credential is not None:
+        planned = credential.planned
+        others = await ctx.outside.identities.list_credentials(str(planned["identityId"]))
+        wanted = (planned["issuer"], planned["subject"])
+        return any((other.issuer, other.subject) == wanted for other in others)
+    return there
 
 
 async def live_linkers(ctx: StepContext) -> list[Linker]:
@@ -79,19 +98,31 @@ async def hold_if_used(ctx: StepContext, kind: str, plan: Plan) -> None:
     if not ctx.pruning or ctx.operation.report_only:
         return
     namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
+    user = await _user_of(ctx, kind, namespace, name)
+    if user:
+        raise NotYetError(
+            "in-use",
+            f"{kind} {namespace}/{name} is used by {user}",
+            seconds=ctx.rules.hold_recheck_seconds,
+        )
+
+
+async def used(ctx: StepContext, kind: str, thing: KubeObject) -> bool:
+    """Say whether a pod uses an object."""
+    return bool(await _user_of(ctx, kind, thing.namespace, thing.name))
+
+
+async def _user_of(ctx: StepContext, kind: str, namespace: str, name: str) -> str:
     try:
         uses = await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace)
     except PermanentError as error:
         if error.code != "cluster-gone":
             raise
-        return
+        return ""
     for use in uses:
         if use.service_account == name if kind == "ServiceAccount" else name in use.secrets:
-            raise NotYetError(
-                "in-use",
-                f"{kind} {namespace}/{name} is used by {use.kind} {use.name}",
-                seconds=ctx.rules.hold_recheck_seconds,
-            )
+            return f"{use.kind} {use.name}"
+    return ""
 
 
 async def remove_object(
@@ -155,3 +186,20 @@ def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
         return "uid"
     made = plan.planned.get("provenance") == Provenance.CREATED
     return "nonce" if made and there.annotations.get(ANNOTATION_NONCE) in nonces else ""
+
+
+@contextlib.asynccontextmanager
+async def credential_lease(ctx: StepContext, identity_id: str) -> AsyncIterator[None]:
+    """The right to write one identity's credentials.
+
+    Raises:
+        NotYetError: ``lease-busy``: another operation is writing one.
+    """
+    lease = f"credentials|{naming.fold_id(identity_id)}"
+    holder = ctx.operation.operation_id
+    if not await ctx.limits.acquire(lease, holder=holder, seconds=CREDENTIAL_LEASE_SECONDS):
+        raise NotYetError("lease-busy", "another credential of this identity is being written")
+    try:
+        yield
+    finally:
+        await ctx.limits.release(lease, holder=holder)

@@ -8,7 +8,8 @@ from typing import Any
 
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding
-from shared.steps.base import ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
+from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
+from shared.steps.removal import credential_lease, used
 
 
 class VerifyGone:
@@ -59,7 +60,8 @@ class VerifyGone:
             return False
         back = known is not None or await again(ctx, item, remove=False)
         # Between that look and a removal somebody may join and make the thing anew: not before we are done.
-        if not back or not await ctx.users.seize(thing, ctx.user, operation_id=operation_id):
+        details = {name: item[name] for name in ("workload",) if name in item}
+        if not back or not await ctx.users.seize(thing, ctx.user, operation_id=operation_id, details=details):
             return False
         removed = await again(ctx, item, remove=True)
         await ctx.users.forget(thing, operation_id=operation_id)
@@ -88,7 +90,8 @@ async def _credential(ctx: StepContext, item: Mapping[str, Any], *, remove: bool
     if there is None or (there.issuer, there.subject) != (item["issuer"], item["subject"]):
         return False
     if remove:
-        await ctx.outside.identities.delete_credential(item["identityId"], item["name"])
+        async with credential_lease(ctx, item["identityId"]):
+            await ctx.outside.identities.delete_credential(item["identityId"], item["name"])
     return True
 
 
@@ -102,6 +105,9 @@ async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) ->
         return False
     # A late write of ours carries a nonce that we had saved; anything else is not ours.
     if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
+        return False
+    if ctx.pruning and (ANNOTATION_KEEP in there.annotations or await used(ctx, item["kind"], there)):
+        # Put back by somebody, and wanted: a prune leaves it.
         return False
     if not remove:
         return True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming, plans
+from shared.errors import NotYetError
 from shared.models import (
     Cause,
     Connection,
@@ -33,14 +34,14 @@ class MemoryRecorder:
     bench: Bench
     step: str
 
-    async def intend(self, planned: Mapping[str, Any], *, anew: bool = False) -> Mapping[str, Any]:
+    async def intend(self, planned: Mapping[str, Any]) -> Mapping[str, Any]:
         wanted = Intent(
             connection_id=self.bench.connection.connection_id,
             step=self.step,
             generation=self.bench.operation.generation,
             planned=dict(planned),
         )
-        intent = _merged(wanted, None if anew else self.bench.intents.get(self.step))
+        intent = _merged(wanted, self.bench.intents.get(self.step))
         self.bench.intents[self.step] = intent
         return intent.planned
 
@@ -89,6 +90,7 @@ class Bench:
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}
         self.in_doubt_seconds = 0.0
+        self.noted: dict[str, str] = {}
         self.runs = 0
         self.operation = self._operation(Kind.CREATE)
 
@@ -110,6 +112,7 @@ class Bench:
         """Go on as another operation of the same connection."""
         self.runs += 1
         self.done = {}
+        self.noted = {}
         if kind is Kind.PRUNE:
             changes["cause"] = Cause(kind=cause, resource_id=resource_id)
         self.operation = self._operation(kind, **changes)
@@ -124,6 +127,7 @@ class Bench:
             step=name,
             intents=dict(self.intents),
             done=dict(self.done),
+            noted=self.noted,
             now=self.app.clock.now(),
             nonce=f"nonce-{self.connection.spec.name}-{self.runs}",
             outside=engine.outside,
@@ -136,7 +140,11 @@ class Bench:
 
     async def apply(self, name: str) -> Done:
         """Apply a step and record its outcome."""
-        result = await plans.steps()[name].apply(self.context(name))
+        try:
+            result = await plans.steps()[name].apply(self.context(name))
+        except NotYetError as waits:
+            self.noted |= waits.note
+            raise
         if self.operation.kind is Kind.CREATE and result.outputs:
             known = self.intents.get(name)
             self.intents[name] = Intent(

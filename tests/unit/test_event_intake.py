@@ -336,13 +336,13 @@ async def test_what_only_looks_like_our_note_is_an_event_like_any_other(app: Loc
     assert "linkers.get" not in app.journal.names()
 
 
-async def test_a_note_with_strange_tries_starts_at_none(app: LocalApp):
+async def test_a_note_with_strange_tries_is_the_last_one(app: LocalApp):
     linker(app, client_id="new")
-    note = json.dumps({"observe": {"linkerId": LINKER, "tries": "many"}})
-    assert await receive(app, note.encode()) == ["observe:later"]
+    for tries in ("many", -5, True, None):
+        note = json.dumps({"observe": {"linkerId": LINKER, "tries": tries}})
+        assert await receive(app, note.encode()) == ["observe:incomplete"]
     app.clock.advance(5)
-    [again] = app.queue.take("resource-events")
-    assert json.loads(again)["observe"]["tries"] == 1
+    assert app.queue.take("resource-events") == []
 
 
 async def test_a_prune_of_what_no_longer_is_opens_nothing(app: LocalApp):

@@ -1,4 +1,4 @@
-"""What a request leaves on its record: found by breaking intake line by line (see docs/reference/mutation.md)."""
+"""What a request leaves on its record: found by breaking intake line by line."""
 
 import base64
 import hashlib
@@ -34,7 +34,9 @@ async def test_a_request_that_cannot_be_decoded_is_found_by_the_id_that_its_send
     assert again.operation_id == record.operation_id, "a repeat is the same refusal"
 
 
-async def test_a_refusal_of_what_cannot_be_decoded_gives_way_to_a_later_one_of_the_same_request(app: LocalApp):
+async def test_a_refusal_of_what_cannot_be_decoded_gives_way_to_a_later_one_of_the_same_request(
+    app: LocalApp,
+):
     await app.send(BAD)
     other = await app.send({**create_body(), "requestId": "r-1", "action": "destroy"}, message_id="m-2")
     assert (await record_of(app, "id:r-1")).code == other.code == "unknown-action"

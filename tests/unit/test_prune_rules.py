@@ -177,7 +177,7 @@ async def test_another_cause_goes_before_a_prune_that_only_waits(tmp_path: Path)
     assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}
 
 
-async def test_a_create_of_what_failed_waits_for_the_prune_that_is_under_way(app: LocalApp):
+async def test_a_create_of_what_failed_does_not_wait_for_a_mere_hint(app: LocalApp):
     app.world.clusters[KEY].namespaces.discard("shop")
     await app.send(create_body())
     await app.settle()
@@ -187,9 +187,11 @@ async def test_a_create_of_what_failed_waits_for_the_prune_that_is_under_way(app
     record = await app.send(create_body(), message_id="again")
     by_id = {one.operation_id: one for one in await app.operations(ID)}
     [prune] = [one for one in by_id.values() if one.kind is Kind.PRUNE]
-    assert (record.outcome, by_id[record.operation_id].behind) == ("opened", prune.operation_id)
+    assert (record.outcome, by_id[record.operation_id].behind) == ("opened", "")
     await app.settle()
     assert await app.state(ID) == "configured"
+    ended = {one.operation_id: one for one in await app.operations(ID)}[prune.operation_id]
+    assert ended.code == "resource-alive"
 
 
 async def test_a_prune_that_waited_through_a_whole_life_has_nothing_to_do_with_the_next(app: LocalApp):

@@ -1,0 +1,317 @@
+"""Every field that an outcome, an end or a beginning changes (docs/reference/mutation.md)."""
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from shared import endings, naming, outcomes
+from shared.beginnings import begin, misfit
+from shared.errors import NotYetError, PermanentError, TransientError
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Direction,
+    Done,
+    Kind,
+    OperationId,
+    OperationState,
+    Plan,
+    PlannedStep,
+    StepRecord,
+    StepState,
+)
+from shared.retry import WAITS
+from shared.state import Snapshot
+from tests.fakes.clock import START
+from tests.unit.test_outcomes import ID, LATER, OPERATION, SPEC, intent, running, snapshot
+
+TWO = tuple(PlannedStep(name=name, direction=Direction.APPLY) for name in ("a", "b"))
+WAITED = {
+    "waiting": "closing",
+    "waiting_since": START,
+    "due_at": START,
+    "code": "busy",
+    "detail": "somebody was there",
+}
+
+
+def with_steps(shot: Snapshot, **steps: StepRecord) -> Snapshot:
+    stored = {name: dataclasses.replace(shot.steps[name], value=step) for name, step in steps.items()}
+    return dataclasses.replace(shot, steps={**shot.steps, **stored})
+
+
+def with_connection(shot: Snapshot, **changes: object) -> Snapshot:
+    value = shot.connection.value.model_copy(update=changes)
+    return dataclasses.replace(shot, connection=dataclasses.replace(shot.connection, value=value))
+
+
+def connection_after(change: endings.Change) -> Connection:
+    assert change.connection is not None
+    return change.connection
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+def test_a_step_that_is_done_shows_nothing_of_its_waits_and_errors():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", attempts=3, started_at=START, **WAITED)
+    [ended, *_] = outcomes.done(shot, step, Done(), now=LATER).steps
+    cleared = {"waiting": "", "waiting_since": None, "due_at": None, "code": "", "detail": "", "holder": ""}
+    assert ended == step.model_copy(update={**cleared, "state": StepState.DONE, "ended_at": LATER})
+
+
+def test_a_step_that_fails_shows_its_error_and_no_wait():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", **WAITED)
+    [failed] = outcomes.permanent(shot, step, PermanentError("broken", "why", remedy="mend"), now=LATER).steps
+    assert (failed.code, failed.detail, failed.remedy) == ("broken", "why", "mend")
+    assert (failed.waiting, failed.waiting_since, failed.due_at) == ("", None, None)
+
+
+def test_a_wait_after_an_error_shows_the_wait_alone():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", code="busy", detail="an error")
+    [waiting] = outcomes.wait(shot, step, NotYetError("closing", "by x"), now=LATER, scale=1.0).steps
+    assert (waiting.waiting, waiting.waiting_since, waiting.code, waiting.detail) == (
+        "closing",
+        LATER,
+        "",
+        "by x",
+    )
+
+
+def test_a_wait_whose_beginning_was_not_noted_begins_now():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", waiting="closing", waiting_since=None)
+    [waiting] = outcomes.wait(shot, step, NotYetError("closing"), now=LATER, scale=1.0).steps
+    assert (waiting.state, waiting.waiting_since) == (StepState.READY, LATER)
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("closing", (5, START)), ("in-use", (0, None))])
+def test_only_a_wait_that_may_last_for_days_lets_tries_be_counted_anew(reason: str, kept: tuple[int, object]):
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", attempts=5)
+    [waiting] = outcomes.wait(shot, step, NotYetError(reason), now=LATER, scale=1.0).steps
+    assert WAITS[reason].fresh_start is (reason == "in-use")
+    assert (waiting.attempts, waiting.first_run_at) == kept
+
+
+def test_waits_and_retries_are_scaled():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a")
+    [waiting] = outcomes.wait(shot, step, NotYetError("closing"), now=LATER, scale=0.5).steps
+    assert waiting.due_at == LATER + timedelta(seconds=WAITS["closing"].interval_seconds / 2)
+    whole, half = (
+        outcomes.transient(shot, step, TransientError("busy"), now=LATER, scale=scale).steps[0].due_at
+        for scale in (1.0, 0.5)
+    )
+    assert whole is not None
+    assert half is not None
+    assert (whole - LATER) / 2 == half - LATER
+
+
+def test_an_error_of_a_step_that_never_noted_its_first_run_is_tried_again():
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", first_run_at=None)
+    [again] = outcomes.transient(shot, step, TransientError("busy"), now=LATER, scale=1.0).steps
+    assert again.state is StepState.READY
+
+
+def test_what_was_planned_before_stays_known_when_a_step_is_done_again():
+    earlier = Plan(planned={"name": "earlier"})
+    known = intent("a", name="now").model_copy(update={"previous": (earlier,)})
+    shot = snapshot(plan=TWO, intents={"a": known})
+    [recorded] = outcomes.done(shot, running(shot, "a"), Done(outputs={"x": 1}), now=LATER).intents
+    assert recorded == known.model_copy(update={"outputs": {"x": 1}})
+
+
+def test_only_the_confirmation_of_a_prune_makes_it_one():
+    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.CONFIGURED)
+    other = outcomes.done(shot, running(shot, "settings"), Done(), now=LATER)
+    assert connection_after(other).state is ConnectionState.CONFIGURED
+    confirmed = outcomes.done(shot, running(shot, "confirm_gone"), Done(), now=LATER)
+    assert connection_after(confirmed).state is ConnectionState.PRUNING
+
+
+def test_a_connection_is_configured_once_and_only_its_proof_makes_it_usable():
+    names = ("preflight", "settings", "prove")
+    plan = tuple(PlannedStep(name=name, direction=Direction.APPLY) for name in names)
+    shot = snapshot(plan=plan, done=("preflight",))
+    first = outcomes.done(shot, running(shot, "settings"), Done(outputs={"result": "proved"}), now=LATER)
+    made = connection_after(first)
+    assert (made.state, made.configured_at, made.usable_at) == (ConnectionState.CONFIGURED, LATER, None)
+    shot = with_connection(
+        snapshot(plan=plan, done=("preflight", "settings")),
+        configured_at=START,
+        state=ConnectionState.CONFIGURED,
+    )
+    proved = connection_after(
+        outcomes.done(shot, running(shot, "prove"), Done(outputs={"result": "proved"}), now=LATER)
+    )
+    assert (proved.state, proved.configured_at, proved.usable_at) == (ConnectionState.USABLE, START, LATER)
+    refused = connection_after(
+        outcomes.done(shot, running(shot, "prove"), Done(outputs={"result": "refused"}), now=LATER)
+    )
+    assert (refused.state, refused.usable_at) == (ConnectionState.CONFIGURED, None)
+
+
+def test_a_connection_is_not_configured_while_anything_is_unwritten():
+    shot = snapshot(plan=TWO)
+    change = outcomes.done(shot, running(shot, "a"), Done(), now=LATER)
+    assert connection_after(change).configured_at is None
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def test_an_operation_whose_step_goes_on_shows_neither_wait_nor_detail():
+    shot = snapshot(plan=TWO, state=OperationState.WAITING, waiting="closing", detail="by x")
+    operation = outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation
+    assert (operation.state, operation.waiting, operation.detail) == (OperationState.RUNNING, "", "")
+
+
+def test_an_operation_shows_the_detail_of_its_wait_and_of_its_retry():
+    shot = snapshot(plan=TWO)
+    waits = outcomes.wait(shot, running(shot, "a"), NotYetError("closing", "by x"), now=LATER, scale=1.0)
+    assert (waits.operation.waiting, waits.operation.detail) == ("closing", "by x")
+    again = outcomes.transient(
+        shot, running(shot, "a"), TransientError("busy", "try later"), now=LATER, scale=1.0
+    )
+    assert (again.operation.waiting, again.operation.detail) == ("retry", "busy: try later")
+
+
+def test_a_step_that_runs_again_or_is_ready_at_once_is_no_wait():
+    empty = snapshot(plan=TWO)
+    runs = running(empty, "b", waiting="closing", due_at=START)
+    shot = with_steps(empty, b=runs)
+    assert outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation.waiting == ""
+    ready = StepRecord(
+        operation_id=OPERATION, name="b", direction=Direction.APPLY, state=StepState.READY, turn=1
+    )
+    shot = with_steps(empty, b=ready)
+    assert outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation.waiting == ""
+
+
+# --- how it ends ---------------------------------------------------------------------------------
+
+
+def test_a_failure_puts_a_step_that_waits_for_its_time_to_rest():
+    empty = snapshot(plan=TWO)
+    shot = with_steps(empty, b=running(empty, "b", state=StepState.READY, holder="", **WAITED))
+    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("broken"), now=LATER)
+    [rested] = [step for step in change.steps if step.name == "b"]
+    assert (rested.state, rested.due_at, rested.waiting) == (StepState.PENDING, None, "")
+
+
+def test_what_a_step_made_while_another_failed_is_recorded_with_the_connection():
+    empty = snapshot(plan=(*TWO, PlannedStep(name="c", direction=Direction.APPLY)), failing=True)
+    shot = with_steps(empty, c=running(empty, "c"))
+    moved = shot.connection.value.model_copy(update={"last_operation": OperationId("x")})
+    change = endings.stop(shot, running(shot, "a"), connection=moved, intents=(intent("a"),), now=LATER)
+    assert (change.connection, change.intents) == (moved, (intent("a"),))
+    assert not change.operation.state.final
+
+
+def test_an_operation_that_ends_well_shows_no_wait_no_error_and_when():
+    shot = snapshot(plan=TWO, done=("b",), state=OperationState.WAITING, waiting="closing", detail="by x")
+    operation = outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation
+    assert (operation.state, operation.ended_at) == (OperationState.SUCCEEDED, LATER)
+    assert (operation.waiting, operation.code, operation.detail, operation.remedy) == ("", "", "", "")
+
+
+def test_a_removal_that_fails_forgets_nothing_and_keeps_its_connection():
+    shot = snapshot(Kind.DELETE, intents={"settings": intent("settings")})
+    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError(""), now=LATER)
+    after = connection_after(change)
+    assert (after.state, after.ended_at, change.forget) == (ConnectionState.FAILED, None, ())
+
+
+def test_a_removal_of_an_earlier_life_ends_nothing_of_the_present_one():
+    done = tuple(step.name for step in snapshot(Kind.DELETE).operation.value.plan if step.name != "quiesce")
+    shot = with_connection(
+        snapshot(Kind.DELETE, done=done, intents={"settings": intent("settings")}), generation=2
+    )
+    change = outcomes.done(shot, running(shot, "quiesce"), Done(), now=LATER)
+    assert (connection_after(change).state, change.forget) == (ConnectionState.CONNECTING, ())
+
+
+@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.DELETE])
+def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind):
+    shot = with_connection(snapshot(kind), linker_id="/linkers/x")
+    change = outcomes.permanent(
+        shot, running(shot, shot.operation.value.plan[0].name), PermanentError("x"), now=LATER
+    )
+    assert connection_after(change).state is ConnectionState.FAILED
+
+
+def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
+    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING)
+    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.FAILED
+
+
+def test_an_operation_that_fails_before_it_has_begun_breaks_nothing():
+    shot = snapshot(Kind.DELETE, connection_state=ConnectionState.CONFIGURED, begun=False)
+    change = outcomes.permanent(shot, running(shot, "quiesce"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.CONFIGURED
+
+
+# --- how it begins -------------------------------------------------------------------------------
+
+
+def test_a_create_that_begins_takes_its_connection_over_whole():
+    wanted = SPEC.model_copy(update={"workload": "another"})
+    shot = snapshot(
+        spec=wanted,
+        begun=False,
+        behind="other",
+        state=OperationState.WAITING,
+        waiting="behind",
+        detail="delete x is under way",
+    )
+    old = shot.connection.value.model_copy(
+        update={
+            "state": ConnectionState.DELETED,
+            "configured_at": START,
+            "usable_at": START,
+            "ended_at": START,
+            "linker_id": "/linkers/x",
+            "body_hash": "old",
+        }
+    )
+    begun, connection = begin(shot.operation.value, old, LATER)
+    assert connection == old.model_copy(
+        update={
+            "spec": wanted,
+            "body_hash": naming.spec_hash(wanted),
+            "state": ConnectionState.CONNECTING,
+            "generation": 2,
+            "created_at": LATER,
+            "configured_at": None,
+            "usable_at": None,
+            "ended_at": None,
+            "linker_id": "",
+        }
+    )
+    assert begun == shot.operation.value.model_copy(
+        update={
+            "begun": True,
+            "behind": "",
+            "generation": 2,
+            "state": OperationState.RUNNING,
+            "waiting": "",
+            "detail": "",
+        }
+    )
+
+
+def test_a_create_under_another_spelling_of_the_name_does_not_fit_a_living_connection():
+    other = SPEC.model_copy(update={"name": "orders.blob"})
+    shot = snapshot(spec=other, begun=False, connection_state=ConnectionState.CONFIGURED)
+    shot = with_connection(shot, body_hash=naming.spec_hash(other))
+    error = misfit(shot)
+    assert error is not None
+    assert error.code == "body-differs"
+    assert naming.connection_id(SPEC.cluster_id, SPEC.namespace, other.name) == ID
