@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo test check unit simulate up lock clean help
+.PHONY: demo test check unit simulate mutate up lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -24,11 +24,14 @@ check: $(READY) ## lint, format, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-unit: $(READY) ## the unit tests alone, a few seconds
+unit: $(READY) ## the unit tests alone, about half a minute
 	@$(BIN)/python -m pytest tests/unit
 
 simulate: $(READY) ## 10,000 simulated runs with faults; SEED=42 replays one with its trace
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds 10000)
+
+mutate: $(READY) ## break the core in every small way and see who notices; half an hour
+	@$(BIN)/python -m tests.mutation
 
 up: $(READY) $(NODE_READY) ## a local Azure that stays; prints one JSON line
 	@$(BIN)/python -m sandbox up
@@ -36,7 +39,7 @@ up: $(READY) $(NODE_READY) ## a local Azure that stays; prints one JSON line
 $(READY): requirements-tools.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' \
 	  || { echo "Python 3.13 is needed: pyenv install 3.13, or make PYTHON=/path/to/python3.13" >&2; exit 1; }
-	@echo "installing Python packages into .venv (no root needed)"
+	@echo "installing Python packages into .venv (no root needed)" >&2
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-tools.txt
 	@$(BIN)/uv pip install -q --compile-bytecode --require-hashes -r requirements-dev.txt
@@ -44,8 +47,8 @@ $(READY): requirements-tools.txt requirements-dev.txt
 
 $(NODE_READY): package-lock.json
 	@command -v npm >/dev/null || { echo "Node.js 20 or newer is needed for Azurite: apt-get install nodejs npm" >&2; exit 1; }
-	@echo "installing Azurite into node_modules"
-	@npm ci --silent --no-audit --no-fund && touch $@
+	@echo "installing Azurite into node_modules" >&2
+	@npm ci --silent --no-audit --no-fund >&2 && touch $@
 
 lock: $(READY) ## resolve requirements*.in again
 	@for name in requirements requirements-dev; do $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-annotate \

@@ -45,7 +45,15 @@ def find_azurite() -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise AzuriteMissingError("Azurite is not installed: run `npm ci` in the repository, or set AZURITE")
+    if named:
+        raise AzuriteMissingError(
+            f"the variable AZURITE names {named}, which does not exist: "
+            "correct it, or `unset AZURITE` to use the one that `make up` installs",
+        )
+    raise AzuriteMissingError(
+        f"Azurite is not in {candidates[0].parent}: `make up` or `npm ci` in the repository installs it; "
+        "or set AZURITE to the program",
+    )
 
 
 def pool_key(account: str) -> str:

@@ -89,6 +89,13 @@ class Contract:
             parts["functions" if index == 1 else f"functions-{index}"] = url
         return parts
 
+    def unanswered(self, error: Exception) -> str:
+        """What to tell somebody whose sandbox does not answer."""
+        return (
+            f"the sandbox of this contract does not answer: {error}\n"
+            f"its process was {self.pids.get('up', 'unknown')}; `make up > sandbox.json` starts another"
+        )
+
     def to_json(self) -> str:
         """The contract as one line."""
         return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
@@ -115,8 +122,22 @@ class Contract:
 
     @classmethod
     def load(cls, source: str) -> Contract:
-        """Read a contract from a file, or from standard input when ``source`` is ``-``."""
-        return cls.from_json(sys.stdin.readline() if source == "-" else Path(source).read_text())
+        """Read a contract from a file, or from standard input when ``source`` is ``-``.
+
+        Raises:
+            ContractError: There is none; the message says which argument and how to get one.
+        """
+        try:
+            text = sys.stdin.readline() if source == "-" else Path(source).read_text()
+            if not text.strip():
+                raise ContractError("it is empty: the sandbox is not up yet, or did not start")
+            return cls.from_json(text)
+        except (ContractError, OSError) as error:
+            cause = error.strerror if isinstance(error, OSError) else error
+            raise ContractError(
+                f"--contract {source}: {cause}\n`make up > sandbox.json` starts a sandbox and writes one; "
+                "a running sandbox's is STATE_DIR/contract.json",
+            ) from error
 
 
 def make_contract(

@@ -75,13 +75,18 @@ def _change(arguments: argparse.Namespace, table: str, rule: dict[str, Any]) -> 
         contract = Contract.load(arguments.contract)
         url = contract.framed_parts[arguments.part]
     except KeyError:
-        print(f"no part {arguments.part!r}; there are {', '.join(contract.framed_parts)}", file=sys.stderr)
+        there = ", ".join(contract.framed_parts)
+        print(f"--part {arguments.part}: no such part; there are {there}", file=sys.stderr)
         return 2
-    except (ContractError, OSError) as error:
+    except ContractError as error:
         print(error, file=sys.stderr)
         return 2
     change = change_rules(f"{url}/sandbox/{table}", contract.ca_file, None if arguments.clear else rule)
-    print(json.dumps(asyncio.run(change)))
+    try:
+        print(json.dumps(asyncio.run(change)))
+    except (aiohttp.ClientError, OSError) as error:
+        print(contract.unanswered(error), file=sys.stderr)
+        return 2
     return 0
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import secrets
 import uuid
 from pathlib import Path
+from typing import IO
 
 from sandbox.certificates import make_certificates
 from sandbox.processes import free_ports
@@ -14,6 +16,38 @@ from sandbox.topology import Topology
 
 POOL_ACCOUNTS = 32
 """Storage accounts whose blobs can be used in the life of one sandbox."""
+
+
+LOCK_NAME = "up.lock"
+
+
+class StateDirBusyError(RuntimeError):
+    """Another sandbox runs in the folder."""
+
+
+def claim(state_dir: Path) -> IO[str]:
+    """Keep other sandboxes out of a folder for as long as the file that is returned is open.
+
+    The lock is the kernel's (flock(2)), so that a process that was killed leaves none behind.
+
+    Raises:
+        StateDirBusyError: Another process has the folder; the message has its id.
+    """
+    file = (state_dir / LOCK_NAME).open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        file.close()
+        raise StateDirBusyError(
+            f"a sandbox runs in {state_dir} already (process {pid}): "
+            f"use it ({state_dir}/contract.json), end it with `kill {pid}`, or choose another --state-dir",
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
 
 
 def prepare(state_dir: Path) -> Topology:

@@ -94,6 +94,11 @@ async def create_pod(
     )
     pod["spec"]["nodeName"] = NODE_NAME
     status, created = await cluster.call("POST", f"{space}/pods", pod)
+    if status == 409:
+        raise PodRefusedError(
+            f"pod {space}/{name} exists already, from an earlier run without --once: delete it with\n"
+            f"kubectl --kubeconfig {contract.kubeconfig} delete pod {name} -n {space} --force"
+        )
     if status not in {200, 201}:
         raise PodRefusedError(f"the API answered {status}: {created.get('message', '')}")
     return created
@@ -123,6 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         contract = Contract.load(arguments.contract)
         documents = list(yaml.safe_load_all(arguments.manifest.read_text()))
+    except (ContractError, OSError, yaml.YAMLError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
         result = asyncio.run(
             run_pod(
                 contract,
@@ -133,8 +142,11 @@ def run(arguments: argparse.Namespace) -> int:
                 folder=arguments.manifest.resolve().parent,
             ),
         )
-    except (PodRefusedError, ContractError, OSError, yaml.YAMLError) as error:
+    except PodRefusedError as error:
         print(error, file=sys.stderr)
+        return 2
+    except (aiohttp.ClientError, OSError) as error:
+        print(contract.unanswered(error), file=sys.stderr)
         return 2
     print(result.output, end="")
     return result.exit_code if result.exit_code >= 0 else 128 - result.exit_code

@@ -26,7 +26,7 @@ import aiohttp
 from sandbox.app_settings import write_app_files
 from sandbox.azurite import REPOSITORY, AzuriteMissingError, azurite_command, azurite_environment
 from sandbox.contract import Contract, make_contract
-from sandbox.layout import prepare
+from sandbox.layout import LOCK_NAME, StateDirBusyError, claim, prepare
 from sandbox.owner import RefusedError
 from sandbox.processes import (
     PR_SET_PDEATHSIG,
@@ -73,10 +73,21 @@ def run(arguments: argparse.Namespace) -> int:
     state_dir: Path = arguments.state_dir or Path(tempfile.mkdtemp(prefix="mooring-sandbox-"))
     state_dir = state_dir.resolve()
     topology_file = state_dir / "topology.json"
-    if not topology_file.exists() and state_dir.exists() and any(state_dir.iterdir()):
-        print(f"{state_dir} is neither empty nor the folder of a sandbox", file=sys.stderr)
-        return 2
+    if not topology_file.exists() and state_dir.exists():
+        others = [entry.name for entry in state_dir.iterdir() if entry.name != LOCK_NAME]
+        if others:
+            print(
+                f"--state-dir {state_dir} is neither empty nor the folder of a sandbox (it has {others[0]}): "
+                "name a new folder",
+                file=sys.stderr,
+            )
+            return 2
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        lock = claim(state_dir)
+    except StateDirBusyError as error:
+        print(error, file=sys.stderr)
+        return 2
     try:
         sandbox = Sandbox(
             prepare(state_dir),
@@ -90,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if not arguments.keep:
             shutil.rmtree(state_dir, ignore_errors=True)
+        lock.close()
 
 
 class Sandbox:

@@ -72,7 +72,7 @@ async def _delete_linker(cast: Cast, identity: Object, linker_id: str) -> None:
 async def _prune(cast: Cast, connection: Object, objects: tuple[str, ...]) -> None:
     stage = cast.stage
     found = await cast.show_cluster()
-    stage.told("the cluster's side stays behind, as the article warns", so=found == objects, seen=found)
+    stage.told("the cluster's side stays behind, as Microsoft warns", so=found == objects, seen=found)
     shown: set[str] = set()
     held = await cast.until_held(connection["id"], "in-use", "the event arrives and the prune is held", shown)
     stage.told(

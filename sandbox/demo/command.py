@@ -79,8 +79,8 @@ def _close(stage: Stage, *, seconds: float) -> None:
     stage.title("", "All as told.")
     stage.table([*stage.summary.rows, ("in all", f"{seconds:.1f} s, the start of the sandbox included")])
     stage.title("", "To look around yourself:")
-    stage.command("python -m sandbox up", ["such a sandbox, to stay; see docs/reference/sandbox.md"])
-    stage.command("python -m sandbox demo --keep", ["this story, and the sandbox stays up at its end"])
+    stage.command("make up", ["such a sandbox, to stay; see docs/reference/sandbox.md"])
+    stage.command(".venv/bin/python -m sandbox demo --keep", ["this story; its sandbox stays up at the end"])
 
 
 def _explain_keep(stage: Stage, state_dir: str) -> None:

@@ -7,12 +7,20 @@ app with the rights that ``infra/`` gives it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import json
+import ssl
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import aiohttp
 import pytest
 
+from sandbox.owner import Owner
+from sandbox.topology import Topology
 from shared.errors import MooringError, PermanentError, TransientError
 from shared.naming import AUDIENCE, fold_id, role_assignment_name, subject
 from shared.ports import Clusters, Credential, Identities, Linkers, Prover, Resources, RoleAssignment, Roles
@@ -25,6 +33,7 @@ from tests.fakes.resources import InMemoryLinkers, InMemoryResources
 from tests.fakes.roles import InMemoryRoles
 
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
+MANAGED_IDENTITY_CONTRIBUTOR = "e40ec5ca-96e0-45a2-b4ff-59039f2c2b59"
 BLOB_CONTRIBUTOR = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
 STORAGE_VERSION = "2023-05-01"
 NAMESPACE = "orders"
@@ -58,6 +67,26 @@ class Azure:
             f"{BLOB_CONTRIBUTOR}"
         )
 
+    @contextlib.asynccontextmanager
+    async def app_granted(self, role: str) -> AsyncIterator[None]:
+        """The owner grants the app a built-in role on the subscription for a while."""
+        if self.contract is None:
+            yield
+            return
+        topology = Topology.load(Path(self.contract["topology_file"]))
+        scope = f"/subscriptions/{self.subscription}"
+        definition = f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{role}"
+        path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
+        body = {"roleDefinitionId": definition, "principalId": topology.app_principal_id}
+        tls = ssl.create_default_context(cafile=topology.ca_file)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
+            owner = Owner(topology, session)
+            await owner.put_resource(path, "2022-04-01", {"properties": body})
+            try:
+                yield
+            finally:
+                await owner.delete_resource(path, "2022-04-01")
+
     def put_pod(self, name: str, spec: dict[str, object]) -> None:
         """Run a pod as a developer would."""
         if self.fake_clusters is not None:
@@ -75,10 +104,6 @@ class Azure:
                 self.cluster_id, "Secret", NAMESPACE, name, labels=labels, manager="gitops"
             )
             return
-        import json
-        import ssl
-        import urllib.request
-
         contract = self.contract or {}
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
         request = urllib.request.Request(  # noqa: S310 - loopback
@@ -189,12 +214,21 @@ async def test_deleting_an_identity_takes_its_credentials_and_may_be_repeated(az
     await azure.identities.delete_credential(wanted, "one")
 
 
-async def test_an_identity_in_a_group_that_is_gone_is_absent(azure: Azure):
+async def test_an_identity_in_a_group_that_is_gone_is_absent_to_whom_may_look_there(azure: Azure):
     gone = f"/subscriptions/{azure.subscription}/resourceGroups/no-such-group"
     wanted = f"{gone}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-x"
-    assert await azure.identities.get(wanted) is None
-    await azure.identities.delete(wanted)
-    await azure.identities.delete_credential(wanted, "one")
+    async with azure.app_granted(MANAGED_IDENTITY_CONTRIBUTOR):
+        assert await azure.identities.get(wanted) is None
+        await azure.identities.delete(wanted)
+        await azure.identities.delete_credential(wanted, "one")
+
+
+@pytest.mark.parametrize("azure", ["sandbox"], indirect=True)  # the fakes know no rights
+async def test_an_identity_in_a_group_that_the_app_may_not_read_is_no_absence(azure: Azure):
+    elsewhere = f"/subscriptions/{azure.subscription}/resourceGroups/no-such-group"
+    wanted = f"{elsewhere}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-x"
+    with pytest.raises(PermanentError, match="access-denied"):
+        await azure.identities.get(wanted)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +400,8 @@ async def test_a_secret_is_applied_read_and_its_stale_keys_pruned(azure: Azure):
     )
     assert (made.kind, made.namespace, made.name) == ("Secret", NAMESPACE, name)
     assert made.uid
-    assert await azure.clusters.get(*place) == made
+    assert await azure.clusters.get(*place, values=True) == made
+    assert await azure.clusters.get(*place) == dataclasses.replace(made, data={})
     assert dict(made.data) == {"A": "1", "B": "zwölf"}
     assert "zwölf" not in repr(made)
     same = await azure.clusters.apply(
