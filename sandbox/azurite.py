@@ -43,11 +43,11 @@ def find_azurite() -> Path:
     if on_path and not named:
         candidates.append(Path(on_path))
     for candidate in candidates:
-        if candidate.exists():
+        if candidate.is_file() and os.access(candidate, os.X_OK):
             return candidate
     if named:
         raise AzuriteMissingError(
-            f"the variable AZURITE names {named}, which does not exist: "
+            f"the variable AZURITE names {named}, which is no program: "
             "correct it, or `unset AZURITE` to use the one that `make up` installs",
         )
     raise AzuriteMissingError(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from sandbox.app_settings import write_app_files
+from sandbox.azurite import AzuriteMissingError, find_azurite
 from sandbox.contract import SCHEMA_VERSION, Contract, ContractError, make_contract
-from sandbox.layout import prepare
+from sandbox.layout import StateDirBusyError, claim, prepare
 from sandbox.processes import free_ports
 from sandbox.role_files import role_properties
 from sandbox.topology import Topology
@@ -117,3 +119,26 @@ def test_a_role_of_the_command_line_tool_becomes_a_role_of_the_rest_interface() 
 def test_a_file_that_is_no_role_is_left_alone() -> None:
     assert role_properties({"targets": []}, "/subscriptions/s") is None
     assert role_properties([1], "/subscriptions/s") is None
+
+
+def test_a_folder_has_one_sandbox_at_a_time_and_the_second_is_told_of_the_first(tmp_path: Path) -> None:
+    with claim(tmp_path), pytest.raises(StateDirBusyError, match=rf"process {os.getpid()}\)"):
+        claim(tmp_path)
+    claim(tmp_path).close()
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+def test_a_contract_that_is_not_there_names_the_argument_and_the_command(
+    tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "sandbox.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ContractError, match=r"--contract .*sandbox\.json: (?s:.*)`make up > sandbox\.json`"):
+        Contract.load(str(file))
+
+
+def test_a_variable_that_names_no_azurite_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AZURITE", str(tmp_path / "absent"))
+    with pytest.raises(AzuriteMissingError, match=r"AZURITE names .*absent"):
+        find_azurite()
