@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
 
-.PHONY: demo test check unit simulate mutate up lock clean help
+.PHONY: demo test check unit chaos simulate mutate up lock clean help
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -16,7 +16,7 @@ demo: $(READY) $(NODE_READY) ## the founding story on a local Azure: create, use
 
 test: check $(NODE_READY) ## every check and every test
 	@$(BIN)/python -m tests.tiers
-	@rm -f .coverage && $(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	@rm -f .coverage && $(BIN)/python -m pytest -m "not chaos" --cov --cov-report=term:skip-covered
 
 check: $(READY) ## lint, format, types, layers
 	@$(BIN)/ruff check .
@@ -26,6 +26,9 @@ check: $(READY) ## lint, format, types, layers
 
 unit: $(READY) ## the unit tests alone, about half a minute
 	@$(BIN)/python -m pytest tests/unit
+
+chaos: $(READY) $(NODE_READY) ## kill hosts, restart Azurite, take Azure away, for two minutes
+	@$(BIN)/python -m pytest -s -m chaos tests/e2e/test_chaos.py
 
 simulate: $(READY) ## 10,000 simulated runs with faults; SEED=42 replays one with its trace
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds 10000)

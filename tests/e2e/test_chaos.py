@@ -26,7 +26,12 @@ from tests.e2e.chaos_table import Orphan, Rows
 from tests.e2e.sandbox_process import running_sandbox
 from tests.e2e.world import FINAL, Json, World, eventually
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.chaos,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),
+]
 
 REQUESTS, CONNECTIONS, WORKLOADS = 90, 72, 16
 IN_FLIGHT = 60
