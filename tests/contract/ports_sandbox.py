@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -30,11 +31,19 @@ Contract = dict[str, Any]
 
 
 @contextlib.contextmanager
-def running_sandbox(folder: Path) -> Iterator[Contract]:
-    """``python -m sandbox up --no-app``; its contract."""
+def running_sandbox(folder: Path, *, real_cluster: bool = True) -> Iterator[Contract]:
+    """``python -m sandbox up --no-app``; its contract. With KUBEBUILDER_ASSETS the API server is a real one.
+
+    ``real_cluster=False`` keeps the emulator: only that one knows faults.
+    """
+    environment = dict(os.environ)
+    if not real_cluster:
+        environment.pop("KUBEBUILDER_ASSETS", None)
     command = [sys.executable, "-m", "sandbox", "up", "--no-app", "--die-with-parent"]
     with (folder / "sandbox.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log)
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=log
+        )
         assert process.stdout is not None
         try:
             line = process.stdout.readline()

@@ -20,7 +20,7 @@ LONGEST_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contract]:
-    with running_sandbox(tmp_path_factory.mktemp("sandbox")) as running:
+    with running_sandbox(tmp_path_factory.mktemp("sandbox"), real_cluster=False) as running:
         yield running
 
 
