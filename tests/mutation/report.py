@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from tests.mutation.mutants import Mutant
@@ -20,6 +21,8 @@ are left alone. It is killed by the first unit test that fails, or by one of {se
 breaks an invariant; one whose reason to live is known meets the quick unit tests alone.
 """
 
+_SEED_CHARACTERS = 120
+_IDS = re.compile(r"\S*([0-9a-f]{12}|\|)\S*")
 _TABLE = """
 | Module | Mutants | Killed by tests | by seeds only | Survive | Killed |
 |---|--:|--:|--:|--:|--:|
@@ -106,7 +109,7 @@ def page(
         for row in rows
     ]
     parts.append(_NAMED)
-    parts += [f"| {one.name} | {one.what} | {_test(one.test)} | {one.seed or '-'} |\n" for one in named]
+    parts += [f"| {one.name} | {one.what} | {_test(one.test)} | {_seed(one.seed)} |\n" for one in named]
     parts.append("\n## Survivors\n")
     groups: dict[str, list[str]] = collections.defaultdict(list)
     for mutant in mutants:
@@ -124,6 +127,11 @@ def _by_seed(killer: str) -> bool:
 
 def _test(killer: str) -> str:
     return _code(killer.rpartition("::")[2]) if killer else "-"
+
+
+def _seed(killer: str) -> str:
+    """Without the ids that no reader knows."""
+    return _IDS.sub("…", killer)[:_SEED_CHARACTERS] or "-"
 
 
 def _code(text: str) -> str:
