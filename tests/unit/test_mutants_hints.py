@@ -286,6 +286,17 @@ async def test_a_credential_is_alive_under_any_name_that_says_the_same(bench: Be
     assert await alive(bench, "credential", gone) is False
 
 
+async def test_a_credential_that_is_there_by_its_own_id_is_alive_whatever_it_says_by_now(bench: Bench):
+    planned = bench.intents["federated_credential"].planned
+    identity_id = str(planned["identityId"])
+    credentials = bench.app.world.credentials[naming.fold_id(identity_id)]
+    [(name, same)] = credentials.items()
+    credentials[name] = Credential(**{**dataclasses.asdict(same), "subject": "system:serviceaccount:shop:x"})
+    own = f"{identity_id}/federatedIdentityCredentials/{name}"
+    bench.app.world.add_resource(own)
+    assert await alive(bench, "credential", own) is True
+
+
 async def test_whoever_seizes_a_thing_says_what_it_knows_of_it():
     users = Users(InMemoryStateStore(VirtualClock()), lease_seconds=150)
     user = User(connection_id=ConnectionId("one"), generation=1)

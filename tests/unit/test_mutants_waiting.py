@@ -87,6 +87,11 @@ async def test_prunes_with_different_causes_stand_beside_each_other(app: LocalAp
     assert again == Answer("attached", first.operation_id), "though it is not the newest"
 
 
+async def test_a_prune_that_nobody_requested_bears_no_request_id(app: LocalApp):
+    await created(app)
+    assert (await operation(app, await prune(app, "p", TARGET))).request_id == ""
+
+
 async def test_a_prune_with_the_same_cause_in_other_letters_is_the_same(app: LocalApp):
     await created(app)
     first = await prune(app, "first", TARGET)
