@@ -22,7 +22,18 @@ from sandbox.topology import Topology
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK_QUEUES = ("connection-requests", "connection-steps", "resource-events")
 QUEUES = (*WORK_QUEUES, *(f"{queue}-poison" for queue in WORK_QUEUES), "rejected")
-TABLES = ("connections", "requests", "openoperations", "dependents", "users", "linkers", "subscriptions")
+TABLES = (
+    "connections",
+    "requests",
+    "openoperations",
+    "dependents",
+    "users",
+    "linkers",
+    "subscriptions",
+    "prunes",
+    "orphans",
+    "sweeps",
+)
 
 CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
 USER_ACCESS_ADMINISTRATOR = "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9"

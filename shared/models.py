@@ -91,6 +91,10 @@ class ConnectionState(StrEnum):
     """The cluster or the credential is gone; the identity and its roles are kept for a rebuild."""
     OBSERVED = "observed"
     """Service Connector's; we only know it, and prune what it leaves behind."""
+    ADOPTED = "adopted"
+    """Service Connector's, taken over by request: validated and pruned like ours, made and deleted by it."""
+    RESTORED = "restored"
+    """Pruned, and its cluster objects put back by request: they are kept; what Azure lost is still gone."""
 
     @property
     def live(self) -> bool:
@@ -160,10 +164,14 @@ class Cause(Model):
     """Why a prune was opened: the Azure resource that is said to be gone."""
 
     kind: str
-    """target, identity, credential, linker or cluster."""
+    """target, identity, credential, linker, cluster, namespace, expiry or orphan: a row of
+    ``plans.PRUNED_BY_CAUSE``."""
     resource_id: str
+    """ARM id; of a namespace ``<cluster id>/namespaces/<name>``."""
     event_id: str = ""
     event_time: str = ""
+    source: str = "event"
+    """event, sweep or request: how we came to look."""
 
 
 class Operation(Model):
@@ -189,6 +197,10 @@ class Operation(Model):
     """A prune whose cause is a fact by now; only one of a connection is, at a time."""
     report_only: bool = False
     """Walk the whole path and change nothing (PRUNE_MODE=report)."""
+    released: bool = False
+    """A person has let this prune go beyond the cap."""
+    restores: OperationId = OperationId("")
+    """The prune that a restore undoes."""
     failing: bool = False
     """A step has failed for good; the operation ends once no step runs any more."""
     revision: int = 0

@@ -44,7 +44,7 @@ REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 PROVED_BY = "prove"
 CONFIRMED_BY = "confirm_gone"
 
-_PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
+PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "target": REVERT,
     "identity": REVERT,
     # Nobody gets a token any more; identity and roles stay for a create that makes the rest anew.
@@ -52,7 +52,14 @@ _PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "linker": ("settings", "service_account"),
     # Credentials that name a dead issuer go at once; identity and roles wait for a rebuild (decision 22).
     "cluster": ("federated_credential",),
+    # A namespace that was deleted took the objects; what trusts its service accounts is left in Azure.
+    "namespace": REVERT,
+    # An orphan that nobody has rebuilt within the retention time.
+    "expiry": REVERT,
+    # Something that nobody on record owns, named by a person.
+    "orphan": ("settings", "service_account", "managed_identity"),
 }
+"""What each kind of cause leaves behind."""
 
 
 def steps() -> Mapping[str, Step]:
@@ -92,9 +99,9 @@ def plan(
     if kind is Kind.DELETE:
         return _removal("quiesce", REVERT)
     if kind is Kind.PRUNE and cause is not None and connection is not None:
-        names = _PRUNED_BY_CAUSE[cause.kind]
+        names = PRUNED_BY_CAUSE[cause.kind]
         if connection.linker_id:
-            names = [name for name in names if name in _PRUNED_BY_CAUSE["linker"]]
+            names = [name for name in names if name in PRUNED_BY_CAUSE["linker"]]
         return _removal("confirm_gone", names)
     raise ValueError(f"no plan for {kind}")
 

@@ -12,7 +12,18 @@ from shared.models import Model
 from shared.ports import Columns, Row
 
 SCHEMA = 1
-TABLES = ("connections", "requests", "openoperations", "dependents", "users", "linkers", "subscriptions")
+TABLES = (
+    "connections",
+    "requests",
+    "openoperations",
+    "dependents",
+    "users",
+    "linkers",
+    "subscriptions",
+    "prunes",
+    "orphans",
+    "sweeps",
+)
 
 
 def columns(value: Model, **readable: str | int | bool) -> Columns:

@@ -28,6 +28,7 @@ from shared.errors import PermanentError
 from shared.event_intake import EventIntake
 from shared.intake import Intake
 from shared.limits import Limits
+from shared.observing import Observer
 from shared.opening import Opener
 from shared.policy import Policy
 from shared.ports import Clock, OutcomeTopic, StateStore, StepQueue
@@ -165,10 +166,9 @@ def build(
         load_policy=lambda: load_policy(settings.policy_file),
         subscription_ids=subscription_ids,
     )
-    events = EventIntake(
+    observer = Observer(
         state=state,
         dependents=dependents,
-        opener=opener,
         users=users,
         queue=queue,
         clusters=outside.clusters,
@@ -177,6 +177,16 @@ def build(
         clock=clock,
         subscription_ids=subscription_ids,
         load_policy=lambda: load_policy(settings.policy_file),
+        logger=logger,
+    )
+    events = EventIntake(
+        state=state,
+        dependents=dependents,
+        opener=opener,
+        observer=observer,
+        queue=queue,
+        catalogue=rows,
+        subscription_ids=subscription_ids,
         logger=logger,
     )
     return Services(

@@ -6,8 +6,9 @@ resource providers by itself: that would be a subscription-wide write nobody ask
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
@@ -65,12 +66,15 @@ class ArmConnection:
             ],
         }
 
-    async def get_json(self, path: str, *, api_version: str) -> dict[str, Any]:
+    async def get_json(
+        self, path: str, *, api_version: str, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """GET one ARM id (or a next page's URL) through a client that knows no resource type.
 
         Args:
             path: An ARM id, or a ``nextLink`` of the same endpoint.
             api_version: Ignored for a ``nextLink``, which has it already.
+            query: More of the query, ignored for a ``nextLink`` likewise.
 
         Raises:
             azure.core.exceptions.HttpResponseError: any answer but 200, for ``arm_errors.ask``.
@@ -80,7 +84,8 @@ class ArmConnection:
         from azure.core.rest import HttpRequest
 
         if path.startswith("/"):
-            url = f"{self.endpoint}{safe_path(path)}?api-version={quote(api_version)}"
+            asked = {"api-version": api_version, **(query or {})}
+            url = f"{self.endpoint}{safe_path(path)}?{urlencode(asked, quote_via=quote)}"
         elif path.startswith(f"{self.endpoint}/"):
             url = path
         else:

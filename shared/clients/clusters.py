@@ -9,13 +9,13 @@ address, or that the cluster is gone.
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from shared.clients.arm_connection import ArmConnection, split_id
 from shared.clients.arm_errors import ask
+from shared.clients.cluster_facts import address_of, cluster_of
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection, UnreachableError
@@ -30,6 +30,7 @@ TOKEN_SECONDS = 600
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """kubernetes.io, "API concepts", metadata-only requests: what is not asked for cannot leak."""
+METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class AksClusters:
@@ -89,8 +90,9 @@ class AksClusters:
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
+        force: bool = False,
     ) -> KubeObject:
-        """Server-side apply under field manager ``mooring``, never forced.
+        """Server-side apply under field manager ``mooring``.
 
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
@@ -103,9 +105,38 @@ class AksClusters:
                 "PATCH",
                 path,
                 intent=Intent.ENSURE,
-                query={"fieldManager": MANAGED_BY},
+                query={"fieldManager": MANAGED_BY, **({"force": "true"} if force else {})},
                 body=body,
                 content_type="application/apply-patch+yaml",
+            ),
+        )
+        return object_of(kind, found or {})
+
+    async def create(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> KubeObject:
+        """Make an object that is not there, under field manager ``mooring``.
+
+        Raises:
+            PermanentError: ``object-exists`` if somebody made one of that name.
+        """
+        body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
+        found = await self._call(
+            cluster_id,
+            lambda kube: kube.send(
+                "POST",
+                path_of(kind, namespace),
+                intent=Intent.ENSURE,
+                query={"fieldManager": MANAGED_BY},
+                body=body,
             ),
         )
         return object_of(kind, found or {})
@@ -141,19 +172,45 @@ class AksClusters:
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
         """What uses service accounts and secrets in a namespace: pods that are not finished."""
-        path = f"{namespace_path(namespace)}/pods"
-        uses: list[Use] = []
+        pods = await self._pages(cluster_id, f"{namespace_path(namespace)}/pods")
+        return [use for use in map(use_of, pods) if use is not None]
+
+    async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
+        """Metadata of every ``ServiceAccount`` or ``Secret`` of a namespace, or of the whole cluster.
+
+        Raises:
+            PermanentError: ``kubernetes-access-denied`` without the right to list them.
+        """
+        items = await self._pages(cluster_id, path_of(kind, namespace), accept=METADATA_LIST_ONLY)
+        return [object_of(kind, item) for item in items]
+
+    async def list_namespaces(self, cluster_id: str) -> Mapping[str, bool]:
+        """Every namespace; ``False`` for one that is being removed."""
+        items = await self._pages(cluster_id, "/api/v1/namespaces")
+        return {
+            item["metadata"]["name"]: (item.get("status") or {}).get("phase") != "Terminating"
+            for item in items
+        }
+
+    async def _pages(
+        self, cluster_id: str, path: str, *, accept: str = "application/json"
+    ) -> list[dict[str, Any]]:
+        """Items of a collection, page after page."""
+        items: list[dict[str, Any]] = []
         resume = ""
         while True:
             query = {"limit": str(PAGE_LIMIT), **({"continue": resume} if resume else {})}
             read = functools.partial(
-                KubeConnection.send, method="GET", path=path, intent=Intent.READ, query=query
+                KubeConnection.send, method="GET", path=path, intent=Intent.READ, query=query, accept=accept
             )
-            page = await self._call(cluster_id, read) or {}
-            uses += [use for use in map(use_of, page.get("items") or []) if use is not None]
-            resume = (page.get("metadata") or {}).get("continue") or ""
+            page = await self._call(cluster_id, read)
+            if page is None and resume:
+                # A list whose next page is missing may have holes: it is none.
+                raise TransientError("list-broken", path)
+            items += (page or {}).get("items") or []
+            resume = ((page or {}).get("metadata") or {}).get("continue") or ""
             if not resume:
-                return uses
+                return items
 
     async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:
         """Mint a short-lived token of a service account (TokenRequest); only with PROVE=on.
@@ -232,20 +289,14 @@ class AksClusters:
             PermanentError: ``cluster-gone``.
             TransientError: ``kubeconfig-unusable`` if Azure's answer names no server (a stopped cluster).
         """
-        import yaml
-
         clusters, group, name = self._locate(cluster_id)
         found = await ask(clusters.list_cluster_user_credentials(group, name, format="exec"), Intent.READ)
         if found is None:
             raise PermanentError("cluster-gone", cluster_id)
-        for kubeconfig in found.kubeconfigs or []:
-            config = yaml.safe_load(bytes(kubeconfig.value or b"")) or {}
-            for entry in config.get("clusters") or []:
-                cluster = entry.get("cluster") or {}
-                server, ca_data = cluster.get("server") or "", cluster.get("certificate-authority-data") or ""
-                if server.startswith("https://"):
-                    return server, base64.b64decode(ca_data).decode()
-        raise TransientError("kubeconfig-unusable", cluster_id)
+        address = address_of(bytes(one.value or b"") for one in found.kubeconfigs or [])
+        if address is None:
+            raise TransientError("kubeconfig-unusable", cluster_id)
+        return address
 
     def _locate(self, cluster_id: str) -> tuple[Any, str, str]:
         subscription, group, name = split_id(cluster_id, "Microsoft.ContainerService", "managedClusters")
@@ -256,35 +307,3 @@ class AksClusters:
                 self._arm.credential, subscription, **self._arm.options()
             )
         return self._clients[subscription].managed_clusters, group, name
-
-
-def cluster_of(found: Any, asked_id: str) -> ManagedCluster:
-    """Read what the SDK answered."""
-    issuer = found.oidc_issuer_profile
-    security = found.security_profile
-    workload_identity = security.workload_identity if security else None
-    power = found.power_state
-    return ManagedCluster(
-        resource_id=asked_id,
-        location=found.location or "",
-        provisioning_state=found.provisioning_state or "",
-        power_state=str(getattr(power.code, "value", power.code) or "") if power else "",
-        issuer=(issuer.issuer_url or "") if issuer and issuer.enabled else "",
-        workload_identity=bool(workload_identity and workload_identity.enabled),
-        forbidden_identities=tuple(sorted(_own_identities(found))),
-    )
-
-
-def _own_identities(found: Any) -> set[str]:
-    """Folded ids and client ids of the identities that the cluster itself runs as."""
-    own: set[str] = set()
-    for profile in (found.identity_profile or {}).values():
-        own |= {fold_id(profile.resource_id or ""), (profile.client_id or "").lower()}
-    for addon in (found.addon_profiles or {}).values():
-        if addon.identity:
-            own |= {fold_id(addon.identity.resource_id or ""), (addon.identity.client_id or "").lower()}
-    for resource_id, assigned in ((found.identity and found.identity.user_assigned_identities) or {}).items():
-        own |= {fold_id(resource_id), (assigned.client_id or "").lower()}
-    if found.service_principal_profile:
-        own.add((found.service_principal_profile.client_id or "").lower())
-    return own - {"", "/", "msi"}

@@ -7,6 +7,7 @@ one audience. No operation is asynchronous and there are no etags.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from shared.clients.arm_connection import ArmConnection, split_id
 from shared.clients.arm_errors import ask
 from shared.clients.error_rules import Intent
 from shared.errors import PermanentError, TransientError
+from shared.naming import resource_group_of, subscription_of
 from shared.ports import Credential, Identity
 
 
@@ -58,11 +60,11 @@ class AzureIdentities:
         found = await ask(client.federated_identity_credentials.get(group, identity, name), Intent.READ)
         return None if found is None else _credential(found)
 
-    async def list_credentials(self, identity_id: str) -> list[Credential]:
+    async def list_credentials(self, identity_id: str) -> builtins.list[Credential]:
         """All credentials of an identity; empty if the identity is gone."""
         client, group, identity = self._locate(identity_id)
 
-        async def collect() -> list[Credential]:
+        async def collect() -> builtins.list[Credential]:
             pages = client.federated_identity_credentials.list(group, identity)
             return [_credential(found) async for found in pages]
 
@@ -91,6 +93,22 @@ class AzureIdentities:
         client, group, identity = self._locate(identity_id)
         await ask(client.federated_identity_credentials.delete(group, identity, name), Intent.DELETE)
 
+    async def list(self, scope_id: str) -> builtins.list[Identity]:
+        """All identities of a resource group or of a subscription; empty if it is gone."""
+        subscription, group = subscription_of(scope_id), resource_group_of(scope_id)
+        operations = self._client(subscription).user_assigned_identities
+
+        async def collect() -> builtins.list[Identity]:
+            pages = (
+                operations.list_by_resource_group(group.rsplit("/", 1)[-1])
+                if group
+                else operations.list_by_subscription()
+            )
+            # One that is just being made has no ids yet; the next look finds it.
+            return [_identity(found, found.id) async for found in pages if found.client_id]
+
+        return await ask(collect(), Intent.READ) or []
+
     async def aclose(self) -> None:
         """Close the SDK's clients."""
         clients, self._clients = list(self._clients.values()), {}
@@ -101,6 +119,9 @@ class AzureIdentities:
         subscription, group, name = split_id(
             resource_id, "Microsoft.ManagedIdentity", "userAssignedIdentities"
         )
+        return self._client(subscription), group, name
+
+    def _client(self, subscription: str) -> Any:
         if subscription not in self._clients:
             # The version's own module: the package's top level would load a switch over all versions.
             from azure.mgmt.msi.v2024_11_30.aio import ManagedServiceIdentityClient
@@ -110,7 +131,7 @@ class AzureIdentities:
                 subscription,
                 **self._arm.options(),
             )
-        return self._clients[subscription], group, name
+        return self._clients[subscription]
 
 
 def _identity(found: Any, asked_id: str) -> Identity:

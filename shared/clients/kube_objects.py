@@ -17,14 +17,14 @@ _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
-    """URL path of an object, or of its collection.
+    """URL path of an object, or of its collection in a namespace or (``namespace`` empty) the cluster.
 
     Raises:
         PermanentError: ``kind-unknown`` for kinds that we never touch.
     """
     if kind not in PATHS:
         raise PermanentError("kind-unknown", kind)
-    path = f"{namespace_path(namespace)}/{PATHS[kind]}"
+    path = f"{namespace_path(namespace) if namespace else '/api/v1'}/{PATHS[kind]}"
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
@@ -46,6 +46,8 @@ def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
         labels=dict(metadata.get("labels") or {}),
         annotations=dict(metadata.get("annotations") or {}),
         data={key: _decoded(value) for key, value in data.items()},
+        created_at=metadata.get("creationTimestamp") or "",
+        secret_type=str(body.get("type") or "") if kind == "Secret" else "",
     )
 
 

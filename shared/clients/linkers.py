@@ -65,4 +65,5 @@ def linker_of(body: Mapping[str, Any]) -> Linker:
         client_id=str(authentication.get("clientId") or "").lower(),
         client_type=properties.get("clientType") or "none",
         provisioning_state=properties.get("provisioningState") or "",
+        auth_type=authentication.get("authType") or "",
     )

@@ -7,6 +7,7 @@ leaves out the directory look-up that fails for half a minute on a new identity 
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from shared.clients.arm_connection import ArmConnection, safe_path
@@ -78,16 +79,29 @@ class AzureRoles:
         """Delete one assignment; absent, or below a deleted scope, is fine."""
         await ask(self._assignments(scope).delete(_bare(scope), name), Intent.DELETE)
 
-    async def list_for_principal(self, scope: str, principal_id: str) -> list[RoleAssignment]:
+    async def list_for_principal(self, scope: str, principal_id: str) -> builtins.list[RoleAssignment]:
         """Assignments of one principal at a scope and below or above it, as Azure lists them."""
         if not _is_guid_like(principal_id):
             raise PermanentError("principal-invalid", principal_id)
 
-        async def collect() -> list[RoleAssignment]:
+        async def collect() -> builtins.list[RoleAssignment]:
             pages = self._assignments(scope).list_for_scope(
                 _bare(scope), filter=f"principalId eq '{principal_id}'"
             )
             return [_assignment(found, found.scope or scope) async for found in pages]
+
+        return await ask(collect(), Intent.READ) or []
+
+    async def list(self, scope: str) -> builtins.list[RoleAssignment]:
+        """All assignments at a scope and below it; empty if the scope is gone.
+
+        Azure's list has those above the scope too (Role Assignments - List For Scope): they are left out.
+        """
+
+        async def collect() -> builtins.list[RoleAssignment]:
+            pages = self._assignments(scope).list_for_scope(_bare(scope))
+            found = [_assignment(one, one.scope or scope) async for one in pages]
+            return [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
 
         return await ask(collect(), Intent.READ) or []
 

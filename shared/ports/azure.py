@@ -59,6 +59,10 @@ class Identities(Protocol):
         """Delete one credential; absent is fine."""
         ...
 
+    async def list(self, scope_id: str) -> list[Identity]:
+        """All identities of a resource group or of a subscription; empty if it is gone."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RoleAssignment:
@@ -92,12 +96,23 @@ class Roles(Protocol):
         """Assignments of one principal at a scope and below or above it, as Azure lists them."""
         ...
 
+    async def list(self, scope: str) -> list[RoleAssignment]:
+        """All assignments at a scope and below it; empty if the scope is gone."""
+        ...
+
 
 class Resources(Protocol):
     """Any ARM resource by id."""
 
     async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
         """The resource's JSON; ``None`` only on a definite not-found code, never on a bare 404 or 403."""
+        ...
+
+    async def list(self, subscription_id: str, *, resource_type: str, name: str = "") -> list[str]:
+        """Ids of a subscription's top-level resources of one type, optionally only those of that name.
+
+        Resource Manager's own list lags behind the provider: good for finding, never for proving.
+        """
         ...
 
 
@@ -114,6 +129,8 @@ class Linker:
     """Client id of the identity, empty for other kinds of authentication."""
     client_type: str
     provisioning_state: str
+    auth_type: str = ""
+    """``properties.authInfo.authType``, such as ``userAssignedIdentity`` or ``secret``."""
 
 
 class Linkers(Protocol):

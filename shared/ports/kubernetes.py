@@ -35,13 +35,18 @@ class KubeObject:
     annotations: Mapping[str, str]
     data: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """Decoded values of a secret; never logged."""
+    created_at: str = ""
+    """The API server's ``creationTimestamp``."""
+    secret_type: str = ""
+    """A secret's ``type``, when its values were asked for."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A pod that uses a service account or secrets."""
+    """A pod, or what makes pods, that uses a service account or secrets."""
 
     kind: str
+    """Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
     name: str
     service_account: str
     secrets: tuple[str, ...]
@@ -84,12 +89,45 @@ class Clusters(Protocol):
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
+        force: bool = False,
     ) -> KubeObject:
-        """Server-side apply under field manager ``mooring``, never forced.
+        """Server-side apply under field manager ``mooring``.
+
+        ``force`` takes over fields that another manager owns: only for an object that is proven ours.
 
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
         """
+        ...
+
+    async def create(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> KubeObject:
+        """Make an object that is not there, under field manager ``mooring``.
+
+        Raises:
+            PermanentError: ``object-exists`` if somebody made one of that name.
+        """
+        ...
+
+    async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
+        """Metadata of every ``ServiceAccount`` or ``Secret`` of a namespace, or of the whole cluster.
+
+        Raises:
+            PermanentError: ``kubernetes-access-denied`` without the right to list them.
+        """
+        ...
+
+    async def list_namespaces(self, cluster_id: str) -> Mapping[str, bool]:
+        """Every namespace; ``False`` for one that is being removed."""
         ...
 
     async def delete(
@@ -110,7 +148,11 @@ class Clusters(Protocol):
         ...
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts and secrets in a namespace: pods that are not finished."""
+        """What uses service accounts and secrets in a namespace.
+
+        Pods that are not finished, and whatever makes pods: deployments (scaled to zero too), stateful sets,
+        daemon sets, replica sets without an owner, jobs that are not finished, cron jobs.
+        """
         ...
 
     async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:

@@ -23,6 +23,7 @@ class StoredObject:
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
     annotations: dict[str, str] = dataclasses.field(default_factory=dict)
     data: dict[str, str] = dataclasses.field(default_factory=dict)
+    created_at: str = "2026-11-22T10:00:00Z"
     owners: dict[str, set[tuple[str, str]]] = dataclasses.field(default_factory=dict)
 
 

@@ -22,6 +22,8 @@ class InMemoryClusters:
 
     def __init__(self, world: AzureWorld) -> None:
         self._world = world
+        self.may_list = True
+        """Whether the app may list objects; reading by name it always may."""
 
     async def describe(self, cluster_id: str) -> ManagedCluster | None:
         cluster = self._world.clusters.get(fold_id(cluster_id))
@@ -39,7 +41,7 @@ class InMemoryClusters:
         if found is None:
             return None
         seen = _seen(key, found)
-        return seen if values else dataclasses.replace(seen, data={})
+        return seen if values else dataclasses.replace(seen, data={}, secret_type="")
 
     async def apply(
         self,
@@ -51,18 +53,47 @@ class InMemoryClusters:
         labels: Mapping[str, str],
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
+        force: bool = False,
     ) -> KubeObject:
-        cluster = self._cluster(cluster_id)
-        if data is not None and kind != "Secret":
-            raise PermanentError("kind-unknown", f"a {kind} has no data")
-        if namespace not in cluster.namespaces:
-            raise PermanentError("namespace-not-found", namespace)
-        if namespace in cluster.terminating:
-            raise PermanentError("namespace-terminating", namespace)
+        cluster = self._writable(cluster_id, kind, namespace, data)
         key = _key(kind, namespace, name)
+        fields = {"labels": labels, "annotations": annotations, "data": data or {}}
+        self._put(cluster, key, fields, MANAGED_BY, force=force)
+        return _seen(key, cluster.objects[key])
+
+    async def create(
+        self,
+        cluster_id: str,
+        kind: str,
+        namespace: str,
+        name: str,
+        *,
+        labels: Mapping[str, str],
+        annotations: Mapping[str, str],
+        data: Mapping[str, str] | None = None,
+    ) -> KubeObject:
+        cluster = self._writable(cluster_id, kind, namespace, data)
+        key = _key(kind, namespace, name)
+        if key in cluster.objects:
+            raise PermanentError("object-exists", f"{kind} {namespace}/{name}")
         fields = {"labels": labels, "annotations": annotations, "data": data or {}}
         self._put(cluster, key, fields, MANAGED_BY, force=False)
         return _seen(key, cluster.objects[key])
+
+    async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
+        cluster = self._cluster(cluster_id)
+        _key(kind, namespace, "")
+        if not self.may_list:
+            raise PermanentError("kubernetes-access-denied", f"cannot list {kind}")
+        return [
+            dataclasses.replace(_seen(key, found), data={}, secret_type="")
+            for key, found in sorted(cluster.objects.items())
+            if key[0] == kind and namespace in {"", key[1]}
+        ]
+
+    async def list_namespaces(self, cluster_id: str) -> Mapping[str, bool]:
+        cluster = self._cluster(cluster_id)
+        return {name: name not in cluster.terminating for name in sorted(cluster.namespaces)}
 
     async def delete(
         self,
@@ -129,6 +160,18 @@ class InMemoryClusters:
         """End a pod."""
         del self._cluster(cluster_id).pods[namespace, name]
 
+    def _writable(
+        self, cluster_id: str, kind: str, namespace: str, data: Mapping[str, str] | None
+    ) -> StoredCluster:
+        cluster = self._cluster(cluster_id)
+        if data is not None and kind != "Secret":
+            raise PermanentError("kind-unknown", f"a {kind} has no data")
+        if namespace not in cluster.namespaces:
+            raise PermanentError("namespace-not-found", namespace)
+        if namespace in cluster.terminating:
+            raise PermanentError("namespace-terminating", namespace)
+        return cluster
+
     def _cluster(self, cluster_id: str) -> StoredCluster:
         cluster = self._world.clusters.get(fold_id(cluster_id))
         if cluster is None:
@@ -180,4 +223,6 @@ def _seen(key: tuple[str, str, str], found: StoredObject) -> KubeObject:
         labels=dict(found.labels),
         annotations=dict(found.annotations),
         data=dict(found.data),
+        created_at=found.created_at,
+        secret_type="Opaque" if key[0] == "Secret" else "",
     )

@@ -78,6 +78,10 @@ class InMemoryIdentities:
             raise NotYetError("credential-write-busy", identity_id)
         self._world.credentials.get(key, {}).pop(name, None)
 
+    async def list(self, scope_id: str) -> list[Identity]:
+        prefix = f"{fold_id(scope_id)}/"
+        return [found for key, found in sorted(self._world.identities.items()) if key.startswith(prefix)]
+
 
 def _key(resource_id: str) -> str:
     if type_of(resource_id) != "microsoft.managedidentity/userassignedidentities":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import MooringError
-from shared.naming import fold_id
+from shared.naming import fold_id, type_of
 from shared.ports import Linker
 from tests.fakes.azure_world import AzureWorld
 
@@ -30,6 +30,17 @@ class InMemoryResources:
         if key in self._world.identities:
             return {"id": resource_id, "location": self._world.identities[key].location}
         return self._world.resources.get(key)
+
+    async def list(self, subscription_id: str, *, resource_type: str, name: str = "") -> list[str]:
+        present = {key: str(body["id"]) for key, body in self._world.resources.items()}
+        present |= {key: found.resource_id for key, found in self._world.identities.items()}
+        return [
+            resource_id
+            for key, resource_id in sorted(present.items())
+            if key.startswith(f"/subscriptions/{subscription_id.lower()}/")
+            and type_of(key) == resource_type.lower()
+            and (not name or key.rsplit("/", 1)[-1] == name.lower())
+        ]
 
 
 class InMemoryLinkers:

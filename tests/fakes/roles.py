@@ -46,6 +46,11 @@ class InMemoryRoles:
             and (f"{at}/".startswith(f"{folded}/") or f"{folded}/".startswith(f"{at}/"))
         ]
 
+    async def list(self, scope: str) -> list[RoleAssignment]:
+        folded = fold_id(scope)
+        found = sorted(self._world.assignments.items())
+        return [one for (at, _), one in found if f"{at}/".startswith(f"{folded}/")]
+
 
 def _triple(assignment: RoleAssignment) -> tuple[str, str, str]:
     role = assignment.role_definition_id.rsplit("/", 1)[-1].lower()

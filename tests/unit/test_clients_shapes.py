@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.clients.arm_connection import ArmConnection, safe_path, split_id
-from shared.clients.clusters import cluster_of
+from shared.clients.cluster_facts import cluster_of
 from shared.clients.kube_objects import applied, object_of, use_of
 from shared.clients.linkers import linker_of
 from shared.errors import PermanentError

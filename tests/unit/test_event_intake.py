@@ -6,7 +6,7 @@ import pytest
 
 from shared import naming
 from shared.errors import PermanentError, StateConflictError, TransientError
-from shared.event_intake import OBSERVE_TRIES
+from shared.observing import TRIES
 from shared.ports import Linker
 from shared.records import Dependent
 from tests.fakes.journal import Call
@@ -203,7 +203,7 @@ async def test_a_linker_that_never_becomes_complete_is_left_to_the_sweep(app: Lo
     linker(app, client_id="new")
     await receive(app, written_event(LINKER))
     await app.settle(seconds=400)
-    assert app.journal.names().count("linkers.get") == OBSERVE_TRIES + 1
+    assert app.journal.names().count("linkers.get") == TRIES + 1
     assert app.queue.next_due() is None
     assert await app.services.state.connection(THEIRS) is None
 

@@ -131,7 +131,7 @@ async def test_a_hint_that_could_not_be_checked_breaks_nothing(app: LocalApp):
 async def test_an_observed_connection_whose_prune_failed_is_watched_on(app: LocalApp):
     linker_id = linker(app, "theirs")
     app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
-    assert await app.services.events.observe(linker_id, tries=0) == "observed"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
     app.world.remove(linker_id)
 
     def rule(call: Call) -> BaseException | None:
@@ -280,7 +280,7 @@ async def test_objects_are_looked_at_only_where_the_policy_lists_them(
 ):
     app.policy_file.write_text(policy)
     linker_id = linker(app, "theirs", namespace=namespace)
-    assert await app.services.events.observe(linker_id, tries=0) == "observe:not-in-policy"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observe:not-in-policy"
     assert "clusters.get" not in app.journal.names()
 
 
@@ -289,7 +289,7 @@ async def test_an_observed_account_that_is_being_removed_is_looked_at_again(app:
     linker_id = linker(app, "theirs", client_id=client_id)
     app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
     app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
-    assert await app.services.events.observe(linker_id, tries=0) == "observed"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
     users = app.services.events.users
     [row] = app.store.rows("users")
     thing = json.loads(str(row.columns["body"]))["thing"]
@@ -297,9 +297,9 @@ async def test_an_observed_account_that_is_being_removed_is_looked_at_again(app:
     assert shared is not None
     theirs = naming.connection_id(CLUSTER, "shop", "theirs")
     await users.leave(thing, shared.users[0], operation_id=naming.operation_id(theirs, "x"))
-    assert await app.services.events.observe(linker_id, tries=0) == "observe:later"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observe:later"
     app.clock.advance(200)
-    assert await app.services.events.observe(linker_id, tries=0) == "observed"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
 
 
 # --- the record of requests ----------------------------------------------------------------------

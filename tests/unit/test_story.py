@@ -161,7 +161,7 @@ async def test_service_connectors_leavings_are_held_while_used_and_pruned_after(
     app.world.add_resource(linker_id)
     app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
     app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
-    assert await app.services.events.observe(linker_id, tries=0) == "observed"
+    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
     app.world.remove(linker_id)
     app.clusters.put_pod(
         CLUSTER, "shop", "reader", {"serviceAccountName": f"sc-account-{client_id}", "containers": []}

@@ -1,0 +1,191 @@
+"""Sees Service Connector's connections while they are alive, and records what they hold.
+
+The inventory: each linker with the uids of its cluster objects. Only what was seen alive may be pruned later
+without being named by a person (design decision 12). Fed by linkers' write events and by the sweep.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping
+
+from shared import events, naming
+from shared.errors import NotYetError, PermanentError
+from shared.logs import bind
+from shared.models import (
+    Connection,
+    ConnectionId,
+    ConnectionSpec,
+    ConnectionState,
+    Intent,
+    OperationId,
+    Plan,
+    Provenance,
+)
+from shared.policy import Policy
+from shared.ports import Clock, Clusters, KubeObject, Linker, Linkers, StepQueue, Upsert
+from shared.records import Dependent, Dependents
+from shared.rows import columns, key_hash
+from shared.state import State
+from shared.steps.base import account_thing
+from shared.targets import Catalogue
+from shared.users import User, Users
+
+TRIES = 60
+INTERVAL_SECONDS = 5.0
+"""A young linker is looked at again every 5 s for 5 minutes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Records live linkers."""
+
+    state: State
+    dependents: Dependents
+    users: Users
+    queue: StepQueue
+    clusters: Clusters
+    linkers: Linkers
+    catalogue: Catalogue
+    clock: Clock
+    subscription_ids: frozenset[str]
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh; objects are read only in clusters and namespaces that it lists."""
+    logger: logging.Logger
+
+    async def observe(self, linker_id: str, *, tries: int) -> str:
+        """Record a live linker of Service Connector with the uids of its cluster objects.
+
+        Only what was seen alive may be pruned later without being named by a person.
+        """
+        cluster_id = self._watched_cluster(linker_id)
+        if not cluster_id:
+            bind(self.logger).warning("observe-refused", extra={"id": linker_id})
+            return "observe:refused"
+        linker = await self.linkers.get(linker_id)
+        if linker is None:
+            return "observe:gone"
+        if not self.load_policy().watches(cluster_id, linker.namespace):
+            return "observe:not-in-policy"
+        objects = await self._objects(cluster_id, linker)
+        complete = "settings" in objects and (not linker.client_id or "service_account" in objects)
+        if complete and linker.provisioning_state.lower() == "succeeded":
+            try:
+                return await self._record(cluster_id, linker, objects)
+            except NotYetError as closing:
+                bind(self.logger).info("observe-waits", extra={"id": linker_id, "reason": closing.reason})
+        if tries >= TRIES:
+            return "observe:incomplete"
+        note = json.dumps({"observe": {"linkerId": linker_id, "tries": tries + 1}})
+        await self.queue.forward_event(note, delay_seconds=INTERVAL_SECONDS)
+        return "observe:later"
+
+    def _watched_cluster(self, linker_id: str) -> str:
+        """The cluster of a linker in one of our subscriptions, empty for any other id."""
+        folded = naming.fold_id(linker_id)
+        cluster_id, found, _ = folded.partition("/providers/microsoft.servicelinker/")
+        sound = (
+            found and naming.type_of(folded) == events.LINKER and naming.type_of(cluster_id) == events.CLUSTER
+        )
+        listed = naming.subscription_of(folded) in self.subscription_ids
+        return cluster_id if sound and listed and not naming.id_fault(linker_id) else ""
+
+    async def _objects(self, cluster_id: str, linker: Linker) -> dict[str, KubeObject]:
+        names = {"settings": ("Secret", naming.secret_name(linker.name))}
+        if linker.client_id:
+            names["service_account"] = ("ServiceAccount", naming.service_account_name(linker.client_id))
+        found: dict[str, KubeObject] = {}
+        for step, (kind, name) in names.items():
+            try:
+                thing = await self.clusters.get(cluster_id, kind, linker.namespace, name)
+            except PermanentError as error:
+                if error.code != "cluster-gone":
+                    raise
+                return {}
+            if thing is not None:
+                found[step] = thing
+        return found
+
+    async def _record(self, cluster_id: str, linker: Linker, objects: Mapping[str, KubeObject]) -> str:
+        connection_id = naming.connection_id(cluster_id, linker.namespace, linker.name)
+        stored = await self.state.connection(connection_id)
+        present = stored.value if stored else None
+        there = present is not None and (present.state.live or bool(present.active))
+        if there and present is not None and not present.linker_id:
+            return "observe:name-is-ours"
+        alive = there and present is not None
+        generation = (present.generation + (0 if alive else 1)) if present else 1
+        row = self.catalogue.match(linker.target_id)
+        spec = ConnectionSpec(
+            name=linker.name,
+            cluster_id=cluster_id,
+            namespace=linker.namespace,
+            workload=naming.fold_name(linker.name),
+            target_type=row.name if row else "unknown",
+            target_id=linker.target_id,
+            client_type=linker.client_type or "none",
+        )
+        connection = Connection(
+            connection_id=connection_id,
+            spec=spec,
+            body_hash=naming.spec_hash(spec),
+            state=ConnectionState.OBSERVED,
+            generation=generation,
+            active=present.active if present else (),
+            last_operation=present.last_operation if present else OperationId(""),
+            linker_id=linker.resource_id,
+            created_at=present.created_at if present and alive else self.clock.now(),
+        )
+        known = await self.state.intents(connection_id) if alive else {}
+        intents = [
+            _seen(connection_id, generation, step, thing, known.get(step)) for step, thing in objects.items()
+        ]
+        dependent = Dependent(
+            resource_id=linker.resource_id,
+            kind="linker",
+            connection_id=connection_id,
+            generation=generation,
+        )
+        await self.dependents.add(dependent)
+        # A conflict is transient: the event comes again and finds what moved.
+        await self.state.observe(connection, intents, etag=stored.etag if stored else "")
+        if linker.client_id:
+            # After the row, never before: a user without a connection would keep the account for ever.
+            thing = account_thing(cluster_id, linker.namespace, linker.client_id)
+            user = User(connection_id=connection_id, generation=generation)
+            await self.users.join(thing, user, ended=self._ended)
+        inventory = columns(connection, name=linker.name, namespace=linker.namespace)
+        await self.state.store.transact(
+            "linkers",
+            key_hash(naming.fold_id(cluster_id)),
+            [Upsert(key=key_hash(naming.fold_id(linker.resource_id)), columns=inventory)],
+        )
+        return "observed"
+
+    async def _ended(self, operation_id: OperationId) -> bool:
+        other = await self.state.operation(operation_id)
+        return other is None or other.value.state.final
+
+
+def _seen(
+    connection_id: ConnectionId,
+    generation: int,
+    step: str,
+    thing: KubeObject,
+    known: Intent | None,
+) -> Intent:
+    """What a live linker holds now; what it held before, under another name or uid, is kept beside it."""
+    planned = {"namespace": thing.namespace, "name": thing.name, "provenance": Provenance.OBSERVED}
+    now = Plan(planned=planned, outputs={"uid": thing.uid})
+    # The same name can only be the newest uid; under another name the earlier object may be there still.
+    earlier = tuple(plan for plan in known.plans() if plan.planned != planned) if known else ()
+    return Intent(
+        connection_id=connection_id,
+        step=step,
+        generation=generation,
+        planned=now.planned,
+        outputs=now.outputs,
+        previous=earlier,
+    )
