@@ -305,7 +305,7 @@ async def test_a_service_account_that_waits_for_its_last_user_is_joined_only_aft
     client_id = linker(app, client_id="new")
     their_objects(app, client_id)
     await receive(app, written_event(LINKER))
-    users = app.services.events.users
+    users = app.services.events.observer.users
     [row] = app.store.rows("users")
     thing = json.loads(str(row.columns["body"]))["thing"]
     shared = await users.get(thing)

@@ -290,7 +290,7 @@ async def test_an_observed_account_that_is_being_removed_is_looked_at_again(app:
     app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
     app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
     assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
-    users = app.services.events.users
+    users = app.services.events.observer.users
     [row] = app.store.rows("users")
     thing = json.loads(str(row.columns["body"]))["thing"]
     shared = await users.get(thing)
