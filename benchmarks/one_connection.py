@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import requests
 from azure.storage.queue import QueueClient
 
 ROOT = Path(__file__).parent.parent
+FOLLOWED = ("connection_steps", "resource_events")
 ACCESS = re.compile(r'"(GET|PUT|POST|DELETE|MERGE|PATCH|HEAD) (\S+) HTTP')
 
 
@@ -35,22 +37,31 @@ class Bench:
         self.session = requests.Session()
         self.session.trust_env = False  # a machine-wide CA bundle must not win over the sandbox's
         self.session.verify = contract["ca_file"]
-        self.queue = QueueClient.from_connection_string(
-            contract["azurite_connection_string"],
-            "connection-requests",
-            api_version="2025-11-05",
-            connection_verify=contract["ca_file"],
-        )
+        self.queue = self.queue_named("connection-requests")
         self.azurite_log = Path(contract["state_dir"]) / "logs" / "azurite.log"
+
+    def queue_named(self, name: str) -> QueueClient:
+        """A queue of the app's storage."""
+        return QueueClient.from_connection_string(
+            self.contract["azurite_connection_string"],
+            name,
+            api_version="2025-11-05",
+            connection_verify=self.contract["ca_file"],
+        )
 
     def request(self, body: dict[str, Any]) -> dict[str, Any]:
         """Send one request and wait for its end; returns seconds and counts."""
+        found = self.measure(lambda: self.queue.send_message(json.dumps(body)))
+        return {"state": self.state(body["requestId"]), **found}
+
+    def measure(self, begin: Callable[[], object]) -> dict[str, Any]:
+        """Begin something and count until the product is quiet again."""
         for part in ("arm_url", "kubernetes_url", "entra_url"):
             self.session.delete(f"{self.contract[part]}/sandbox/calls")
         self.session.delete(f"{self.contract['functions_url']}/sandbox/invocations")
         offset = self.azurite_log.stat().st_size
         started_at = time.time()
-        self.queue.send_message(json.dumps(body))
+        begin()
         steps = self.follow()
         log = self.azurite_log.read_bytes()[offset:].decode(errors="replace")
         app = self.contract["app_principal_id"]
@@ -60,13 +71,12 @@ class Bench:
         account = self.contract["table_url"].rsplit("/", 1)[-1]
         tables = [path for _, path in lines if path.startswith(f"/{account}/") and "/messages" not in path]
         return {
-            "state": self.state(body["requestId"]),
             "seconds": round(max(one["at"] + one["seconds"] for one in steps) - started_at, 2),
             "arm calls": len(arm),
             "arm seconds": round(sum(one["seconds"] for one in arm), 2),
             "kubernetes calls": len(kube),
             "kubernetes seconds": round(sum(one["seconds"] for one in kube), 2),
-            "step hops": len(steps),
+            "step hops": sum(1 for one in steps if one["function"] == "connection_steps"),
             "table reads": sum(1 for path in tables if "$batch" not in path),
             "table transactions": sum(1 for path in tables if "$batch" in path),
             "queue sends": sum(1 for method, path in lines if method == "POST" and "/messages" in path),
@@ -76,11 +86,11 @@ class Bench:
         }
 
     def follow(self) -> list[dict[str, Any]]:
-        """Wait until no step has ended for a while, without asking the product (that would be counted)."""
+        """Wait until nothing has run for a while, without asking the product (that would be counted)."""
         while True:
             time.sleep(0.25)
             found = self.session.get(f"{self.contract['functions_url']}/sandbox/invocations").json()
-            steps = [one for one in found if one["function"] == "connection_steps"]
+            steps = [one for one in found if one["function"] in FOLLOWED]
             if steps and time.time() - max(one["at"] + one["seconds"] for one in steps) > self.quiet_seconds:
                 return steps
 
