@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 from shared.errors import RefusedError
 
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or one that the text's end cuts off: else each escaped quote in it would be tried as a beginning,
+and a message of 64 KB of them would take minutes."""
 _BRACKET = re.compile(r"[\[\]{}]")
 _BREAKS = str.maketrans("", "", " \t\r\n")
 

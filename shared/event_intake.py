@@ -17,7 +17,8 @@ from shared.logs import bind
 from shared.models import Cause, Kind
 from shared.observing import Observer
 from shared.opening import Asked, Opener
-from shared.ports import StepQueue
+from shared.parking import Parking
+from shared.ports import Clock, StepQueue
 from shared.records import Dependent, Dependents
 from shared.state import State
 from shared.targets import Catalogue
@@ -36,7 +37,10 @@ class EventIntake:
     observer: Observer
     queue: StepQueue
     catalogue: Catalogue
+    clock: Clock
     subscription_ids: frozenset[str]
+    tenant_id: str
+    """Events that name another tenant are not believed."""
     logger: logging.Logger
 
     async def receive(self, body: bytes | str) -> list[str]:
@@ -51,42 +55,45 @@ class EventIntake:
         decisions = events.parse(
             body,
             subscriptions=self.subscription_ids,
-            watched=self.catalogue.watched_types(),
+            watched=events.watched_types(self.catalogue),
+            tenant_id=self.tenant_id,
+            now=self.clock.now(),
         )
         results: list[str] = []
+        parking = Parking(self.queue, self.logger)
         transient: TransientError | None = None
         for decision in decisions:
             try:
-                results.append(await self._handle(decision))
+                results.append(await self._handle(decision, parking))
             except PermanentError as error:
                 # One event that cannot be dealt with must not lose the others of its delivery.
-                results.append(await self._reject(decision, error.code))
+                results.append(await parking.failed(decision, error.code))
             except TransientError as error:
                 transient = error
+        parking.tell_rest()
         if transient is not None:
             raise transient
         return results
 
-    async def _reject(self, decision: events.EventDecision, reason: str) -> str:
-        fields = {"decision": "rejected", "reason": reason, "id": decision.resource_id}
-        bind(self.logger).warning("event-rejected", extra=fields)
-        await self.queue.reject({"kind": "event-rejected", **fields, "eventId": decision.event_id})
-        return "rejected"
-
-    async def _handle(self, decision: events.EventDecision) -> str:
-        log = bind(self.logger)
-        fields = {"decision": decision.decision.value, "reason": decision.reason, "id": decision.resource_id}
+    async def _handle(self, decision: events.EventDecision, parking: Parking) -> str:
         if decision.decision is events.Decision.REJECTED:
-            return await self._reject(decision, decision.reason)
+            return await parking.rejected(decision)
         if decision.decision is events.Decision.OBSERVE:
             return await self.observer.observe(decision.resource_id, tries=0)
+        log = bind(self.logger)
+        fields = {"decision": decision.decision.value, "reason": decision.reason, "id": decision.resource_id}
         if decision.decision is events.Decision.IGNORED:
-            log.debug("event-ignored", extra=fields)
+            # No more events come once the event subscription that feeds us is gone.
+            loud = decision.reason == "event-subscription-deleted"
+            log.log(logging.WARNING if loud else logging.DEBUG, "event-ignored", extra=fields)
             return "ignored"
         opened = await self.prune(
             decision.resource_id, event_id=decision.event_id, event_time=decision.event_time
         )
-        log.info("event-taken", extra={**fields, "prunes": opened})
+        # Most deletions of a subscription concern nobody here: what opens nothing must not fill the log.
+        level = logging.WARNING if decision.time_warning else logging.INFO
+        taken = {**fields, "prunes": opened, "warning": decision.time_warning}
+        log.log(level if opened else logging.DEBUG, "event-taken", extra=taken)
         return f"prunes:{opened}"
 
     async def prune(self, resource_id: str, *, event_id: str, event_time: str) -> int:

@@ -7,7 +7,9 @@ read, so they cannot end up in a row or a log.
 
 Rules: learn.microsoft.com/azure/event-grid, event-schema-subscriptions and event-schema-resources; the event
 type alone decides what happened, because published failures carry status "Succeeded" and published deletions
-an operation name that ends in /write.
+an operation name that ends in /write. A write of anything but a linker is ignored: all it could do is to
+cancel the wait of a prune, and that prune looks again before it removes anything, and ends if the resource
+is alive.
 """
 
 from __future__ import annotations
@@ -15,28 +17,34 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared import naming
+from shared import event_time, naming
+from shared.connector_targets import connector_types
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
+from shared.targets import Catalogue
 
 BODY_BYTES = 1024 * 1024
 """Event Grid's own limit of one event."""
+BATCH_BYTES = 8 * BODY_BYTES
+"""Largest array accepted: a full batch of events of the usual size, and no more memory than that."""
 BATCH_EVENTS = 5000
 """Event Grid's own limit of one batch."""
 DEPTH = 64
 
 LINKER = "microsoft.servicelinker/linkers"
 CLUSTER = "microsoft.containerservice/managedclusters"
+GROUP = "microsoft.resources/resourcegroups"
 WATCHED = frozenset(
     {
         LINKER,
         CLUSTER,
         "microsoft.managedidentity/userassignedidentities",
         "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials",
-        "microsoft.resources/resourcegroups",
+        GROUP,
     },
 )
 """Folded types that every connection may depend on, whatever its target."""
@@ -49,7 +57,12 @@ _WRITTEN = frozenset(
         "microsoft.resourcenotifications.resources.createdorupdated",
     },
 )
+_UNSUBSCRIBED = "microsoft.eventgrid.subscriptiondeletedevent"
 _SHOWN_LENGTH = 128
+_SUBJECT_LENGTH = 512
+"""Enough for any resource of ours; an id has 1024 at most."""
+_PLACEHOLDER = re.compile(r'[%{}<>"^`|\\?#&*]|\.\.')
+"""What no resource's name holds: percent-encoding, placeholders of documents, wildcards, ``..``."""
 _HIDDEN = re.compile(r"[^ -~]+")
 
 
@@ -74,7 +87,7 @@ class EventDecision:
     """Place in the batch."""
     decision: Decision
     reason: str
-    """Stable code of why it was ignored or rejected, empty otherwise."""
+    """Stable code: ``deleted``, ``linker-written``, or why it was ignored or rejected."""
     resource_id: str = ""
     """Folded; empty unless the subject is sound."""
     resource_type: str = ""
@@ -82,6 +95,12 @@ class EventDecision:
     event_time: str = ""
     """As sent; for people and logs only, since no event is acted on because of its time."""
     event_id: str = ""
+    subject: str = ""
+    """As sent, for people only."""
+    source: str = ""
+    """As sent, for people only."""
+    time_warning: str = ""
+    """``event-old``, ``event-from-the-future`` or ``event-time-unreadable``; it decides nothing."""
 
 
 class _NotForUsError(Exception):
@@ -93,11 +112,18 @@ class _NotForUsError(Exception):
         self.reason = reason
 
 
+def watched_types(catalogue: Catalogue) -> frozenset[str]:
+    """Folded types of what a connection may point at: the catalogue's, and all of Service Connector's."""
+    return catalogue.watched_types() | connector_types()
+
+
 def parse(
     body: bytes | str,
     *,
     subscriptions: frozenset[str] | None,
     watched: frozenset[str] = frozenset(),
+    tenant_id: str = "",
+    now: datetime | None = None,
 ) -> list[EventDecision]:
     """Read a webhook's or a queue message's body.
 
@@ -105,55 +131,85 @@ def parse(
         body: one event or an array of them, Event Grid schema or CloudEvents 1.0, plain or base64.
         subscriptions: GUIDs whose events are accepted; ``None`` accepts all.
         watched: folded types of targets, to be added to ``WATCHED``.
+        tenant_id: events that name another tenant are rejected; empty accepts all.
+        now: for the warning about an event's time; ``None`` gives none.
 
     Returns:
         One decision per event, in their order; a body that cannot be read gives one rejection. Never raises.
     """
+    limit = BATCH_BYTES if _is_array(body) else BODY_BYTES
     try:
-        value = decode(body, message_bytes=BODY_BYTES, json_bytes=BODY_BYTES, depth=DEPTH)
+        value = decode(body, message_bytes=limit, json_bytes=limit, depth=DEPTH)
     except RefusedError as error:
         return [_rejected(error.code)]
     events = value if isinstance(value, list) else [value]
     if not 0 < len(events) <= BATCH_EVENTS:
         return [_rejected("too-many-events" if events else "empty-batch")]
-    listed = None if subscriptions is None else frozenset(map(str.lower, subscriptions))
-    return [_judge(index, event, listed, watched | WATCHED) for index, event in enumerate(events)]
+    trust = _Trust(
+        subscriptions=None if subscriptions is None else frozenset(map(str.lower, subscriptions)),
+        tenant_id=tenant_id.lower(),
+        watched=watched | WATCHED,
+        now=now,
+    )
+    return [_judge(index, event, trust) for index, event in enumerate(events)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Trust:
+    """What an event is held against."""
+
+    subscriptions: frozenset[str] | None
+    tenant_id: str
+    watched: frozenset[str]
+    now: datetime | None
+
+
+def _is_array(body: bytes | str) -> bool:
+    start = body[:64].lstrip()
+    return start[:1] in {"[", b"["}
 
 
 def _rejected(reason: str) -> EventDecision:
     return EventDecision(index=0, decision=Decision.REJECTED, reason=reason)
 
 
-def _judge(index: int, event: Any, listed: frozenset[str] | None, watched: frozenset[str]) -> EventDecision:
+def _judge(index: int, event: Any, trust: _Trust) -> EventDecision:
     """Decide about one event."""
     seen: dict[str, str] = {}
     try:
-        decision, reason = _read(event, listed, watched, seen), ""
+        decision, reason = _read(event, trust, seen)
     except _NotForUsError as end:
         decision, reason = end.decision, end.reason
-    return EventDecision(index=index, decision=decision, reason=reason, **seen)
+    warning = event_time.warning(seen.get("event_time", ""), trust.now) if trust.now and seen else ""
+    return EventDecision(index=index, decision=decision, reason=reason, time_warning=warning, **seen)
 
 
-def _read(
-    event: Any, listed: frozenset[str] | None, watched: frozenset[str], seen: dict[str, str]
-) -> Decision:
-    """Decision about an event; fills ``seen`` with what may be shown of it as far as it is known."""
+def _read(event: Any, trust: _Trust, seen: dict[str, str]) -> tuple[Decision, str]:
+    """Decision and reason; fills ``seen`` with what may be shown of the event as far as it is known."""
     if not isinstance(event, dict):
         raise _NotForUsError(Decision.REJECTED, "not-an-object")
     if any(key.lower() == "deadletterreason" for key in event):
         raise _NotForUsError(Decision.IGNORED, "dead-letter")
     event_type, source = _envelope(event, seen)
+    if event_type == _UNSUBSCRIBED:
+        raise _NotForUsError(Decision.IGNORED, "event-subscription-deleted")
     if event_type not in _DELETED | _WRITTEN:
         raise _NotForUsError(Decision.IGNORED, "event-type")
     resource_id = _subject(event.get("subject"))
-    _check_agreement(resource_id, event.get("data"))
-    if not isinstance(source, str) or naming.subscription_of(source) != naming.subscription_of(resource_id):
+    data = _data(event.get("data"))
+    _check_resource(resource_id, data)
+    subscription = naming.subscription_of(resource_id)
+    if not isinstance(source, str) or naming.subscription_of(source) != subscription:
         raise _NotForUsError(Decision.REJECTED, "source-mismatch")
-    if listed is not None and naming.subscription_of(resource_id) not in listed:
+    if _differs(data.get("subscriptionId"), subscription):
+        raise _NotForUsError(Decision.REJECTED, "subscription-mismatch")
+    if trust.tenant_id and _differs(data.get("tenantId"), trust.tenant_id):
+        raise _NotForUsError(Decision.REJECTED, "tenant-mismatch")
+    if trust.subscriptions is not None and subscription not in trust.subscriptions:
         raise _NotForUsError(Decision.REJECTED, "subscription-not-listed")
     resource_type = naming.type_of(resource_id)
     seen |= {"resource_id": resource_id, "resource_type": resource_type}
-    return _classify(event_type, resource_id, resource_type, watched)
+    return _classify(event_type, resource_id, resource_type, trust.watched)
 
 
 def _envelope(event: Mapping[str, Any], seen: dict[str, str]) -> tuple[str, Any]:
@@ -165,6 +221,8 @@ def _envelope(event: Mapping[str, Any], seen: dict[str, str]) -> tuple[str, Any]
         "event_id": _shown(event.get("id")),
         "event_time": _shown(time),
         "event_type": _shown(event_type),
+        "subject": _shown(event.get("subject"), _SUBJECT_LENGTH),
+        "source": _shown(source),
     }
     if isinstance(event, RepeatedKeys):
         raise _NotForUsError(Decision.REJECTED, "duplicate-key")
@@ -177,20 +235,27 @@ def _subject(subject: Any) -> str:
     """Folded id of the resource an event is about."""
     if not isinstance(subject, str) or not subject.strip() or len(subject) > naming.ID_LENGTH:
         raise _NotForUsError(Decision.REJECTED, "subject")
-    if not subject.isascii() or not subject.isprintable() or "%" in subject or ".." in subject:
+    if not subject.isascii() or not subject.isprintable() or _PLACEHOLDER.search(subject):
         raise _NotForUsError(Decision.REJECTED, "subject-characters")
     folded = naming.fold_id(subject)
-    if not naming.is_guid(naming.subscription_of(folded)) or folded.count("/") % 2:
+    parts = folded[1:].split("/")
+    nameless = parts[-2:-1] == ["providers"]
+    if not naming.is_guid(naming.subscription_of(folded)) or len(parts) % 2 or nameless:
         raise _NotForUsError(Decision.REJECTED, "subject")
     return folded
 
 
-def _check_agreement(resource_id: str, data: Any) -> None:
-    """The data of a genuine event names the same resource as its subject, if it names one."""
+def _data(data: Any) -> Mapping[str, Any]:
+    """The data of an event, which may be absent."""
     if data is None:
-        return
+        return {}
     if not isinstance(data, dict) or isinstance(data, RepeatedKeys):
         raise _NotForUsError(Decision.REJECTED, "data")
+    return data
+
+
+def _check_resource(resource_id: str, data: Mapping[str, Any]) -> None:
+    """The data of a genuine event names the same resource as its subject, if it names one."""
     info = data.get("resourceInfo") or {}
     if not isinstance(info, dict) or isinstance(info, RepeatedKeys):
         raise _NotForUsError(Decision.REJECTED, "data")
@@ -199,19 +264,36 @@ def _check_agreement(resource_id: str, data: Any) -> None:
             raise _NotForUsError(Decision.REJECTED, "subject-mismatch")
 
 
-def _classify(event_type: str, resource_id: str, resource_type: str, watched: frozenset[str]) -> Decision:
+def _differs(named: Any, expected: str) -> bool:
+    """Say whether the data contradict what is known; what is absent or empty contradicts nothing."""
+    return named not in (None, "") and (not isinstance(named, str) or named.strip().lower() != expected)
+
+
+def _classify(
+    event_type: str, resource_id: str, resource_type: str, watched: frozenset[str]
+) -> tuple[Decision, str]:
     """Decision about a sound event, from its type and the resource's."""
     if resource_type not in watched:
         raise _NotForUsError(Decision.IGNORED, "resource-type")
-    if resource_type == LINKER and CLUSTER not in map(naming.type_of, naming.ancestors(resource_id)[1:2]):
-        raise _NotForUsError(Decision.IGNORED, "linker-of-another-source")
+    if resource_type == LINKER:
+        if CLUSTER not in map(naming.type_of, naming.ancestors(resource_id)[1:2]):
+            raise _NotForUsError(Decision.IGNORED, "linker-of-another-source")
+    elif not _stands_in_a_group(resource_id, resource_type):
+        raise _NotForUsError(Decision.IGNORED, "resource-type")
     if event_type in _DELETED:
-        return Decision.CANDIDATE
+        return Decision.CANDIDATE, "deleted"
     if resource_type != LINKER:
         raise _NotForUsError(Decision.IGNORED, "write")
-    return Decision.OBSERVE
+    return Decision.OBSERVE, "linker-written"
 
 
-def _shown(value: Any) -> str:
+def _stands_in_a_group(resource_id: str, resource_type: str) -> bool:
+    """Say whether a resource is of its group alone, and not an extension of another resource."""
+    keywords = resource_id[1:].split("/")[2::2]
+    grouped = keywords[:1] == ["resourcegroups"]
+    return grouped and keywords[1:].count("providers") == (0 if resource_type == GROUP else 1)
+
+
+def _shown(value: Any, length: int = _SHOWN_LENGTH) -> str:
     """A value of an event as it may be stored: short and printable."""
-    return _HIDDEN.sub("?", value[:_SHOWN_LENGTH]) if isinstance(value, str) else ""
+    return _HIDDEN.sub("?", value[:length]) if isinstance(value, str) else ""

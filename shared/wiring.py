@@ -186,7 +186,9 @@ def build(
         observer=observer,
         queue=queue,
         catalogue=rows,
+        clock=clock,
         subscription_ids=subscription_ids,
+        tenant_id=settings.tenant_id,
         logger=logger,
     )
     return Services(
