@@ -1,36 +1,43 @@
-"""``python -m sandbox COMMAND``: start a sandbox, tell the story, run pods, break things on purpose."""
+"""``python -m sandbox COMMAND``: start a sandbox, tell the story, run pods, break things, read events."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Sequence
 
-from sandbox import control, pod, up
-from sandbox.demo import command as demo
+COMMANDS = {
+    "up": ("sandbox.up", "add_arguments", "run", "start a whole local Azure"),
+    "demo": ("sandbox.demo.command", "add_arguments", "run", "tell the founding story in a fresh sandbox"),
+    "pod": ("sandbox.pod", "add_arguments", "run", "run a pod's command as its node would"),
+    "fault": ("sandbox.control", "add_fault_arguments", "run_fault", "make a part answer wrongly"),
+    "latency": ("sandbox.control", "add_latency_arguments", "run_latency", "make a part slow"),
+    "classify": ("sandbox.classify", "add_arguments", "run", "say what becomes of recorded events"),
+}
+"""Module, its two functions and one line of help for each command. Only what is asked for is imported:
+``classify`` needs none of the SDKs and is to answer at once."""
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run one command.
+
+    Args:
+        words: the command line without the program, the process's own by default.
 
     Returns:
         Its exit code.
     """
+    words = sys.argv[1:] if words is None else words
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    up.add_arguments(commands.add_parser("up", help="start a whole local Azure"))
-    demo.add_arguments(commands.add_parser("demo", help="tell the founding story in a fresh sandbox"))
-    pod.add_arguments(commands.add_parser("pod", help="run a pod's command as its node would"))
-    control.add_fault_arguments(commands.add_parser("fault", help="make a part answer wrongly"))
-    control.add_latency_arguments(commands.add_parser("latency", help="make a part slow"))
-    arguments = parser.parse_args()
-    runs = {
-        "up": up.run,
-        "demo": demo.run,
-        "pod": pod.run,
-        "fault": control.run_fault,
-        "latency": control.run_latency,
-    }
-    return runs[arguments.command](arguments)
+    for name, (module, declare, _, about) in COMMANDS.items():
+        command = commands.add_parser(name, help=about)
+        if name in words[:1]:
+            getattr(importlib.import_module(module), declare)(command)
+    arguments = parser.parse_args(words)
+    module, _, run, _ = COMMANDS[arguments.command]
+    return int(getattr(importlib.import_module(module), run)(arguments))
 
 
 if __name__ == "__main__":
