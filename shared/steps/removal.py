@@ -68,6 +68,12 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         recorded = ctx.intents.get("preflight")
         issuer = recorded.outputs.get("issuer") if recorded else None
         return cluster is None or not cluster.issuer or issuer is None or cluster.issuer == issuer
+    if cause.kind == "identity" and there:
+        # An identity that was made anew under the same id has another client id: the old one is gone.
+        identity = await ctx.outside.identities.get(cause.resource_id)
+        made = ctx.intents.get("managed_identity")
+        client_id = str(made.outputs.get("clientId", "")) if made else ""
+        return identity is None or not client_id or identity.client_id.lower() == client_id.lower()
     credential = ctx.intents.get("federated_credential")
     if cause.kind == "credential" and not there and credential is not None:
         planned = credential.planned
