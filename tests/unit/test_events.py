@@ -371,15 +371,6 @@ def test_nesting_is_capped():
     assert outcome("[" * 10_000 + "]" * 10_000) == ("rejected", "too-deep")
 
 
-@pytest.mark.parametrize(
-    "text", ['"' + '\\"' * 500_000, '["' + '\\"' * 500_000 + "]", '{"a' * 300_000, "\\" * 1_000_000]
-)
-def test_a_megabyte_of_quotes_that_never_end_is_refused_at_once(text: str):
-    started = time.perf_counter()
-    assert only(text).decision is Decision.REJECTED
-    assert time.perf_counter() - started < 5
-
-
 def test_plain_text_base64_and_base64_with_line_breaks_all_work():
     text = json.dumps(event()).encode()
     for body in (text, base64.b64encode(text), base64.encodebytes(text), base64.encodebytes(text).decode()):
