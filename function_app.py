@@ -5,6 +5,7 @@ import azure.functions as func
 from handlers import (
     connection_requests,
     connection_steps,
+    dead_letters,
     http_api,
     http_operations,
     poison,
@@ -23,6 +24,7 @@ for part in (
     poison,
     http_api,
     http_operations,
+    dead_letters,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

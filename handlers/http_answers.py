@@ -21,6 +21,7 @@ _CONFLICT = {
     "linker-holds-name",
     "observed-connection",
     "request-id-reused",
+    "dead-letters-off",
 }
 _STATUS: Mapping[str, HTTPStatus] = {
     "not-found": HTTPStatus.NOT_FOUND,

@@ -63,6 +63,12 @@ def _group_id(raw: str) -> str:
     return raw
 
 
+def _container(raw: str) -> str:
+    if raw and not re.fullmatch(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*", raw):
+        raise ValueError("must be a container's name: 3 to 63 lower-case letters, digits and single dashes")
+    return raw
+
+
 def _switch(raw: str) -> bool:
     if raw.lower() not in {"on", "off"}:
         raise ValueError("must be on or off")
@@ -109,6 +115,12 @@ class Settings:
     """URL of the storage account's queue service; the triggers use the same account."""
     table_endpoint: str = _setting("AzureWebJobsStorage__tableServiceUri", _url)
     """URL of the storage account's table service, where all state is."""
+    blob_endpoint: str = _setting("AzureWebJobsStorage__blobServiceUri", _optional_url, "")
+    """URL of the storage account's blob service, where the Functions host keeps locks and keys; the app
+    itself needs it for the dead-letter container only."""
+    dead_letter_container: str = _setting("MOORING_DEAD_LETTER_CONTAINER", _container, "")
+    """Container of the storage account into which Event Grid writes events that it could not deliver; empty
+    for none."""
     client_id: str = _setting("AZURE_CLIENT_ID", _optional_guid, "")
     """Client id of the app's own user-assigned identity; empty on a desk, where a developer's sign-in
     is used."""
@@ -147,7 +159,8 @@ class Settings:
     outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
     """Event Grid topic that is told of ended operations; empty for none."""
     storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")
-    """Version header of the queue service; empty for the SDK's own. For emulators that lag behind."""
+    """Version header of the queue and blob services; empty for the SDK's own. For emulators that lag
+    behind."""
     retry_scale: float = _setting("MOORING_RETRY_SCALE", _scale, "1.0")
     """Factor on all retry and wait intervals; below 1 only in tests and demonstrations."""
 
@@ -176,6 +189,8 @@ class Settings:
         lease, deadline = values.get("step_lease_seconds", 1), values.get("step_deadline_seconds", 0)
         if lease <= deadline:
             faults.append("MOORING_STEP_LEASE_SECONDS: must be more than MOORING_STEP_DEADLINE_SECONDS")
+        if values.get("dead_letter_container") and not values.get("blob_endpoint"):
+            faults.append("AzureWebJobsStorage__blobServiceUri: is needed for MOORING_DEAD_LETTER_CONTAINER")
         if faults:
             raise PermanentError(
                 "settings-invalid",

@@ -14,6 +14,7 @@ from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
 from shared.clients.credentials import AppCredential
+from shared.clients.dead_letter_blobs import DeadLetterBlobs
 from shared.clients.http_pool import HttpPool
 from shared.clients.identities import AzureIdentities
 from shared.clients.linkers import ServiceLinkers
@@ -23,6 +24,7 @@ from shared.clients.resources import ArmResources
 from shared.clients.roles import AzureRoles
 from shared.clients.state_table import StateTable
 from shared.clients.step_queue import StorageStepQueue
+from shared.dead_letters import DeadLetterReplay
 from shared.engine import Engine, Timing
 from shared.errors import PermanentError
 from shared.event_intake import EventIntake
@@ -31,7 +33,7 @@ from shared.limits import Limits
 from shared.observing import Observer
 from shared.opening import Opener
 from shared.policy import Policy
-from shared.ports import Clock, OutcomeTopic, StateStore, StepQueue
+from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
 from shared.records import Dependents, RequestLog
 from shared.settings import PruneMode, Settings
 from shared.state import State
@@ -55,6 +57,7 @@ class Services:
     announcer: Announcer
     intake: Intake
     events: EventIntake
+    dead_letters: DeadLetterReplay
     clock: Clock
 
 
@@ -104,6 +107,19 @@ def adapters(settings: Settings) -> Services:
         topic=EventGridOutcomeTopic(pool, credential, endpoint=settings.outcome_topic_endpoint),
         outside=outside,
         clock=SystemClock(),
+        dead_letters=_dead_letters(settings, pool, credential),
+    )
+
+
+def _dead_letters(settings: Settings, pool: HttpPool, credential: AppCredential) -> DeadLetters | None:
+    if not settings.dead_letter_container:
+        return None
+    return DeadLetterBlobs(
+        pool,
+        credential,
+        endpoint=settings.blob_endpoint,
+        container=settings.dead_letter_container,
+        api_version=settings.storage_api_version,
     )
 
 
@@ -115,8 +131,9 @@ def build(
     topic: OutcomeTopic,
     outside: Outside,
     clock: Clock,
+    dead_letters: DeadLetters | None = None,
 ) -> Services:
-    """Services on any ports."""
+    """Services on any ports; without a dead-letter container nothing can be replayed."""
     logger = logging.getLogger("mooring")
     state, dependents, limits = State(store), Dependents(store), Limits(store)
     users = Users(store, lease_seconds=settings.step_lease_seconds)
@@ -199,6 +216,7 @@ def build(
         announcer=announcer,
         intake=intake,
         events=events,
+        dead_letters=DeadLetterReplay(blobs=dead_letters, queue=queue, logger=logger),
         clock=clock,
     )
 

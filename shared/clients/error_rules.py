@@ -170,6 +170,11 @@ _STORAGE: Mapping[str, Rules] = {
         Intent.DELETE: Rule(Effect.ABSENT),
     },
     "MessageNotFound": always(Rule(Effect.ABSENT)),
+    "BlobNotFound": absent_else(_CONFLICT),
+    "ContainerNotFound": always(
+        permanent("container-missing", "Make the container that MOORING_DEAD_LETTER_CONTAINER names.")
+    ),
+    "ContainerBeingDeleted": always(transient("container-being-deleted")),
     "PopReceiptMismatch": always(Rule(Effect.ABSENT)),
     "TableBeingDeleted": always(transient("table-being-deleted")),
     "QueueBeingDeleted": always(transient("queue-being-deleted")),

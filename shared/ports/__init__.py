@@ -16,7 +16,7 @@ from shared.ports.azure import (
     Roles,
 )
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
-from shared.ports.queues import Clock, OutcomeTopic, StepQueue
+from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "Clusters",
     "Columns",
     "Credential",
+    "DeadLetterBlob",
+    "DeadLetters",
     "Identities",
     "Identity",
     "Insert",

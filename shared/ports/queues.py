@@ -1,7 +1,8 @@
-"""The queues we write to, the topic of outcomes, and the local clock."""
+"""The queues we write to, the topic of outcomes, the undelivered events, and the local clock."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -34,6 +35,34 @@ class OutcomeTopic(Protocol):
 
     async def publish(self, *, event_type: str, subject: str, data: Mapping[str, Any], event_id: str) -> None:
         """Publish one CloudEvent; the id makes a repeat recognisable."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeadLetterBlob:
+    """One blob of events that Event Grid could not deliver."""
+
+    name: str
+    size_bytes: int
+
+
+class DeadLetters(Protocol):
+    """The container into which Event Grid writes what it could not deliver."""
+
+    async def waiting(self) -> list[DeadLetterBlob]:
+        """Blobs that nobody has taken yet, by name, at most 5000; what was set aside is not among them."""
+        ...
+
+    async def read(self, name: str) -> bytes | None:
+        """Content of a blob, ``None`` if somebody else has taken it."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Delete a blob; absent is fine."""
+        ...
+
+    async def set_aside(self, name: str, content: bytes) -> None:
+        """Keep a blob below ``set-aside/`` in the same container, where ``waiting`` does not look."""
         ...
 
 

@@ -19,7 +19,7 @@ from azure.core.credentials import AccessToken
 
 from sandbox.azurite import azurite_command, azurite_environment
 from sandbox.layout import prepare
-from sandbox.topology import Topology
+from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 from shared.clients.http_pool import HttpPool
 
 
@@ -52,7 +52,7 @@ class StorageToken:
 
 @contextlib.contextmanager
 def running_azurite(folder: Path) -> Iterator[Topology]:
-    """Azurite with the product's tables and queues, as the sandbox starts it."""
+    """Azurite with the product's tables, queues and dead-letter container, as the sandbox starts it."""
     topology = prepare(folder)
     with (folder / "azurite.log").open("wb") as log:
         process = subprocess.Popen(
@@ -62,10 +62,10 @@ def running_azurite(folder: Path) -> Iterator[Topology]:
             stderr=log,
         )
         try:
-            for url in (topology.queue_url, topology.table_url):
+            for url in (topology.queue_url, topology.table_url, topology.blob_url):
                 _wait_for(url, process, folder / "azurite.log")
             with ThreadPoolExecutor(1) as thread:  # a test's own loop may be running here
-                thread.submit(asyncio.run, _make_tables_and_queues(topology)).result()
+                thread.submit(asyncio.run, _make_storage(topology)).result()
             yield topology
         finally:
             process.terminate()
@@ -82,8 +82,9 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"Azurite did not start: {log.read_text()}")
 
 
-async def _make_tables_and_queues(topology: Topology) -> None:
+async def _make_storage(topology: Topology) -> None:
     from azure.data.tables.aio import TableServiceClient
+    from azure.storage.blob.aio import BlobServiceClient
     from azure.storage.queue.aio import QueueServiceClient
 
     from shared.rows import TABLES
@@ -96,6 +97,9 @@ async def _make_tables_and_queues(topology: Topology) -> None:
         queues = QueueServiceClient(topology.queue_url, credential=token, transport=pool.transport())
         for name in ("connection-steps", "resource-events", "rejected"):
             await queues.create_queue(name)
+        blobs = BlobServiceClient(topology.blob_url, credential=token, transport=pool.transport())
+        await blobs.create_container(DEAD_LETTER_CONTAINER)
+        await blobs.close()
         await tables.close()
         await queues.close()
     finally:

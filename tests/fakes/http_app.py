@@ -11,6 +11,7 @@ import azure.functions as func
 from handlers import (
     connection_requests,
     connection_steps,
+    dead_letters,
     http_api,
     http_operations,
     poison,
@@ -24,6 +25,7 @@ SITE = "https://mooring.example"
 _PARTS = (
     connection_requests,
     connection_steps,
+    dead_letters,
     http_api,
     http_operations,
     poison,

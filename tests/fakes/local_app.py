@@ -17,6 +17,7 @@ from shared.wiring import Services, build
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
 from tests.fakes.clusters import InMemoryClusters
+from tests.fakes.dead_letters import InMemoryDeadLetters
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.journal import Journal, Recorded
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
@@ -53,6 +54,7 @@ class LocalApp:
     store: InMemoryStateStore
     queue: InMemoryStepQueue
     topic: InMemoryOutcomeTopic
+    dead_letters: InMemoryDeadLetters
     clusters: InMemoryClusters
     linkers: InMemoryLinkers
     journal: Journal
@@ -137,6 +139,8 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         {
             "AzureWebJobsStorage__queueServiceUri": "https://q.example",
             "AzureWebJobsStorage__tableServiceUri": "https://t.example",
+            "AzureWebJobsStorage__blobServiceUri": "https://b.example",
+            "MOORING_DEAD_LETTER_CONTAINER": "dead-letters",
             "AZURE_CLIENT_ID": APP_CLIENT_ID,
             "AZURE_TENANT_ID": "33333333-3333-4333-8333-333333333333",
             "MOORING_SUBSCRIPTION_IDS": SUBSCRIPTION,
@@ -147,6 +151,8 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
     )
     store, queue, topic = InMemoryStateStore(clock), InMemoryStepQueue(clock), InMemoryOutcomeTopic()
     clusters, linkers = InMemoryClusters(world), InMemoryLinkers(world)
+    dead_letters = InMemoryDeadLetters()
+    recorded: Any = Recorded(dead_letters, "dead_letters", journal)
     ports = {
         "identities": InMemoryIdentities(world),
         "roles": InMemoryRoles(world),
@@ -163,6 +169,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         topic=Recorded(topic, "topic", journal),
         outside=outside,
         clock=clock,
+        dead_letters=recorded if settings.dead_letter_container else None,
     )
     return LocalApp(
         world=world,
@@ -170,6 +177,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         store=store,
         queue=queue,
         topic=topic,
+        dead_letters=dead_letters,
         clusters=clusters,
         linkers=linkers,
         journal=journal,

@@ -1,0 +1,107 @@
+"""Event Grid's dead-letter container, through azure-storage-blob."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.clients.arm_errors import ask
+from shared.clients.credentials import AppCredential
+from shared.clients.error_rules import Intent, Service
+from shared.clients.http_pool import RETRIES, HttpPool, refuse_long_waits
+from shared.errors import PermanentError
+from shared.ports import DeadLetterBlob
+
+SET_ASIDE = "set-aside/"
+LISTED = 5000
+"""One page of the service's list."""
+
+
+class DeadLetterBlobs:
+    """``ports.DeadLetters`` over Azure Storage.
+
+    Args:
+        pool: Connections.
+        credential: The app's identity.
+        endpoint: URL of the blob service.
+        container: Name of the container.
+        api_version: Service version, empty for the SDK's own.
+    """
+
+    def __init__(
+        self,
+        pool: HttpPool,
+        credential: AppCredential,
+        *,
+        endpoint: str,
+        container: str,
+        api_version: str = "",
+    ) -> None:
+        self._pool = pool
+        self._credential = credential
+        self._endpoint = endpoint
+        self._name = container
+        self._api_version = api_version
+        self._client: Any = None
+
+    async def waiting(self) -> list[DeadLetterBlob]:
+        """Blobs that nobody has taken yet, by name, at most 5000; what was set aside is not among them."""
+        found = await ask(self._list(), Intent.READ, service=Service.STORAGE)
+        return found or []
+
+    async def read(self, name: str) -> bytes | None:
+        """Content of a blob, ``None`` if somebody else has taken it."""
+        return await ask(self._download(name), Intent.READ, service=Service.STORAGE)
+
+    async def remove(self, name: str) -> None:
+        """Delete a blob; absent is fine."""
+        call = self._container().delete_blob(name, delete_snapshots="include")
+        await ask(call, Intent.DELETE, service=Service.STORAGE)
+
+    async def set_aside(self, name: str, content: bytes) -> None:
+        """Keep a blob below ``set-aside/`` in the same container, where ``waiting`` does not look."""
+        call = self._container().upload_blob(f"{SET_ASIDE}{name}", content, overwrite=True)
+        await ask(call, Intent.ENSURE, service=Service.STORAGE)
+
+    async def aclose(self) -> None:
+        """Close the SDK's client."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _list(self) -> list[DeadLetterBlob]:
+        found: list[DeadLetterBlob] = []
+        async for blob in self._container().list_blobs(results_per_page=LISTED):
+            if not blob.name.startswith(SET_ASIDE):
+                found.append(DeadLetterBlob(blob.name, blob.size))
+            if len(found) == LISTED:
+                break
+        return found
+
+    async def _download(self, name: str) -> bytes:
+        stream = await self._container().download_blob(name)
+        return bytes(await stream.readall())
+
+    def _container(self) -> Any:
+        if self._client is None:
+            from azure.storage.blob.aio import ContainerClient
+
+            options: dict[str, Any] = {"api_version": self._api_version} if self._api_version else {}
+            try:
+                self._client = ContainerClient(
+                    self._endpoint,
+                    self._name,
+                    credential=self._credential,
+                    transport=self._pool.transport(),
+                    initial_backoff=1,
+                    increment_base=1,
+                    retry_total=RETRIES,
+                    random_jitter_range=1,
+                    raw_response_hook=refuse_long_waits,
+                    **options,
+                )
+            except ValueError as error:
+                raise PermanentError(
+                    "settings-invalid",
+                    f"MOORING_STORAGE_API_VERSION: {self._api_version} is unknown to the SDK",
+                ) from error
+        return self._client
