@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.topology import Topology
+from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 
 STORAGE_API_VERSION = "2025-11-05"
 """Newest service version that Azurite 3.35 knows."""
@@ -55,6 +55,7 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
         "REQUESTS_CA_BUNDLE": topology.ca_file,
         "MOORING_ARM_ENDPOINT": topology.arm_url,
         "MOORING_CA_FILE": topology.ca_file,
+        "MOORING_DEAD_LETTER_CONTAINER": DEAD_LETTER_CONTAINER,
         "MOORING_STORAGE_API_VERSION": STORAGE_API_VERSION,
         "MOORING_SUBSCRIPTION_IDS": topology.subscription_id,
         "MOORING_IDENTITY_RESOURCE_GROUP_ID": (

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.azurite import connection_string
-from sandbox.topology import Topology
+from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 
 SCHEMA_VERSION = 1
 
@@ -46,6 +46,8 @@ class Contract:
     table_url: str
     blob_url: str
     """The app's own storage, as are the two above."""
+    dead_letter_container: str
+    """Container below ``blob_url`` into which Event Grid writes what it could not deliver."""
     storage_account_url: str
     """Blob endpoint of the seeded storage account, behind access checks."""
     vault_url: str
@@ -166,6 +168,7 @@ def make_contract(
         queue_url=topology.queue_url,
         table_url=topology.table_url,
         blob_url=topology.blob_url,
+        dead_letter_container=DEAD_LETTER_CONTAINER,
         storage_account_url=f"{topology.dataplane_url}/blob/{topology.storage_account}",
         vault_url=f"{topology.dataplane_url}/vault/{topology.vault_name}",
         functions_url=topology.functions_url,

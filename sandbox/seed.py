@@ -17,7 +17,7 @@ import aiohttp
 from sandbox.cluster_seed import CLUSTER_VERSION, ClusterSeed
 from sandbox.owner import STORAGE_SCOPE, Owner
 from sandbox.role_files import role_properties
-from sandbox.topology import Topology
+from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK_QUEUES = ("connection-requests", "connection-steps", "resource-events")
@@ -60,7 +60,7 @@ class Seeder:
         tls = ssl.create_default_context(cafile=topology.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=8)) as session:
             seeder = cls(topology, session)
-            server, _ = await asyncio.gather(seeder._azure_and_cluster(), seeder._queues_and_tables())
+            server, _ = await asyncio.gather(seeder._azure_and_cluster(), seeder._storage())
         return server
 
     async def _azure_and_cluster(self) -> str:
@@ -188,6 +188,7 @@ class Seeder:
             {
                 "name": row["name"],
                 "destination": {"queue": "resource-events"},
+                "deadLetter": {"container": DEAD_LETTER_CONTAINER},
                 "schema": "EventGridSchema",
                 "filter": row["filter"],
             }
@@ -198,13 +199,15 @@ class Seeder:
 
     # the app's storage
 
-    async def _queues_and_tables(self) -> None:
+    async def _storage(self) -> None:
         topology = self._topology
         token = await self._owner.token(STORAGE_SCOPE)
         headers = {"Authorization": f"Bearer {token}", "x-ms-version": STORAGE_VERSION}
         for queue in QUEUES:
             url = f"{topology.queue_url}/{queue}"
             await self._owner.request("PUT", url, headers=headers, accepted=(201, 204, 409))
+        url = f"{topology.blob_url}/{DEAD_LETTER_CONTAINER}?restype=container"
+        await self._owner.request("PUT", url, headers=headers, accepted=(201, 409))
         table_headers = {**headers, "Accept": "application/json;odata=nometadata"}
         for table in TABLES:
             await self._owner.request(

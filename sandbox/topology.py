@@ -13,6 +13,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+DEAD_LETTER_CONTAINER = "dead-letters"
+"""Container of the app's storage into which Event Grid writes what it could not deliver."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox.arm.delivery import PROBLEMS
 from sandbox.arm.latencies import OPERATION_SECONDS, recorded_p50
 from sandbox.arm.world import World
 from sandbox.server import FRAME
@@ -30,6 +31,8 @@ class Control:
         router.add_get("/sandbox/events", self.events)
         router.add_post("/sandbox/events", self.publish)
         router.add_get("/sandbox/event-deliveries", self.deliveries)
+        router.add_get("/sandbox/event-faults", self.event_faults)
+        router.add_put("/sandbox/event-faults", self.set_event_faults)
         router.add_get("/sandbox/throttle", self.throttle)
         router.add_put("/sandbox/throttle", self.set_throttle)
         router.add_get("/sandbox/directory", self.directory)
@@ -97,6 +100,20 @@ class Control:
         """``GET /sandbox/event-deliveries``: tries and problems, per subscription and event."""
         del request
         return web.json_response(list(self._world.events.deliveries))
+
+    async def event_faults(self, request: web.Request) -> web.Response:
+        """``GET /sandbox/event-faults``."""
+        del request
+        return web.json_response(self._world.events.delivery.faults)
+
+    async def set_event_faults(self, request: web.Request) -> web.Response:
+        """``PUT /sandbox/event-faults`` with ``[{"subject": PATTERN, "problem": ...}]``; replaces all."""
+        wanted = await request.json()
+        faults = [{"subject": str(one["subject"]), "problem": str(one["problem"])} for one in wanted]
+        if any(one["problem"] not in PROBLEMS for one in faults):
+            return web.json_response({"error": f"problem is one of {PROBLEMS}"}, status=400)
+        self._world.events.delivery.faults[:] = faults
+        return await self.event_faults(request)
 
     async def throttle(self, request: web.Request) -> web.Response:
         """``GET /sandbox/throttle``."""

@@ -1,10 +1,15 @@
-"""How Event Grid hands an event over: a storage queue or a webhook, tried again with back-off."""
+"""How Event Grid hands an event over: a storage queue or a webhook, tried again with back-off.
+
+Faults take a destination away for events whose subject matches, since Azurite itself cannot be broken.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
+import re
 import ssl
 import uuid
 from typing import Any
@@ -21,8 +26,22 @@ MESSAGE_BYTES = 64 * 1024
 """Largest message of a storage queue."""
 
 
+PROBLEMS = ("unreachable", "refused")
+
+
 class UndeliverableError(Exception):
     """The destination refused for good."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one event."""
+
+    attempts: int
+    problem: str = ""
+    """The last one; empty for a delivered event."""
+    refused: bool = False
+    """It was not tried again because the destination refused it."""
 
 
 class Delivery:
@@ -32,31 +51,34 @@ class Delivery:
         self._topology = topology
         self._session: aiohttp.ClientSession | None = None
         self._queues: dict[str, Any] = {}
+        self.faults: list[dict[str, str]] = []
+        """``subject`` (a regular expression) and ``problem`` (``unreachable`` or ``refused``) of each."""
 
-    async def deliver(
-        self, destination: dict[str, str], event: dict[str, Any], *, cloud: bool
-    ) -> tuple[int, str]:
-        """Try until delivered or given up.
-
-        Returns:
-            The number of tries, and the last problem or the empty string.
-        """
-        problem = ""
+    async def deliver(self, destination: dict[str, str], event: dict[str, Any], *, cloud: bool) -> Outcome:
+        """Try until delivered or given up."""
+        attempt, problem = 0, ""
         for attempt, wait_seconds in enumerate((*RETRY_SECONDS, None), 1):
             try:
+                self._meet_fault(event)
                 if "queue" in destination:
                     await self._put_message(destination["queue"], event)
                 else:
                     await self._post(destination["webhook"], event, cloud=cloud)
-                return attempt, ""
+                return Outcome(attempts=attempt)
             except UndeliverableError as refused:
-                return attempt, str(refused)
+                return Outcome(attempts=attempt, problem=str(refused), refused=True)
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"[:300]
-            if wait_seconds is None:
-                return attempt, problem
-            await asyncio.sleep(wait_seconds)
-        return 0, problem
+            if wait_seconds is not None:
+                await asyncio.sleep(wait_seconds)
+        return Outcome(attempts=attempt, problem=problem)
+
+    def _meet_fault(self, event: dict[str, Any]) -> None:
+        for fault in self.faults:
+            if re.search(fault["subject"], str(event.get("subject", "")), re.IGNORECASE):
+                if fault["problem"] == "refused":
+                    raise UndeliverableError("a fault refuses the event")
+                raise ConnectionError("a fault took the destination away")
 
     async def handshake(self, url: str, *, cloud: bool) -> None:
         """Prove that the webhook's owner wants events.

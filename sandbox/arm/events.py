@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from sandbox.arm.call import utc_now
-from sandbox.arm.delivery import Delivery
+from sandbox.arm.dead_letters import EXHAUSTED, REFUSED, DeadLetterContainers, wrapped
+from sandbox.arm.delivery import Delivery, Outcome
 from sandbox.arm.ids import parse_id
 from sandbox.arm.store import Store
 from sandbox.topology import Topology
@@ -23,6 +25,8 @@ Event = dict[str, Any]
 
 KEPT_EVENTS = 5000
 CLOUD_EVENTS = "CloudEventSchemaV1_0"
+DEAD_LETTER_SECONDS = 1.0
+"""From the last try to the blob; five minutes in Azure."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,7 @@ class EventPublisher:
         self._topology = topology
         self._store = store
         self.delivery = Delivery(topology)
+        self._dead_letters = DeadLetterContainers(topology)
         self.published: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
         self.deliveries: collections.deque[dict[str, Any]] = collections.deque(maxlen=KEPT_EVENTS)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,16 +133,41 @@ class EventPublisher:
     async def _deliver(self, subscription: dict[str, Any], event: Event) -> None:
         cloud = subscription.get("schema") == CLOUD_EVENTS
         body = as_cloud_event(event) if cloud else event
-        attempts, problem = await self.delivery.deliver(subscription["destination"], body, cloud=cloud)
+        published_at = utc_now()
+        outcome = await self.delivery.deliver(subscription["destination"], body, cloud=cloud)
+        blob = ""
+        if outcome.problem and subscription.get("deadLetter"):
+            await asyncio.sleep(DEAD_LETTER_SECONDS)
+            blob = await self._dead_letter(subscription, body, outcome, published_at)
         self.deliveries.append(
             {
                 "subscription": subscription.get("name", ""),
                 "id": event.get("id", ""),
-                "attempts": attempts,
-                "delivered": not problem,
-                "problem": problem,
+                "attempts": outcome.attempts,
+                "delivered": not outcome.problem,
+                "problem": outcome.problem,
+                "deadLetter": blob,
             },
         )
+
+    async def _dead_letter(
+        self, subscription: dict[str, Any], body: Event, outcome: Outcome, published_at: str
+    ) -> str:
+        """Name of the blob; empty if the container is away too: then the event is lost, as in Azure."""
+        event = wrapped(
+            body,
+            reason=REFUSED if outcome.refused else EXHAUSTED,
+            attempts=outcome.attempts,
+            outcome="Forbidden" if outcome.refused else "TimedOut",
+            published_at=published_at,
+            cloud=subscription.get("schema") == CLOUD_EVENTS,
+        )
+        container, name = subscription["deadLetter"]["container"], str(subscription.get("name", ""))
+        try:
+            return await self._dead_letters.write(container, name, event)
+        except Exception:
+            logging.getLogger("sandbox").exception("an event was lost: the dead-letter container is away")
+            return ""
 
     async def stop(self) -> None:
         """Drop what is still being delivered."""
@@ -145,6 +175,7 @@ class EventPublisher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.delivery.close()
+        await self._dead_letters.close()
 
 
 def as_cloud_event(event: Event) -> Event:

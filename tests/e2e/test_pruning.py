@@ -241,3 +241,30 @@ async def test_the_event_grid_trigger_leads_to_the_same_prune(world: World):
     assert taken.status == 202, taken.body
     await world.connection_in(connection["id"], "pruned")
     await assert_nothing_left(world, namespace, connection)
+
+
+@story
+async def test_an_event_that_could_not_be_delivered_is_replayed_and_prunes(world: World):
+    namespace, connection = await connected(world, "undelivered")
+    identity_id = connection["identity"]["resourceId"]
+    await world.control("PUT", "event-faults", [{"subject": "story-undelivered", "problem": "unreachable"}])
+    await world.delete_resource(identity_id, IDENTITY_VERSION)
+    event = await deletion_of(world, identity_id)
+
+    async def look() -> Json | None:
+        deliveries = await world.control("GET", "event-deliveries")
+        return next((one for one in deliveries if one["id"] == event["id"]), None)
+
+    given_up = await eventually(look)
+    assert (given_up["delivered"], given_up["attempts"], bool(given_up["deadLetter"])) == (False, 4, True)
+    assert (await world.connection(connection["id"]))["operations"] == []
+
+    await world.control("PUT", "event-faults", [])
+    replayed = await world.api("POST", "dead-letters/replay")
+    assert replayed.status == 200, replayed.body
+    assert replayed.body["replayed"] >= 1
+    assert (replayed.body["rejected"], replayed.body["left"]) == (0, 0)
+    await world.connection_in(connection["id"], "pruned")
+    await assert_nothing_left(world, namespace, connection)
+    again = await world.api("POST", "dead-letters/replay")
+    assert again.body == {"read": 0, "replayed": 0, "rejected": 0, "left": 0}
