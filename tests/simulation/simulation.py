@@ -236,7 +236,8 @@ class Simulation:
             clock=SkewedClock(self.loop.now, skew),
         )
         intake = dataclasses.replace(services.intake, load_policy=_policy)
-        events = dataclasses.replace(services.events, load_policy=_policy)
+        observer = dataclasses.replace(services.events.observer, load_policy=_policy)
+        events = dataclasses.replace(services.events, observer=observer)
         host.services = dataclasses.replace(services, intake=intake, events=events)
         self.platform.hosts.append(host)
 
