@@ -67,14 +67,22 @@ def line(file: str, decided: events.EventDecision) -> dict[str, Any]:
     A linker that was written is looked at by the product; it is no deletion, so there is nothing to prune.
     """
     observed = decided.decision is events.Decision.OBSERVE
+    resource_id = decided.resource_id or _named(decided.subject)
     return {
         "file": file,
         "index": decided.index,
         "decision": str(events.Decision.IGNORED if observed else decided.decision),
-        "resourceId": decided.resource_id,
-        "resourceType": decided.resource_type,
+        "resourceId": resource_id,
+        "resourceType": decided.resource_type or naming.type_of(resource_id),
         "reason": decided.reason,
     }
+
+
+def _named(subject: str) -> str:
+    """The id that an event names although it does not count, if it is a sound one; for people only."""
+    folded = naming.fold_id(subject)
+    sound = naming.is_guid(naming.subscription_of(folded)) and naming.type_of(folded)
+    return folded if sound and not set(folded) & set("?%") and ".." not in folded else ""
 
 
 def _read(file: Path) -> bytes:

@@ -67,6 +67,15 @@ def test_a_linker_that_was_written_is_ignored_here_and_says_so(classify: Any):
     assert (line["decision"], line["reason"]) == ("ignored", "linker-written")
 
 
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [(ACCOUNT, ACCOUNT.lower()), ("/subscriptions/nobody/x", ""), (f"{GROUP}/../x", ""), ("", "")],
+)
+def test_an_event_of_another_kind_shows_the_id_that_it_names_soundly(classify: Any, subject: str, shown: str):
+    [line] = classify(event(subject, "Microsoft.Resources.ResourceDeleteFailure"))
+    assert (line["decision"], line["reason"], line["resourceId"]) == ("ignored", "event-type", shown)
+
+
 def test_each_event_of_each_file_has_its_line(classify: Any):
     text = json.dumps([event(), 7, event(f"{GROUP}/providers/A.B/c/d")]).encode()
     lines = classify([event()], base64.encodebytes(text), b"")
