@@ -40,7 +40,8 @@ def fold_id(resource_id: str) -> str:
     different ids equal. Folding twice changes nothing.
     """
     parts = [part for part in resource_id.strip(" \t\r\n/").split("/") if part]
-    return ("/" + "/".join(parts)).translate(_LOWER)
+    joined = "/" + "/".join(parts)
+    return joined.lower() if joined.isascii() else joined.translate(_LOWER)
 
 
 def id_fault(resource_id: str, kind: str = "") -> str:

@@ -144,11 +144,10 @@ class State:
                 etag=snapshot.operation.etag,
             ),
         ]
-        new_steps = dict(snapshot.steps)
+        new_steps, steps = dict(snapshot.steps), tuple(steps)
         for step in steps:
             etag = snapshot.steps[step.name].etag
             changes.append(Replace(key=_step_key(step), columns=_step_columns(step), etag=etag))
-            new_steps[step.name] = dataclasses.replace(snapshot.steps[step.name], value=step)
         new_intents = dict(snapshot.intents)
         for intent in intents:
             changes.append(Upsert(key=_intent_key(intent.step), columns=columns(intent, step=intent.step)))
@@ -162,6 +161,9 @@ class State:
             changes.append(Replace(key=_CONNECTION_KEY, columns=_connection_columns(connection), etag=etag))
             new_connection = dataclasses.replace(snapshot.connection, value=connection)
         etags = await self.store.transact(CONNECTIONS, partition, changes)
+        for step in steps:
+            written = dataclasses.replace(snapshot.steps[step.name], value=step, etag=etags[_step_key(step)])
+            new_steps[step.name] = written
         return Snapshot(
             connection=dataclasses.replace(
                 new_connection,
@@ -172,10 +174,7 @@ class State:
                 value=operation,
                 etag=etags[_operation_key(operation)],
             ),
-            steps={
-                name: dataclasses.replace(stored, etag=etags.get(_step_key(stored.value), stored.etag))
-                for name, stored in new_steps.items()
-            },
+            steps=new_steps,
             intents=new_intents,
             read_at=snapshot.read_at,
         )

@@ -112,7 +112,8 @@ def _check_columns(columns: Columns) -> None:
     for name, value in columns.items():
         if not isinstance(value, str | int):
             raise PermanentError("transaction-invalid", f"{name} is a {type(value).__name__}")
-        if isinstance(value, str) and len(value.encode("utf-16-le")) > 65_536:
+        # No character has more than four bytes: a short text need not be encoded to be known as short.
+        if isinstance(value, str) and len(value) > 16_384 and len(value.encode("utf-16-le")) > 65_536:
             raise PermanentError("row-too-large", name)
         if name in _NO_COLUMNS:
             raise PermanentError("transaction-invalid", f"{name} is not ours to set")

@@ -68,6 +68,8 @@ class Platform:
         self.hosts: list[Host] = []
         self.queue = SimulatedQueue(self._schedule)
         self.running = 0
+        self.handled = 0
+        """Messages that a function took to its end."""
         self.unexpected: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -140,6 +142,7 @@ class Platform:
             self.unexpected.append(error)
             self._again(message, FAILED_SECONDS)
         else:
+            self.handled += 1
             self.queue.acknowledge(message)
         finally:
             self.running -= 1

@@ -202,14 +202,7 @@ class Oracles:
         there = self._object(cluster_id, kind, namespace, name)
         if there is None or there.uid != uid or there.resource_version != resource_version:
             return
-        seen_alive = {
-            plan.outputs.get("uid")
-            for held in self.records.held()
-            for intent in held.intents.values()
-            for plan in intent.plans()
-            if plan.planned.get("provenance") == "observed"
-        }
-        if uid not in self.made_objects | seen_alive:
+        if uid not in self.made_objects and not any(uid in one.observed_uids for one in self.records.held()):
             self.fail(f"{kind} {namespace}/{name} is not ours and is deleted")
         if kind == "ServiceAccount":
             self._unused(run, account_thing(cluster_id, namespace, name))
@@ -230,7 +223,7 @@ class Oracles:
             if shared.thing == thing and others:
                 self.fail(f"{thing} is deleted by {run.operation_id}, and {others[0].connection_id} uses it")
         for held in self.records.held():
-            if held.connection.state in SERVING and thing in held.things():
+            if held.connection.state in SERVING and thing in held.things:
                 self.fail(f"{thing} is deleted, and {held.connection.connection_id} is configured with it")
 
     def _no_serving_secret(self, run: Run, cluster_id: str, namespace: str, name: str) -> None:

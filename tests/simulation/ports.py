@@ -90,10 +90,14 @@ class Wire:
     random: random.Random
     dice: Dice
     watch: Watch
+    traced: bool = True
+    """A trace holds everything that was said; without it a run is quicker, and can be had again with it."""
     trace: list[Entry] = dataclasses.field(default_factory=list)
 
     def note(self, call: Call, end: Any) -> None:
         """Remember one thing that happened, to be told if something is wrong."""
+        if not self.traced:
+            return
         run = call.run
         self.trace.append(
             (self.loop.time(), run.host, run.label, call.method, call.arguments, call.options, end)
@@ -101,6 +105,8 @@ class Wire:
 
     def say(self, who: str, what: str) -> None:
         """Remember something that is no call."""
+        if not self.traced:
+            return
         self.trace.append((self.loop.time(), who, "", what, (), {}, ""))
 
     def seconds(self, method: str) -> float:
@@ -124,8 +130,8 @@ class Port:
             raise AttributeError(f"{method} has no faults: add it to tests/simulation/faults.py")
         wire, host = self._wire, self._host
 
-        async def called(*arguments: Any, **options: Any) -> Any:
-            return await _send(wire, host, Call(RUN.get(), method, inner, arguments, options))
+        def called(*arguments: Any, **options: Any) -> Awaitable[Any]:
+            return _send(wire, host, Call(RUN.get(), method, inner, arguments, options))
 
         setattr(self, attribute, called)
         return called
@@ -153,11 +159,14 @@ async def _send(wire: Wire, host: Mortal, call: Call) -> Any:
     if how == "stale":
         call.options = {**call.options, "stale": True}
     result = await _effect(wire, call)
-    if fault and how == "crash-after":
+    if fault is None:
+        wire.note(call, result)
+        return result
+    if how == "crash-after":
         wire.note(call, fault.name)
         host.crash()
         raise Crash
-    if fault and how == "lost":
+    if how == "lost":
         raise _error(wire, call, fault)
     wire.note(call, result)
     return result

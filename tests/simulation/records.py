@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.models import Connection, ConnectionState, Intent, Operation, Provenance, StepRecord
+from shared.models import Connection, ConnectionState, Intent, Model, Operation, Provenance, StepRecord
 from shared.naming import fold_id
-from shared.ports import Row
+from shared.ports import Columns, Row
+from shared.rows import columns
 from shared.users import Shared
 from tests.simulation.storage import SimulatedStore
 
 SERVING = frozenset({ConnectionState.CONFIGURED, ConnectionState.USABLE})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Held:
-    """One connection with the intents of its present life."""
+    """One connection with the intents of its present life; what it is asked often is worked out once."""
 
     connection: Connection
     intents: Mapping[str, Intent]
@@ -48,6 +50,17 @@ class Held:
         cluster_id = fold_id(self.connection.spec.cluster_id)
         return {(cluster_id, plan["namespace"], plan["name"]) for plan in self.plans(step, ever=ever)}
 
+    @functools.cached_property
+    def observed_uids(self) -> frozenset[str]:
+        """Uids of cluster objects that were seen while their linker was alive."""
+        return frozenset(
+            str(plan.outputs.get("uid"))
+            for intent in self.intents.values()
+            for plan in intent.plans()
+            if plan.planned.get("provenance") == Provenance.OBSERVED
+        )
+
+    @functools.cached_property
     def things(self) -> set[str]:
         """Names of the users rows that it should stand in."""
         found = {
@@ -79,6 +92,8 @@ class Records:
     def __init__(self, store: SimulatedStore) -> None:
         self._store = store
         self._parsed: dict[tuple[type, str], Any] = {}
+        self._held: dict[str, Held] = {}
+        self._shared: dict[str, Shared] = {}
 
     def parse[M](self, model: type[M], columns: Mapping[str, Any]) -> M:
         """The value of a row's columns."""
@@ -93,21 +108,29 @@ class Records:
         """Stands in for ``shared.rows.parse``: rows are read far more often than written."""
         return self.parse(model, row.columns)
 
+    def quick_columns(self, value: Model, **readable: str | int | bool) -> Columns:
+        """Stands in for ``shared.rows.columns``: what was just written need not be parsed to be known."""
+        made = columns(value, **readable)
+        self._parsed.setdefault((type(value), str(made["body"])), value)
+        return made
+
     def held(self) -> Iterator[Held]:
-        """Every connection, dead ones too."""
-        for partition, rows in self._store.tables["connections"].items():
+        """Every connection, dead ones too; only what was written since the last look is read again."""
+        changed = self._store.changed["connections"]
+        for partition in sorted(changed):
+            rows = self._store.tables["connections"][partition]
             row = rows.get("a|connection")
-            if row is None:
-                continue
-            connection = self.parse(Connection, row.columns)
-            intents = [
-                self.parse(Intent, other.columns) for key, other in rows.items() if key.startswith("i|")
-            ]
-            assert connection.connection_id == partition
-            yield Held(
-                connection,
-                {one.step: one for one in intents if one.generation == connection.generation},
-            )
+            if row is not None:
+                self._held[partition] = self._hold(rows, self.parse(Connection, row.columns))
+        changed.clear()
+        yield from self._held.values()
+
+    def _hold(self, rows: Mapping[str, Row], connection: Connection) -> Held:
+        found = [self.parse(Intent, row.columns) for key, row in rows.items() if key.startswith("i|")]
+        intents = {one.step: one for one in found if one.generation == connection.generation}
+        known = self._held.get(connection.connection_id)
+        same = known is not None and known.connection is connection
+        return known if same and known.intents == intents else Held(connection, intents)
 
     def operations(self) -> Iterator[Operation]:
         """Every operation."""
@@ -130,5 +153,10 @@ class Records:
 
     def shared(self) -> Iterator[Shared]:
         """Every users row."""
-        for row in self._store.all_rows("users").values():
-            yield self.parse(Shared, row.columns)
+        changed = self._store.changed["users"]
+        for partition in sorted(changed):
+            self._shared.pop(partition, None)
+            for row in self._store.tables["users"][partition].values():
+                self._shared[partition] = self.parse(Shared, row.columns)
+        changed.clear()
+        yield from self._shared.values()

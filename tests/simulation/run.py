@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import dataclasses
 import hashlib
 import os
 import sys
@@ -15,6 +14,8 @@ from tests.simulation.report import empty_cells, lines, matrix, total
 from tests.simulation.simulation import Result, Simulation
 
 CHUNK = 20
+PROGRESS = 100
+"""Seeds between two lines that say how far it is."""
 
 
 def replay(seed: int) -> Result:
@@ -32,10 +33,10 @@ def trace_hash(result: Result) -> str:
 
 
 def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
-    """Run seeds in so many processes; traces stay where they were made."""
+    """Run seeds in so many processes; without traces, which a replay has."""
     if jobs <= 1:
         for seed in seeds:
-            yield _without_trace(Simulation(seed).run())
+            yield Simulation(seed, traced=False).run()
         return
     chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
@@ -44,11 +45,7 @@ def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
 
 
 def _chunk(seeds: Sequence[int]) -> list[Result]:
-    return [_without_trace(Simulation(seed).run()) for seed in seeds]
-
-
-def _without_trace(result: Result) -> Result:
-    return dataclasses.replace(result, trace=[])
+    return [Simulation(seed, traced=False).run() for seed in seeds]
 
 
 def _sum_up(result: Result) -> None:
@@ -77,8 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if result.violations:
             _sum_up(result)
             print(f"replay: make simulate SEED={result.seed}", flush=True)
-        if not len(results) % 500:
-            print(f"{len(results)} seeds, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        if not len(results) % PROGRESS:
+            seconds = time.monotonic() - began
+            pace = f"{seconds:.0f} s, {len(results) / seconds:.2f} a second"
+            print(f"{len(results)} of {asked.seeds} seeds, {pace}", file=sys.stderr, flush=True)
     return _conclude(results, time.monotonic() - began)
 
 

@@ -19,15 +19,27 @@ from typing import Any
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
 
+class _Ready:
+    """A callback whose turn has come. Nothing here takes one back, so it is less than a handle."""
+
+    __slots__ = ("args", "callback", "context")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> None:
+        self.callback, self.args, self.context = callback, args, context
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """The few parts of an event loop that coroutines, futures and timeouts need."""
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._ready: collections.deque[asyncio.Handle] = collections.deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: collections.deque[_Ready] = collections.deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle | asyncio.Future[None]]] = []
         self._numbers = itertools.count()
         self._closed = False
+        self._told = (0, START)
         self.turns = 0
         """Callbacks run so far; two equal runs agree on it."""
 
@@ -38,12 +50,18 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """The service's own clock."""
         return START + timedelta(seconds=self._now)
 
+    def second(self) -> datetime:
+        """The same to the second, as the service's answers tell it."""
+        if self._told[0] != int(self._now):
+            self._told = (int(self._now), START + timedelta(seconds=int(self._now)))
+        return self._told[1]
+
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
+    ) -> _Ready:
+        ready = _Ready(callback, args, context)
+        self._ready.append(ready)
+        return ready
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -83,10 +101,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def sleep(self, seconds: float) -> asyncio.Future[None]:
         """A future that is done after so much virtual time."""
         future: asyncio.Future[None] = asyncio.Future(loop=self)
-        self.call_at(self._now + seconds, _wake, future)
+        heapq.heappush(self._timers, (self._now + seconds, next(self._numbers), future))
         return future
 
-    def run(self, *, until: Callable[[], bool], limit: float) -> bool:
+    def run(self, *, until: Callable[[], object], limit: float) -> bool:
         """Run until the condition holds; false if nothing is left to do, or time passes ``limit`` seconds.
 
         The condition is looked at after every jump in time.
@@ -97,19 +115,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         try:
             while True:
                 while ready:
-                    handle = ready.popleft()
+                    one = ready.popleft()
                     self.turns += 1
-                    if not handle._cancelled:
-                        handle._run()
+                    if one.context is None:
+                        one.callback(*one.args)
+                    else:
+                        one.context.run(one.callback, *one.args)
                 if until():
                     return True
-                while timers and timers[0][2]._cancelled:
+                while timers and _over(timers[0][2]):
                     heapq.heappop(timers)
                 if not timers or timers[0][0] > limit:
                     return False
                 when, _, timer = heapq.heappop(timers)
                 self._now = max(self._now, when)
-                ready.append(timer)
+                if isinstance(timer, asyncio.Future):
+                    timer.set_result(None)
+                else:
+                    ready.append(_Ready(timer._callback, timer._args, timer._context))
         finally:
             asyncio._set_running_loop(before)
 
@@ -120,6 +143,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers.clear()
 
 
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _over(timer: asyncio.TimerHandle | asyncio.Future[None]) -> bool:
+    """Say whether nobody waits for a timer any more."""
+    return timer.done() if isinstance(timer, asyncio.Future) else timer._cancelled

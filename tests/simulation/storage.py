@@ -18,6 +18,8 @@ from shared.rows import TABLES
 from tests.fakes.state_store import _FORBIDDEN, _check_columns
 
 _set = object.__setattr__
+_LAST = "\U0010ffff"
+"""After every key."""
 Watcher = Callable[[str, str, str, Row | None, Columns | None], None]
 """Called with table, partition, key, the row as it was and the columns as they will be."""
 
@@ -25,10 +27,12 @@ Watcher = Callable[[str, str, str, Row | None, Columns | None], None]
 class SimulatedStore:
     """``ports.StateStore``: partitions in dictionaries."""
 
-    def __init__(self, now: Callable[[], datetime], watch: Watcher) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], datetime], second: Callable[[], datetime], watch: Watcher) -> None:
+        self._now, self._date = now, second
         self._watch = watch
         self.tables: dict[str, dict[str, dict[str, Row]]] = {name: {} for name in TABLES}
+        self.changed: dict[str, set[str]] = {name: set() for name in TABLES}
+        """Partitions of each table that were written since a reader last cleared this."""
         self._etags = 0
 
     async def get(self, table: str, partition: str, key: str) -> Row | None:
@@ -36,9 +40,11 @@ class SimulatedStore:
         return None if row is None else self._read(row, self._date())
 
     async def query(self, table: str, partition: str, *, key_from: str = "", key_to: str = "") -> list[Row]:
-        rows, date = self._partition(table, partition), self._date()
-        keys = sorted(key for key in rows if key >= key_from and (not key_to or key < key_to))
-        return [self._read(rows[key], date) for key in keys]
+        rows = self._partition(table, partition)
+        if not rows:
+            return []
+        date, end = self._date(), key_to or _LAST
+        return [self._read(rows[key], date) for key in sorted([key for key in rows if key_from <= key < end])]
 
     async def scan(self, table: str, *, key: str = "", limit: int = 1000) -> list[Row]:
         date = self._date()
@@ -50,7 +56,7 @@ class SimulatedStore:
         keys = [change.key for change in changes]
         if len(keys) > 100 or len(set(keys)) != len(keys):
             raise PermanentError("transaction-invalid", f"{len(keys)} changes of {len(set(keys))} rows")
-        if any(_FORBIDDEN.search(key) for key in (partition, *keys)):
+        if _FORBIDDEN.search("".join((partition, *keys))):
             raise PermanentError("transaction-invalid", "forbidden character in a key")
         for change in changes:
             if not isinstance(change, Remove):
@@ -58,6 +64,7 @@ class SimulatedStore:
             if not _fits(rows.get(change.key), change):
                 raise StateConflictError(f"{type(change).__name__} of {change.key}")
         now, etags = self._now(), dict[str, str]()
+        self.changed[table].add(partition)
         for change in changes:
             columns = None if isinstance(change, Remove) else change.columns
             self._watch(table, partition, change.key, rows.get(change.key), columns)
@@ -65,15 +72,8 @@ class SimulatedStore:
                 rows.pop(change.key, None)
                 continue
             self._etags += 1
-            etags[change.key] = f'W/"{self._etags}"'
-            rows[change.key] = Row(
-                partition=partition,
-                key=change.key,
-                columns=dict(columns),
-                etag=etags[change.key],
-                written_at=now,
-                read_at=now,
-            )
+            etag = etags[change.key] = f'W/"{self._etags}"'
+            rows[change.key] = _row(partition, change.key, dict(columns), etag, now, now)
         return etags
 
     def all_rows(self, table: str) -> dict[tuple[str, str], Row]:
@@ -84,26 +84,30 @@ class SimulatedStore:
             for key, row in rows.items()
         }
 
-    def _date(self) -> datetime:
-        return self._now().replace(microsecond=0)
-
     def _read(self, row: Row, date: datetime) -> Row:
-        """The row as of now. A copy without the dataclass's own ceremony: this is the busiest line of all."""
+        """The row as of now."""
         if row.read_at == date:
             return row
-        seen = object.__new__(Row)
-        _set(seen, "partition", row.partition)
-        _set(seen, "key", row.key)
-        _set(seen, "columns", row.columns)
-        _set(seen, "etag", row.etag)
-        _set(seen, "written_at", row.written_at)
-        _set(seen, "read_at", date)
-        return seen
+        return _row(row.partition, row.key, row.columns, row.etag, row.written_at, date)
 
     def _partition(self, table: str, partition: str) -> dict[str, Row]:
         if table not in self.tables:
             raise PermanentError("table-missing", table)
         return self.tables[table].setdefault(partition, {})
+
+
+def _row(  # noqa: PLR0917 - names would cost more than the rest
+    partition: str, key: str, columns: Columns, etag: str, written_at: datetime, read_at: datetime
+) -> Row:
+    """A row without the dataclass's own ceremony: this is the busiest line of all."""
+    row = object.__new__(Row)
+    _set(row, "partition", partition)
+    _set(row, "key", key)
+    _set(row, "columns", columns)
+    _set(row, "etag", etag)
+    _set(row, "written_at", written_at)
+    _set(row, "read_at", read_at)
+    return row
 
 
 def _fits(present: Row | None, change: Change) -> bool:
