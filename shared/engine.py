@@ -147,6 +147,7 @@ class Engine:
                 update={
                     "state": StepState.READY,
                     "crashes": 1,
+                    "unanswered_at": now,
                     "turn": step.turn + 1,
                     "holder": "",
                     "announced": False,

@@ -155,7 +155,7 @@ class Observer:
             # After the row, never before: a user without a connection would keep the account for ever.
             thing = account_thing(cluster_id, linker.namespace, linker.client_id)
             user = User(connection_id=connection_id, generation=generation)
-            await self.users.join(thing, user, ended=self._ended)
+            await self.users.join(thing, user, settled=self._settled)
         inventory = columns(connection, name=linker.name, namespace=linker.namespace)
         await self.state.store.transact(
             "linkers",
@@ -164,9 +164,8 @@ class Observer:
         )
         return "observed"
 
-    async def _ended(self, operation_id: OperationId) -> bool:
-        other = await self.state.operation(operation_id)
-        return other is None or other.value.state.final
+    async def _settled(self, operation_id: OperationId) -> bool:
+        return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
 
 
 def _seen(

@@ -39,6 +39,7 @@ def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: i
             "holder": holder,
             "lease_seconds": lease_seconds,
             "attempts": step.attempts + (step.state is StepState.RUNNING),
+            "unanswered_at": now if step.state is StepState.RUNNING else step.unanswered_at,
             "first_run_at": step.first_run_at or now,
             "started_at": now,
         },
@@ -174,7 +175,8 @@ def transient(
         seed=f"{step.operation_id}|{step.name}",
         scale=scale,
     )
-    counted = step.model_copy(update={"attempts": attempts})
+    unanswered_at = step.unanswered_at if error.code in retry.ANSWERED else now
+    counted = step.model_copy(update={"attempts": attempts, "unanswered_at": unanswered_at})
     if isinstance(decision, retry.GiveUp):
         exhausted = PermanentError(
             decision.code,

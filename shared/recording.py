@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import StateConflictError
-from shared.models import Direction, Intent, OperationId, StepRecord, StepState
+from shared.models import Intent, Kind, Operation, OperationId, StepRecord, StepState
+from shared.ports import Row
 from shared.records import Dependent, Dependents
 from shared.rows import parse
 from shared.state import CONNECTIONS, Snapshot, State
 
 _TRIES = 8
+_REMOVING = frozenset({Kind.DELETE, Kind.PRUNE})
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -71,10 +73,10 @@ class Run:
             ),
         )
 
-    async def ended(self, operation_id: OperationId) -> bool:
-        """Say whether an operation is final; one that does not exist is."""
-        other = await self.state.operation(operation_id)
-        return other is None or other.value.state.final
+    async def settled(self, operation_id: OperationId) -> bool:
+        """Say whether an operation has ended and nothing that it sent can land any more."""
+        lease_seconds = self.snapshot.steps[self.step].value.lease_seconds
+        return await self.state.settled(operation_id, lease_seconds=lease_seconds)
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has."""
@@ -97,22 +99,31 @@ class Run:
         except StateConflictError:
             return
 
-    async def in_doubt_seconds(self) -> float:
-        """How long a lost write of the connection's other operations may still land.
+    async def in_doubt_seconds(self, *, removals: bool) -> float:
+        """How long what was sent and not answered may still land: writes, or (``removals``) deletes.
 
-        A step that needed a second try may have sent a write that nobody heard of again; it lands within
-        one lease of the step's end, whether its operation was overtaken or has ended by itself.
+        Asked are the connection's other operations, ended or overtaken, and earlier runs of this step. What
+        a run has sent lands within one lease of the run's end, and a run ends within its own lease.
         """
         own = self.snapshot.operation.value
         rows = await self.state.store.query(CONNECTIONS, own.connection_id, key_from="op|", key_to="op}")
+        asked: dict[str, Operation] = {}
         left_seconds = 0.0
         for row in rows:
-            if row.key.count("|") == 1 or row.key.startswith(f"op|{own.operation_id}"):
+            if row.key.count("|") == 1:
+                # An operation's own row comes before those of its steps.
+                operation = parse(Operation, row)
+                if (operation.kind in _REMOVING) is removals:
+                    asked[operation.operation_id] = operation
                 continue
             step = parse(StepRecord, row)
-            if step.direction is Direction.APPLY and (step.attempts or step.crashes):
-                age_seconds = (row.read_at - row.written_at).total_seconds()
-                left_seconds = max(left_seconds, step.lease_seconds - age_seconds)
+            if step.operation_id not in asked:
+                continue
+            if step.operation_id == own.operation_id:
+                left_seconds = max(left_seconds, _unanswered(step, row) if step.name == self.step else 0.0)
+                continue
+            overtaken = asked[step.operation_id].state.final and step.state is StepState.RUNNING
+            left_seconds = max(left_seconds, _unanswered(step, row), _under_way(step, row) * overtaken)
         return left_seconds
 
     async def _reload(self) -> None:
@@ -122,6 +133,19 @@ class Run:
         if snapshot.steps[self.step].value.holder != self.holder:
             raise StateConflictError("another run holds the step")
         self.snapshot = snapshot
+
+
+def _unanswered(step: StepRecord, row: Row) -> float:
+    """Seconds in which what an ended run had sent may land."""
+    if step.unanswered_at is None:
+        return 0.0
+    return step.lease_seconds - (row.read_at - step.unanswered_at).total_seconds()
+
+
+def _under_way(step: StepRecord, row: Row) -> float:
+    """The same of a run that nobody waits for: it may send for a lease, if it has not given that back."""
+    leases = 2 if step.holder else 1
+    return leases * step.lease_seconds - (row.read_at - row.written_at).total_seconds()
 
 
 def _merged(wanted: Intent, known: Intent | None) -> Intent:

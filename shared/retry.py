@@ -33,6 +33,8 @@ PACES = {
 }
 
 LONG_WAIT_SECONDS = 7200.0
+ANSWERED = frozenset({"state-conflict", "came-back"})
+"""Transient errors that leave nothing in doubt: whatever the run had sent was answered."""
 MAX_ATTEMPTS = 12
 MAX_TOTAL_SECONDS = 3600.0
 

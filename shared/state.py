@@ -20,6 +20,7 @@ from shared.models import (
     Model,
     Operation,
     OperationId,
+    OperationState,
     StepRecord,
 )
 from shared.ports import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
@@ -76,6 +77,19 @@ class State:
         """One operation's row."""
         row = await self.store.get(CONNECTIONS, naming.connection_of(operation_id), f"op|{operation_id}")
         return _stored(Operation, row) if row else None
+
+    async def settled(self, operation_id: OperationId, *, lease_seconds: float) -> bool:
+        """Say whether an operation ended so long ago that nothing it sent can land any more.
+
+        One that does not exist has. A run of one that was overtaken may go on for a lease of its own.
+        """
+        other = await self.operation(operation_id)
+        if other is None:
+            return True
+        if not other.value.state.final or other.value.ended_at is None:
+            return False
+        leases = 2 if other.value.state is OperationState.SUPERSEDED else 1
+        return (other.read_at - other.value.ended_at).total_seconds() >= leases * lease_seconds
 
     async def load(self, operation_id: OperationId) -> Snapshot | None:
         """Everything of one operation, or ``None`` if there is no such operation."""

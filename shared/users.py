@@ -5,8 +5,8 @@ of one workload share it. One row a thing, changed only under its etag. An entry
 generation) and leaves only on exact match, so that a late delete of an earlier life changes nothing.
 
 Leaving as the last user marks the row ``closing`` with the operation that will delete the thing; a
-newcomer that meets the mark waits. If that operation ended without deleting, the mark is void once a
-whole lease has passed since it was set (a run that was overtaken may still be on its way).
+newcomer that meets the mark waits. If that operation ended without deleting, the mark is void once
+nothing that the operation sent can land any more: a delete by name takes a newcomer's thing as well.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Users:
 
     def __init__(self, store: StateStore, *, lease_seconds: float) -> None:
         self._store = store
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
 
     async def get(self, thing: str) -> Shared | None:
         """The row of a thing."""
@@ -77,7 +77,7 @@ class Users:
         thing: str,
         user: User,
         *,
-        ended: Callable[[OperationId], Awaitable[bool]],
+        settled: Callable[[OperationId], Awaitable[bool]],
         details: Mapping[str, Any] | None = None,
     ) -> Shared:
         """Become a user of a thing, before making or touching it.
@@ -85,7 +85,7 @@ class Users:
         Args:
             thing: the thing's own name, any text.
             user: who joins; joining twice changes nothing.
-            ended: says whether an operation is final.
+            settled: says whether an operation has ended and nothing that it sent can land any more.
             details: added to what the row knows.
 
         Raises:
@@ -102,7 +102,7 @@ class Users:
             shared = parse(Shared, row)
             if shared.closing:
                 age_seconds = (row.read_at - row.written_at).total_seconds()
-                if age_seconds < self._lease_seconds or not await ended(shared.closing):
+                if age_seconds < self.lease_seconds or not await settled(shared.closing):
                     raise NotYetError("closing", f"{thing.split('|', maxsplit=1)[0]} is being removed")
             users = shared.users if user in shared.users else (*shared.users, user)
             joined = shared.model_copy(

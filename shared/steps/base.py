@@ -77,16 +77,19 @@ class Recorder(Protocol):
         """Record that the connection relies on a resource."""
         ...
 
-    async def ended(self, operation_id: OperationId) -> bool:
-        """Say whether an operation is final."""
+    async def settled(self, operation_id: OperationId) -> bool:
+        """Say whether an operation has ended and nothing that it sent can land any more."""
         ...
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has; 0 if none is live."""
         ...
 
-    async def in_doubt_seconds(self) -> float:
-        """How long a write of the connection's other operations, whose answer was lost, may still land."""
+    async def in_doubt_seconds(self, *, removals: bool) -> float:
+        """How long writes (or deletes) of the connection, whose answer was lost, may still land.
+
+        Those of its other operations, and those that an earlier run of this step sent.
+        """
         ...
 
 

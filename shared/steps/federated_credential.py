@@ -15,7 +15,7 @@ from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Credential
 from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, credential_lease, live_linkers, require_still_gone
+from shared.steps.removal import Removal, credential_lease, forget, live_linkers, require_still_gone
 
 BUDGET = 20
 
@@ -67,7 +67,7 @@ class FederatedCredential:
             },
         )
         thing = _thing(identity_id, wanted.issuer, wanted.subject)
-        await ctx.users.join(thing, ctx.user, ended=ctx.recorder.ended)
+        await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled)
         present = await ctx.outside.identities.list_credentials(identity_id)
         for other in present:
             same = other.issuer == wanted.issuer and other.subject == wanted.subject
@@ -120,7 +120,8 @@ class FederatedCredential:
                 await self._delete(ctx, identity_id, name, credential)
             item = {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name}
             removal.removed.append({**item, **credential})
-        await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+        if leaving.last:
+            await forget(ctx, thing)
 
     async def _delete(
         self, ctx: StepContext, identity_id: str, name: str, credential: Mapping[str, str]

@@ -7,7 +7,7 @@ from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Identity
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found
-from shared.steps.removal import Removal, identity_linked, require_still_gone
+from shared.steps.removal import Removal, forget, identity_linked, require_still_gone
 
 
 class ManagedIdentity:
@@ -49,7 +49,7 @@ class ManagedIdentity:
         await ctx.users.join(
             _thing(resource_id),
             ctx.user,
-            ended=ctx.recorder.ended,
+            settled=ctx.recorder.settled,
             # Whoever leaves last, perhaps a connection that was given this identity, deletes by this mark.
             details={"workload": ctx.workload_key},
         )
@@ -90,7 +90,8 @@ class ManagedIdentity:
                 await ctx.outside.identities.delete(resource_id)
             item = {"kind": "identity", "thing": thing, "id": resource_id, "workload": workload}
             removal.removed.append({**item, "found": identity is not None})
-        await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+        if leaving.last:
+            await forget(ctx, thing)
 
     async def _provided(self, ctx: StepContext) -> Done:
         resource_id = ctx.connection.spec.identity_id
@@ -101,7 +102,7 @@ class ManagedIdentity:
             raise PermanentError("identity-forbidden", "this is Mooring's own identity")
         await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
         await ctx.recorder.depend("identity", resource_id)
-        await ctx.users.join(_thing(resource_id), ctx.user, ended=ctx.recorder.ended)
+        await ctx.users.join(_thing(resource_id), ctx.user, settled=ctx.recorder.settled)
         # One that another workload had made may have gone with its last user just before we joined.
         identity = await ctx.outside.identities.get(resource_id)
         if identity is None:

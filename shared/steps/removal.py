@@ -182,6 +182,21 @@ async def remove_object(
         removal.removed.append({**item, "found": True, "uid": there.uid, "proof": proof})
 
 
+async def forget(ctx: StepContext, thing: str) -> None:
+    """Give the name of a removed thing free, once no delete of it can land any more.
+
+    Azure's deletes go by name: one whose answer was lost would take what a newcomer has made by then.
+    (Kubernetes' deletes name the uid, and do not.)
+
+    Raises:
+        NotYetError: ``settle``.
+    """
+    left_seconds = await ctx.recorder.in_doubt_seconds(removals=True)
+    if left_seconds > 0:
+        raise NotYetError("settle", "a delete whose answer was lost may still land", seconds=left_seconds)
+    await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+
+
 def same_secret(linkers: list[Linker], connection_name: str) -> bool:
     """Say whether a live linker writes the connection's secret."""
     return any(naming.fold_name(one.name) == naming.fold_name(connection_name) for one in linkers)

@@ -14,7 +14,7 @@ from shared import naming
 from shared.models import Done, Finding, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, require_still_gone
+from shared.steps.removal import Removal, forget, require_still_gone
 
 
 class RoleAssignments:
@@ -54,7 +54,7 @@ class RoleAssignments:
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
         for item in items:
-            await ctx.users.join(_thing(item), ctx.user, ended=ctx.recorder.ended)
+            await ctx.users.join(_thing(item), ctx.user, settled=ctx.recorder.settled)
             assignment = await ctx.outside.roles.ensure(
                 RoleAssignment(
                     scope=item["scope"],
@@ -88,9 +88,9 @@ class RoleAssignments:
                 continue
             if leaving.last:
                 await ctx.outside.roles.delete(item["scope"], item["name"])
+                await forget(ctx, thing)
             kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
             removal.removed.append({"kind": "role", "thing": thing, **kept})
-            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
         return removal.done()
 
 

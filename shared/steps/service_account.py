@@ -81,7 +81,7 @@ class ServiceAccount:
         await ctx.users.join(
             self._thing(ctx, client_id),
             ctx.user,
-            ended=ctx.recorder.ended,
+            settled=ctx.recorder.settled,
             details={"nonce": nonce},
         )
         applied = await ctx.outside.clusters.apply(

@@ -9,7 +9,7 @@ from typing import Any
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
-from shared.steps.removal import credential_lease, used
+from shared.steps.removal import credential_lease, forget, used
 
 
 class VerifyGone:
@@ -35,7 +35,7 @@ class VerifyGone:
             left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds()
             if left_seconds > 0:
                 raise NotYetError("settle", "an overtaken write may still land", seconds=left_seconds)
-        in_doubt_seconds = await ctx.recorder.in_doubt_seconds()
+        in_doubt_seconds = await ctx.recorder.in_doubt_seconds(removals=False)
         if in_doubt_seconds > 0:
             raise NotYetError(
                 "settle", "a write whose answer was lost may still land", seconds=in_doubt_seconds
@@ -64,7 +64,7 @@ class VerifyGone:
         if not back or not await ctx.users.seize(thing, ctx.user, operation_id=operation_id, details=details):
             return False
         removed = await again(ctx, item, remove=True)
-        await ctx.users.forget(thing, operation_id=operation_id)
+        await forget(ctx, thing)
         return removed
 
 

@@ -48,14 +48,14 @@ class MemoryRecorder:
     async def depend(self, kind: str, resource_id: str) -> None:
         self.bench.dependents.append((kind, resource_id))
 
-    async def ended(self, operation_id: OperationId) -> bool:
+    async def settled(self, operation_id: OperationId) -> bool:
         return operation_id in self.bench.ended
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)
 
-    async def in_doubt_seconds(self) -> float:
-        return self.bench.in_doubt_seconds
+    async def in_doubt_seconds(self, *, removals: bool) -> float:
+        return self.bench.in_doubt_seconds if removals == self.bench.removals_in_doubt else 0.0
 
 
 class Bench:
@@ -90,6 +90,7 @@ class Bench:
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}
         self.in_doubt_seconds = 0.0
+        self.removals_in_doubt = False
         self.noted: dict[str, str] = {}
         self.runs = 0
         self.operation = self._operation(Kind.CREATE)

@@ -137,7 +137,7 @@ class Accidents:
             if kind == "ServiceAccount":
                 spec = {"serviceAccountName": name, "containers": []}
             self.outward.clusters.put_pod(cluster_id, namespace, pod, spec)
-            self.world.born[cluster_id, namespace, pod] = self.world.loop.time()
+            self.world.born[fold_id(cluster_id), namespace, pod] = self.world.loop.time()
 
         self._script.at(at, act)
 

@@ -19,7 +19,7 @@ LATE_SECONDS = 140.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """One cell of the matrix; ``how`` says what happens to the call itself.
+    """One cell of the matrix; ``how`` says what happens to the call itself. Deletes land late as well.
 
     ``answer``: an error instead of the effect. ``lost``: the effect, then an error. ``late``: an error, the
     effect later. ``hang``: no answer before the step's deadline. ``crash-before``, ``crash-after``: the host
@@ -99,16 +99,16 @@ _STALE = Fault("stale", "stale")
 CELLS: Mapping[str, tuple[Fault, ...]] = {
     "identities.get": _cells(_ARM, _HANG),
     "identities.ensure": _cells({**_ARM, **_LOCK}, *_WRITES),
-    "identities.delete": _cells({**_ARM, **_LOCK}, *_WRITES[:1], _HANG),
+    "identities.delete": _cells({**_ARM, **_LOCK}, *_WRITES),
     "identities.get_credential": _cells(_ARM, _HANG),
     "identities.list_credentials": _cells(_ARM, _HANG, _STALE),
     "identities.ensure_credential": _cells({**_ARM, **_LOCK}, *_WRITES),
-    "identities.delete_credential": _cells({**_ARM, **_LOCK}, *_WRITES[:1], _HANG),
+    "identities.delete_credential": _cells({**_ARM, **_LOCK}, *_WRITES),
     "roles.get": _cells(_ARM, _HANG),
     "roles.ensure": _cells(
         {**_ARM, **_LOCK, "RoleAssignmentExists": _transient("role-assignment-exists")}, *_WRITES
     ),
-    "roles.delete": _cells({**_ARM, **_LOCK}, *_WRITES[:1], _HANG),
+    "roles.delete": _cells({**_ARM, **_LOCK}, *_WRITES),
     "resources.get": _cells(_ARM, _HANG),
     "linkers.get": _cells(_ARM),
     "linkers.list": _cells(_ARM, _HANG, _STALE),
@@ -116,7 +116,7 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "clusters.namespace_exists": _cells(_KUBERNETES, _HANG),
     "clusters.get": _cells(_KUBERNETES, _HANG),
     "clusters.apply": _cells(_KUBERNETES, *_WRITES),
-    "clusters.delete": _cells(_KUBERNETES, *_WRITES[:1], _HANG),
+    "clusters.delete": _cells(_KUBERNETES, *_WRITES),
     "clusters.list_uses": _cells(_KUBERNETES, _HANG),
     "clusters.request_token": _cells(_KUBERNETES, _HANG),
     "prover.exchange": _cells({**_ARM, "403": _permanent("exchange-refused")}, _HANG),

@@ -243,7 +243,11 @@ class Oracles:
     def _no_pod(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str) -> None:
         for (place, pod), body in self.world.clusters[fold_id(cluster_id)].pods.items():
             use = use_of(body)
-            if place != namespace or use is None or self.world.born[cluster_id, place, pod] > run.started_at:
+            if (
+                place != namespace
+                or use is None
+                or self.world.born[fold_id(cluster_id), place, pod] > run.started_at
+            ):
                 continue
             if use.service_account == name if kind == "ServiceAccount" else name in use.secrets:
                 self.fail(f"{kind} {namespace}/{name} is pruned while pod {pod} uses it")

@@ -165,7 +165,7 @@ async def test_seizing_marks_the_thing_for_the_operation_and_for_no_other(users:
 async def test_a_thing_that_vanishes_while_it_is_seized_is_not_seized(
     users: Users, store: InMemoryStateStore, monkeypatch: pytest.MonkeyPatch
 ):
-    await users.join("thing", TWO, ended=never)
+    await users.join("thing", TWO, settled=never)
 
     async def gone(thing: str) -> None:
         return None
@@ -193,7 +193,7 @@ async def test_a_users_row_shows_how_many_use_the_thing_and_what_closes_it(
     users: Users, store: InMemoryStateStore
 ):
     for user in (ONE, TWO, THREE):
-        await users.join("thing", user, ended=never)
+        await users.join("thing", user, settled=never)
     [row] = store.rows("users")
     assert (row.columns["users"], row.columns["closing"]) == (3, "")
     for user in (ONE, TWO):
@@ -206,7 +206,7 @@ async def test_a_users_row_shows_how_many_use_the_thing_and_what_closes_it(
 
 
 async def test_a_users_row_keeps_its_key(store: InMemoryStateStore, users: Users):
-    await users.join("thing", ONE, ended=never)
+    await users.join("thing", ONE, settled=never)
     assert [row.key for row in store.rows("users")] == ["thing"], "rows outlive a deployment"
     with pytest.raises(StateConflictError):
         await store.transact("users", store.rows("users")[0].partition, [Insert(key="thing", columns={})])

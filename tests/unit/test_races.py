@@ -12,7 +12,7 @@ from shared.ports import Credential
 from shared.records import RequestRecord
 from shared.users import User
 from tests.fakes.journal import Call
-from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.step_bench import Bench
 
 
@@ -97,7 +97,7 @@ async def test_a_users_row_is_dropped_even_if_the_first_try_meets_a_conflict(app
     async def ended(_: OperationId) -> bool:
         return True
 
-    await users.join("thing", user, ended=ended)
+    await users.join("thing", user, settled=ended)
     assert (await users.leave("thing", user, operation_id=operation_id)).last
     app.journal.before = once("state.transact", lambda _: StateConflictError("somebody was faster"))
     await users.forget("thing", operation_id=operation_id)
@@ -132,3 +132,30 @@ async def test_a_delete_waits_until_no_lost_write_of_an_ended_create_can_land(ap
     assert (caught.value.reason, caught.value.seconds) == ("settle", 90.0)
     bench.in_doubt_seconds = 0.0
     await bench.apply("verify_gone")
+
+
+@pytest.mark.parametrize("step", ["role_assignments", "federated_credential", "managed_identity"])
+async def test_a_name_is_not_given_free_while_a_lost_delete_of_it_may_land(
+    app: LocalApp, bench: Bench, step: str
+):
+    bench.become(Kind.DELETE)
+    bench.removals_in_doubt, bench.in_doubt_seconds = True, 90.0
+    joined = {row.partition for row in app.store.rows("users")}
+    with pytest.raises(NotYetError) as caught:
+        await bench.revert(step)
+    assert (caught.value.reason, caught.value.seconds) == ("settle", 90.0)
+    assert {row.partition for row in app.store.rows("users")} == joined
+    bench.in_doubt_seconds = 0.0
+    await bench.revert(step)
+    assert {row.partition for row in app.store.rows("users")} < joined
+
+
+async def test_the_mark_of_a_delete_that_failed_stands_until_nothing_of_it_can_land(app: LocalApp):
+    opened = await app.send(create_body())
+    state, operation_id = app.services.state, OperationId(opened.operation_id)
+    assert await state.settled(OperationId(f"{operation_id}-nobody"), lease_seconds=150)
+    assert not await state.settled(operation_id, lease_seconds=150)
+    await app.send(delete_body(), message_id="d")
+    for age_seconds, settled in ((299.0, False), (1.0, True)):
+        app.clock.advance(age_seconds)
+        assert await state.settled(operation_id, lease_seconds=150) is settled

@@ -257,8 +257,8 @@ def run_of(app: LocalApp, snapshot: Snapshot) -> Run:
 async def test_a_run_knows_of_other_operations_only_what_is_in_the_table(app: LocalApp, snapshot: Snapshot):
     run = run_of(app, snapshot)
     nobody, own = OperationId(f"{ID}-nobody"), snapshot.operation.value.operation_id
-    assert await run.ended(nobody)
-    assert not await run.ended(own)
+    assert await run.settled(nobody)
+    assert not await run.settled(own)
     assert await run.lease_left_seconds(nobody) == 0.0
     assert await run.lease_left_seconds(own) == 0.0
     taken = snapshot.steps["preflight"].value.model_copy(

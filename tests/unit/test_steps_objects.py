@@ -198,7 +198,7 @@ async def observed(app: LocalApp) -> tuple[Bench, str]:
     async def ended(_: str) -> bool:
         return True
 
-    await app.services.engine.users.join(account_thing(CLUSTER, "shop", client_id), user, ended=ended)
+    await app.services.engine.users.join(account_thing(CLUSTER, "shop", client_id), user, settled=ended)
     return bench, client_id
 
 
@@ -251,7 +251,7 @@ async def test_an_account_that_another_observed_connection_uses_is_kept(app: Loc
     async def ended(_: str) -> bool:
         return True
 
-    await app.services.engine.users.join(account_thing(CLUSTER, "shop", client_id), other, ended=ended)
+    await app.services.engine.users.join(account_thing(CLUSTER, "shop", client_id), other, settled=ended)
     bench.become(Kind.PRUNE, cause="linker")
     assert (await bench.revert("service_account")).outputs == {
         "kept": [f"sc-account-{client_id}: still used"]

@@ -59,7 +59,7 @@ def users(clock: VirtualClock) -> Users:
 
 
 async def test_the_first_user_makes_the_row_with_what_it_knows(users: Users):
-    joined = await users.join(THING, ONE, ended=never, details={"name": "n"})
+    joined = await users.join(THING, ONE, settled=never, details={"name": "n"})
     assert joined == await users.get(THING)
     assert (joined.users, joined.details) == ((ONE,), {"name": "n"})
 
@@ -69,19 +69,19 @@ async def test_nobody_uses_a_thing_without_a_row(users: Users):
 
 
 async def test_joining_twice_changes_nothing(users: Users):
-    first = await users.join(THING, ONE, ended=never)
-    assert await users.join(THING, ONE, ended=never) == first
+    first = await users.join(THING, ONE, settled=never)
+    assert await users.join(THING, ONE, settled=never) == first
 
 
 async def test_a_second_user_is_added_and_adds_what_it_knows(users: Users):
-    await users.join(THING, ONE, ended=never, details={"a": 1})
-    joined = await users.join(THING, TWO, ended=never, details={"b": 2})
+    await users.join(THING, ONE, settled=never, details={"a": 1})
+    joined = await users.join(THING, TWO, settled=never, details={"b": 2})
     assert (joined.users, joined.details) == ((ONE, TWO), {"a": 1, "b": 2})
 
 
 async def test_leaving_a_thing_that_others_use_leaves_it_to_them(users: Users):
-    await users.join(THING, ONE, ended=never)
-    await users.join(THING, TWO, ended=never)
+    await users.join(THING, ONE, settled=never)
+    await users.join(THING, TWO, settled=never)
     assert await users.leave(THING, ONE, operation_id=FIRST) == Leaving(last=False, shared=True, details={})
     left = await users.get(THING)
     assert left is not None
@@ -89,7 +89,7 @@ async def test_leaving_a_thing_that_others_use_leaves_it_to_them(users: Users):
 
 
 async def test_the_last_user_to_leave_is_told_so_again_when_it_asks_again(users: Users):
-    await users.join(THING, ONE, ended=never, details={"uid": "u"})
+    await users.join(THING, ONE, settled=never, details={"uid": "u"})
     for _ in range(2):
         assert await users.leave(THING, ONE, operation_id=FIRST) == Leaving(
             last=True, shared=False, details={"uid": "u"}
@@ -102,20 +102,20 @@ async def test_the_last_user_to_leave_is_told_so_again_when_it_asks_again(users:
 async def test_leaving_what_was_never_joined_or_is_forgotten_deletes_nothing(users: Users):
     absent = await users.leave(THING, ONE, operation_id=FIRST)
     assert absent == Leaving(last=False, shared=False, details={})
-    await users.join(THING, TWO, ended=never)
+    await users.join(THING, TWO, settled=never)
     stranger = await users.leave(THING, ONE, operation_id=FIRST)
     assert stranger == Leaving(last=False, shared=True, details={})
 
 
 async def test_a_stranger_to_a_thing_that_is_being_removed_is_not_its_last_user(users: Users):
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
     assert not (await users.leave(THING, TWO, operation_id=SECOND)).last
 
 
 async def test_a_late_delete_of_an_earlier_life_changes_nothing(users: Users):
     later = User(connection_id=ONE.connection_id, generation=2)
-    await users.join(THING, later, ended=never)
+    await users.join(THING, later, settled=never)
     assert not (await users.leave(THING, ONE, operation_id=FIRST)).last
     left = await users.get(THING)
     assert left is not None
@@ -123,11 +123,11 @@ async def test_a_late_delete_of_an_earlier_life_changes_nothing(users: Users):
 
 
 async def test_a_newcomer_waits_while_the_thing_is_being_removed(users: Users, clock: VirtualClock):
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
     clock.advance(10_000)
     with pytest.raises(NotYetError, match="closing") as caught:
-        await users.join(THING, TWO, ended=never)
+        await users.join(THING, TWO, settled=never)
     assert caught.value.reason == "closing"
     assert "/subscriptions" not in caught.value.detail
 
@@ -135,18 +135,18 @@ async def test_a_newcomer_waits_while_the_thing_is_being_removed(users: Users, c
 async def test_the_mark_of_an_operation_that_ended_is_void_only_after_a_whole_lease(
     users: Users, clock: VirtualClock
 ):
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
     clock.advance(149)
     with pytest.raises(NotYetError):
-        await users.join(THING, TWO, ended=always)
+        await users.join(THING, TWO, settled=always)
     clock.advance(1)
-    joined = await users.join(THING, TWO, ended=always)
+    joined = await users.join(THING, TWO, settled=always)
     assert (joined.users, joined.closing) == ((ONE, TWO), "")
 
 
 async def test_a_second_delete_takes_the_mark_over_from_one_that_failed(users: Users):
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
     assert (await users.leave(THING, ONE, operation_id=SECOND)).last
     await users.forget(THING, operation_id=FIRST)
@@ -157,7 +157,7 @@ async def test_a_second_delete_takes_the_mark_over_from_one_that_failed(users: U
 
 async def test_forgetting_what_is_used_or_unknown_changes_nothing(users: Users):
     await users.forget(THING, operation_id=FIRST)
-    kept = await users.join(THING, ONE, ended=never)
+    kept = await users.join(THING, ONE, settled=never)
     await users.forget(THING, operation_id=FIRST)
     assert await users.get(THING) == kept
 
@@ -167,7 +167,7 @@ async def test_a_row_that_moves_while_it_is_forgotten_is_tried_again_and_never_l
 ):
     store = Contended(clock, times=0)
     users = Users(store, lease_seconds=150)
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
     store.times = 8
     with pytest.raises(StateConflictError, match=r"users of identity$"):
@@ -181,9 +181,9 @@ async def test_a_row_that_moves_while_it_is_forgotten_is_tried_again_and_never_l
 async def test_a_contended_row_is_tried_again(clock: VirtualClock, times: int):
     store = Contended(clock, times)
     users = Users(store, lease_seconds=150)
-    assert (await users.join(THING, ONE, ended=never)).users == (ONE,)
+    assert (await users.join(THING, ONE, settled=never)).users == (ONE,)
     store.times = times
-    assert (await users.join(THING, TWO, ended=never)).users == (ONE, TWO)
+    assert (await users.join(THING, TWO, settled=never)).users == (ONE, TWO)
     store.times = times
     assert not (await users.leave(THING, TWO, operation_id=FIRST)).last
 
@@ -191,10 +191,10 @@ async def test_a_contended_row_is_tried_again(clock: VirtualClock, times: int):
 async def test_a_row_that_never_stands_still_is_a_transient_error_without_the_things_id(clock: VirtualClock):
     store = Contended(clock, times=0)
     users = Users(store, lease_seconds=150)
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     store.times = 99
     with pytest.raises(StateConflictError, match=r"users of identity$"):
-        await users.join(THING, TWO, ended=never)
+        await users.join(THING, TWO, settled=never)
     store.times = 99
     with pytest.raises(StateConflictError, match=r"users of identity$"):
         await users.leave(THING, ONE, operation_id=FIRST)
@@ -203,7 +203,7 @@ async def test_a_row_that_never_stands_still_is_a_transient_error_without_the_th
 async def test_users_who_join_and_leave_at_once_never_lose_an_entry(clock: VirtualClock):
     users = Users(Interleaved(clock), lease_seconds=150)
     many = [User(connection_id=ConnectionId(f"c{number}"), generation=1) for number in range(6)]
-    await asyncio.gather(*(users.join(THING, user, ended=never) for user in many))
+    await asyncio.gather(*(users.join(THING, user, settled=never) for user in many))
     leavings = await asyncio.gather(
         *(users.leave(THING, user, operation_id=OperationId(f"o{user.connection_id}")) for user in many)
     )
@@ -215,7 +215,7 @@ async def test_users_who_join_and_leave_at_once_never_lose_an_entry(clock: Virtu
 
 async def test_two_who_make_the_row_at_once_are_both_in_it(clock: VirtualClock):
     users = Users(Interleaved(clock), lease_seconds=150)
-    await asyncio.gather(users.join(THING, ONE, ended=never), users.join(THING, TWO, ended=never))
+    await asyncio.gather(users.join(THING, ONE, settled=never), users.join(THING, TWO, settled=never))
     shared = await users.get(THING)
     assert shared is not None
     assert set(shared.users) == {ONE, TWO}
@@ -224,11 +224,11 @@ async def test_two_who_make_the_row_at_once_are_both_in_it(clock: VirtualClock):
 async def test_a_row_removed_between_two_tries_is_made_anew(clock: VirtualClock):
     store = Interleaved(clock)
     users = Users(store, lease_seconds=0)
-    await users.join(THING, ONE, ended=never)
+    await users.join(THING, ONE, settled=never)
     row = store.rows("users")[0]
 
     async def remove() -> None:
         await store.transact("users", row.partition, [Remove(key=row.key)])
 
-    joined, _ = await asyncio.gather(users.join(THING, TWO, ended=never), remove())
+    joined, _ = await asyncio.gather(users.join(THING, TWO, settled=never), remove())
     assert TWO in joined.users
