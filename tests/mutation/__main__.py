@@ -7,13 +7,14 @@ import datetime as dt
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.mutation.copies import ROOT, Copy, make_copy
 from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.named import Named, named
+from tests.mutation.named import Named, found_by_seeds, named
 from tests.mutation.report import Found, page, tallies
 from tests.mutation.survivors import reasons
 from tests.mutation.verdicts import Verdicts
@@ -46,12 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 1 if too many mutants live, or a named mistake is not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--named", action="store_true", help="only the named mistakes")
+    parser.add_argument("--by-seed", action="store_true", help="only the named mistakes, only by seeds")
+    parser.add_argument("--mistake", action="append", help="only this named mistake; may be given again")
     parser.add_argument("--module", action="append", help="only this module; may be given again")
     parser.add_argument("--seeds", type=int, default=10, help="simulated runs for what the tests leave alive")
     parser.add_argument("--verdicts", type=Path, help="keep verdicts in this file, and go on from it")
     parser.add_argument("--named-seeds", type=int, default=60, help="simulated runs for each named mistake")
     asked = parser.parse_args(arguments)
     os.nice(5)
+    if asked.by_seed:
+        chosen = [one for one in named() if not asked.mistake or one.name in asked.mistake]
+        return _by_seed(chosen, asked.named_seeds)
     known = reasons()
     every = [one for file in asked.module or MODULES for one in mutants(file, (ROOT / file).read_text())]
     verdicts = Verdicts(asked.verdicts)
@@ -81,6 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     killed = sum(one.killed for one in tallies(every, killers, known))
     print(f"{killed} of {len(every)} mutants killed, {100 * killed / len(every):.1f} %")
     return int(killed < LEAST_KILLED * len(every) or not all(one.test or one.seed for one in found))
+
+
+def _by_seed(mistakes: Sequence[Named], seeds: int) -> int:
+    """Make each mistake in this process and replay the seed that finds it; 1 if one is not found."""
+    missed = 0
+    for mistake in mistakes:
+        began = time.monotonic()
+        found = found_by_seeds(mistake, seeds)
+        missed += not found
+        seconds = time.monotonic() - began
+        print(f"{mistake.name}: {found or f'no seed of {seeds}'} ({seconds:.0f} s)", flush=True)
+    return int(missed > 0)
 
 
 def _killers(

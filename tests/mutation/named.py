@@ -5,12 +5,17 @@ A patch is old text and new text, so that a test can say that it still fits the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.mutation.trials import by_seeds, exchange
+
 FILE = Path(__file__).with_name("named.toml")
+ROOT = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Named:
     name: str
     what: str
     patches: Sequence[Patch]
+    seed: int = 0
+    """A simulated run that finds it."""
 
     def sources(self, root: Path) -> dict[str, str]:
         """The edited text of each file.
@@ -54,9 +61,28 @@ class Named:
         }
 
 
+@contextlib.contextmanager
+def made(mistake: Named, root: Path = ROOT) -> Iterator[None]:
+    """The mistake is in the imported modules; afterwards it is not."""
+    importlib.import_module("tests.simulation.simulation")
+    whole = {file: (root / file).read_text() for file in mistake.functions}
+    if not exchange(mistake.sources(root), mistake.functions):
+        raise LookupError(f"{mistake.name}: what is edited is no function")
+    try:
+        yield
+    finally:
+        exchange(whole, mistake.functions)
+
+
 def named(file: Path = FILE) -> list[Named]:
     """The mistakes of the list."""
     return [
-        Named(one["name"], one["what"], [Patch(**patch) for patch in one["patches"]])
+        Named(one["name"], one["what"], [Patch(**patch) for patch in one["patches"]], one["seed"])
         for one in tomllib.loads(file.read_text())["mistake"]
     ]
+
+
+def found_by_seeds(mistake: Named, more: int) -> str:
+    """What its own seed says of a mistake; else the first of so many seeds that says anything."""
+    with made(mistake):
+        return (mistake.seed and by_seeds(mistake.seed, 1)) or by_seeds(1, more)

@@ -169,7 +169,10 @@ class Accidents:
         self._script.at(at * 0.3, act)
 
     def linker(self, at: float) -> None:
-        """A Service Connector connection: made, seen alive, removed; its objects stay behind."""
+        """A Service Connector connection: made, seen alive, removed; its objects stay behind.
+
+        Its objects may come later than the event: then the product looks again and again.
+        """
         number = self._script.number()
         cluster_id, namespace = CLUSTERS[0], self.random.choice(NAMESPACES)
         linker_id = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers/theirs{number}"
@@ -186,17 +189,21 @@ class Accidents:
         self.linkers.append(linker_id)
 
         def act() -> None:
-            cluster = self.world.clusters[fold_id(cluster_id)]
             self.world.linkers[fold_id(linker_id)] = linker
             self.world.born[fold_id(linker_id)] = self.world.loop.time()
             self.world.add_resource(linker_id)
+            self._script.event(linker_id, written=True)
+            late = self.random.uniform(5.0, 90.0) if self.random.random() < 0.6 else 0.0
+            self._script.at(late, objects)
+
+        def objects() -> None:
+            cluster = self.world.clusters[fold_id(cluster_id)]
             was, cluster.reachable = cluster.reachable, True
             self.outward.clusters.put_object(cluster_id, "Secret", namespace, f"sc-{linker.name}-secret")
             account = ("ServiceAccount", namespace, f"sc-account-{linker.client_id}")
             if account not in cluster.objects:
                 self.outward.clusters.put_object(cluster_id, *account)
             cluster.reachable = was
-            self._script.event(linker_id, written=True)
 
         self._script.at(at, act)
         self._script.at(at + self.random.uniform(100.0, 700.0), lambda: self._script.lose(linker_id))

@@ -155,7 +155,7 @@ class Platform:
         match message.queue:
             case "connection-steps":
                 step = StepMessage.model_validate_json(message.text)
-                run.connection_id, run.operation_id = step.connection, step.operation
+                run.connection_id, run.operation_id, run.turn = step.connection, step.operation, step.turn
                 run.label = f"{step.step}/{step.turn} {step.operation[-6:]}"
                 ended = await services.engine.run_one(step)
                 self.wire.say(run.host, f"{run.label} -> {ended}")

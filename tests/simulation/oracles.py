@@ -12,13 +12,16 @@ from datetime import datetime
 from typing import Any
 
 from shared.clients.kube_objects import use_of
+from shared.errors import MooringError
 from shared.limits import Lease
 from shared.models import Kind, StepRecord
 from shared.naming import MANAGED_BY, fold_id
 from shared.ports import Columns, Row
+from shared.users import Shared, User
 from tests.fakes.azure_world import StoredObject
-from tests.simulation.ports import Run
+from tests.simulation.ports import RUN, Run
 from tests.simulation.records import SERVING, Records, account_thing, role_thing
+from tests.simulation.turns import Turns
 from tests.simulation.world import STALE_SECONDS, SimulatedWorld
 
 FINAL = frozenset({"succeeded", "failed", "superseded", "rejected"})
@@ -40,6 +43,7 @@ class Oracles:
         """Client id of the identity and name of the credential."""
         self.made_objects: set[str] = set()
         self.landed_late: set[object] = set()
+        self.turns = Turns(self.fail)
         self._cap = cap
         self._removals: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
         self._checks: Mapping[str, Callable[..., None]] = {
@@ -71,6 +75,9 @@ class Oracles:
                     self.fail(f"operation {key} had ended {old['state']} and became {after['state']}")
             else:
                 self._step_row(key, before, after)
+                self.turns.row(key, before, after, self.records)
+        elif table == "users":
+            self._users_row(before, after)
         elif table == "requests" and key == "request":
             # A refusal did nothing, and the same request may be sent again; all else is decided once.
             if after is None or (old["outcome"] != "rejected" and after["body"] != old["body"]):
@@ -81,6 +88,18 @@ class Oracles:
                 self.fail(
                     f"lease {partition} went from {old['holder']} to {after['holder']} while it was live"
                 )
+
+    def _users_row(self, before: Row, after: Columns | None) -> None:
+        """Who leaves is the present run's own connection, in the life that the run's operation is about."""
+        was = self.records.parse(Shared, before.columns)
+        stays = self.records.parse(Shared, after).users if after is not None else ()
+        run = RUN.get(None)
+        operation = self.records.operation(run.operation_id) if run is not None else None
+        for user in set(was.users) - set(stays):
+            if operation is None or user != User(
+                connection_id=operation.connection_id, generation=operation.generation
+            ):
+                self.fail(f"{user} of {was.thing} is sent away by {run and run.operation_id}")
 
     def _step_row(self, key: str, before: Row, after: Columns) -> None:
         old = before.columns
@@ -105,9 +124,16 @@ class Oracles:
 
     def before(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], run: Run) -> None:
         """A call is about to take effect."""
+        if method == "queue.announce":
+            self.turns.announce(arguments[0], self.records)
+            return
         check = self._checks.get(method)
         if check is not None:
             check(run, *arguments, **options)
+
+    def failed(self, error: MooringError) -> None:
+        """A call ends with an error."""
+        self.turns.failed(error)
 
     def after(
         self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any, *, late: bool

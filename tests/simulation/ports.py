@@ -37,6 +37,8 @@ class Run:
     connection_id: str = ""
     operation_id: str = ""
     started_at: float = 0.0
+    turn: int = -1
+    """Turn of the step's message; -1 for whatever else runs."""
 
 
 RUN: contextvars.ContextVar[Run] = contextvars.ContextVar("run")
@@ -58,6 +60,10 @@ class Watch(Protocol):
 
     def before(self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], run: Run) -> None:
         """A call is about to take effect."""
+        ...
+
+    def failed(self, error: MooringError) -> None:
+        """A call ends with an error."""
         ...
 
     def after(
@@ -90,6 +96,8 @@ class Wire:
     random: random.Random
     dice: Dice
     watch: Watch
+    rival: Callable[[Call, Any], None] | None = None
+    """Told of every answer: somebody who acts between a look and what follows from it."""
     traced: bool = True
     """A trace holds everything that was said; without it a run is quicker, and can be had again with it."""
     trace: list[Entry] = dataclasses.field(default_factory=list)
@@ -193,7 +201,9 @@ async def _unanswered(wire: Wire, host: Mortal, call: Call, fault: Fault) -> Non
 def _error(wire: Wire, call: Call, fault: Fault) -> MooringError:
     assert fault.error is not None
     wire.note(call, f"FAULT {fault.name}")
-    return fault.error(wire.random)
+    error = fault.error(wire.random)
+    wire.watch.failed(error)
+    return error
 
 
 async def _effect(wire: Wire, call: Call, *, late: bool = False) -> Any:
@@ -201,10 +211,13 @@ async def _effect(wire: Wire, call: Call, *, late: bool = False) -> Any:
     try:
         result = await call.inner(*call.arguments, **call.options)
     except MooringError as error:
+        wire.watch.failed(error)
         wire.dice.note(error.code, call.method)
         wire.note(call, error)
         raise
     wire.watch.after(call.method, call.arguments, call.options, result, late=late)
+    if wire.rival is not None:
+        wire.rival(call, result)
     return result
 
 

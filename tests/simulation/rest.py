@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from shared.models import OperationId
 from shared.naming import fold_id
+from shared.rows import key_hash
+from shared.users import Users
 from tests.simulation.oracles import FINAL, Oracles
 from tests.simulation.records import SERVING, Held, Records
+from tests.simulation.storage import SimulatedStore
 from tests.simulation.world import SimulatedWorld
+
+GHOST = OperationId("ghost")
 
 
 def told_once(records: Records, events: list[dict[str, Any]], *, faults: bool) -> Iterator[str]:
@@ -67,6 +74,25 @@ def _gone_users(alive: list[Held], records: Records) -> Iterator[str]:
         for user in shared.users:
             if (user.connection_id, user.generation) not in users:
                 yield f"{shared.thing} is used by {user}, which is gone"
+
+
+def ghosts_change_nothing(records: Records, store: SimulatedStore) -> Iterator[str]:
+    """A run of an earlier life that comes back, whatever kept it, sends nobody of the present life away.
+
+    Leases keep such runs away as long as hosts obey them; here one is made to come.
+    """
+    users = Users(store, lease_seconds=0.0)
+    lives = [
+        (shared.thing, user) for shared in records.shared() for user in shared.users if user.generation > 1
+    ]
+    for thing, user in lives:
+        before = store.tables["users"][key_hash(thing)]["thing"].etag
+        ghost = user.model_copy(update={"generation": user.generation - 1})
+        with contextlib.suppress(StopIteration):
+            users.leave(thing, ghost, operation_id=GHOST).send(None)
+        row = store.tables["users"][key_hash(thing)].get("thing")
+        if row is None or row.etag != before:
+            yield f"{thing}: a run of life {ghost.generation} changed what life {user.generation} uses"
 
 
 def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:

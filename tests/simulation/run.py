@@ -14,7 +14,7 @@ from tests.simulation.report import empty_cells, lines, matrix, total
 from tests.simulation.simulation import Result, Simulation
 
 CHUNK = 20
-PROGRESS = 100
+PROGRESS = 50
 """Seeds between two lines that say how far it is."""
 
 
@@ -40,8 +40,11 @@ def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
         return
     chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        for found in pool.map(_chunk, chunks):
-            yield from found
+        try:
+            for found in pool.map(_chunk, chunks):
+                yield from found
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _chunk(seeds: Sequence[int]) -> list[Result]:
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many to run")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no more after so long")
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
         return 1 if replay(asked.seed).violations else 0
@@ -78,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds = time.monotonic() - began
             pace = f"{seconds:.0f} s, {len(results) / seconds:.2f} a second"
             print(f"{len(results)} of {asked.seeds} seeds, {pace}", file=sys.stderr, flush=True)
+        if time.monotonic() - began > asked.seconds:
+            break
     return _conclude(results, time.monotonic() - began)
 
 

@@ -29,6 +29,7 @@ from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
 from tests.simulation.oracles import Oracles
 from tests.simulation.ports import Entry, Port, Wire
 from tests.simulation.records import Records
+from tests.simulation.rival import Rival
 from tests.simulation.scheduler import VirtualLoop
 from tests.simulation.storage import SimulatedStore
 from tests.simulation.workload import HORIZON_SECONDS, Workload
@@ -112,6 +113,8 @@ class Simulation:
         )
         self.store = SimulatedStore(self.loop.now, self.loop.second, self.oracles.row)
         self.records = self.oracles.records = Records(self.store)
+        rival = Rival(self.world, self.outward, self.wire.dice, seeded(dice.getrandbits(64)))
+        rival.records, self.wire.rival = self.records, rival
         self.topic = InMemoryOutcomeTopic()
         self.platform = Platform(self.wire, seeded(dice.getrandbits(64)))
         self.workload = Workload(self.world, self.outward, self.platform, seeded(dice.getrandbits(64)))
@@ -162,7 +165,7 @@ class Simulation:
         self.workload.heal()
         if not self._settle():
             return self._broken or [*self._unsettled()]
-        found = [*self._at_rest()]
+        found = [*self._at_rest(), *rest.ghosts_change_nothing(self.records, self.store)]
         if found:
             return found
         self.wire.say("world", "THE END OF EVERYTHING")

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
+from tests.mutation.named import Named, found_by_seeds, named
 from tests.simulation.report import lines
 from tests.simulation.run import trace_hash
 from tests.simulation.seeds import FOUND
 from tests.simulation.simulation import LEAST_FAULTS, Result, Simulation
 
 BASE_SEED = int(os.environ.get("SIMULATION_SEED", "20260105"))
-SECONDS = 40.0
+SECONDS = 60.0
 LEAST_SEEDS = 100
 CONNECTIONS = 20
 
@@ -44,6 +45,12 @@ def test_no_seed_violates_an_invariant() -> None:
 def test_a_seed_that_found_something_holds_now(seed: int, found: str) -> None:
     assert found
     hold(Simulation(seed, traced=False).run())
+
+
+@pytest.mark.parametrize("mistake", [one for one in named() if one.seed], ids=lambda one: one.name)
+def test_a_seed_that_finds_a_named_mistake_finds_nothing_without_it(mistake: Named) -> None:
+    assert found_by_seeds(mistake, 0)
+    hold(Simulation(mistake.seed, traced=False).run())
 
 
 def test_the_same_seed_is_the_same_run_to_the_last_line() -> None:

@@ -95,7 +95,7 @@ class Workload:
             self._life(wanted)
         for accident in dice.sample(self.accidents.all(), k=dice.randint(3, 7)):
             accident(dice.uniform(0.0, HORIZON_SECONDS * 0.7))
-        if dice.random() < 0.6:
+        if dice.random() < 0.75:
             for _ in range(dice.randint(1, 2)):
                 self.accidents.linker(dice.uniform(0.0, 500.0))
 
