@@ -15,7 +15,7 @@ from typing import Any
 from tests.mutation.copies import ROOT, Copy, make_copy
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.named import Named, found_by_seeds, named
-from tests.mutation.report import Found, page, tallies
+from tests.mutation.report import Found, page, tallies, with_seeds
 from tests.mutation.survivors import reasons
 from tests.mutation.verdicts import Verdicts
 
@@ -90,15 +90,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _by_seed(mistakes: Sequence[Named], seeds: int) -> int:
-    """Make each mistake in this process and replay the seed that finds it; 1 if one is not found."""
-    missed = 0
+    """Make each mistake in this process and replay the seed that finds it; 1 if one is not found.
+
+    The page is told of what is found.
+    """
+    told: dict[str, str] = {}
     for mistake in mistakes:
         began = time.monotonic()
         found = found_by_seeds(mistake, seeds)
-        missed += not found
+        told[mistake.name] = found
         seconds = time.monotonic() - began
         print(f"{mistake.name}: {found or f'no seed of {seeds}'} ({seconds:.0f} s)", flush=True)
-    return int(missed > 0)
+    PAGE.write_text(with_seeds(PAGE.read_text(), told))
+    return int(not all(told.values()))
 
 
 def _killers(
@@ -155,7 +159,7 @@ def _named_trial(mistake: Named, what: str, tests: Sequence[str], seeds: int) ->
         "sources": mistake.sources(ROOT),
         "functions": mistake.functions,
         "tests": tests,
-        "first_seed": FIRST_SEED,
+        "first_seed": mistake.seed or FIRST_SEED,
         "seeds": seeds,
     }
 

@@ -121,6 +121,16 @@ def page(
     return "".join(parts)
 
 
+def with_seeds(text: str, found: Mapping[str, str]) -> str:
+    """The page with what seeds found by now; all else stays as the last whole run left it."""
+    rows = []
+    for line in text.splitlines():
+        cells = line.split(" | ")
+        seed = found.get(cells[0].removeprefix("| ")) if len(cells) == 4 else None
+        rows.append(line if seed is None else " | ".join([*cells[:3], f"{_seed(seed)} |"]))
+    return "\n".join(rows) + "\n"
+
+
 def _by_seed(killer: str) -> bool:
     return killer.startswith("seed ")
 

@@ -23,6 +23,7 @@ NAMES = {
     "supersede ignored by a claim",
     "stale attempt run",
     "wait counted as attempt",
+    "name given free too early",
 }
 
 
