@@ -167,6 +167,10 @@ class Oracles:
         there = self.world.identities.get(fold_id(resource_id))
         if there is not None and there.principal_id not in self.made_identities:
             self.fail(f"identity {resource_id} is not ours and is written")
+        operation, held = self.records.operation(run.operation_id), self.records.held_by(run.connection_id)
+        going = operation is not None and held is not None and not operation.state.final
+        if going and held and fold_id(resource_id) not in held.identity_ids(ever=True):
+            self.fail(f"identity {resource_id} is made and nothing says that it was meant to be")
 
     def _identity_delete(self, run: Run, resource_id: str) -> None:
         key = fold_id(resource_id)
@@ -287,7 +291,8 @@ class Oracles:
         if at is None:
             self.fail(f"{run.operation_id} removes something and has confirmed nothing")
             return
-        held = next(one for one in self.records.held() if one.connection.connection_id == run.connection_id)
+        held = self.records.held_by(run.connection_id)
+        assert held is not None
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
         taken = self._removals[fold_id(held.connection.spec.cluster_id), hour]
         taken.add(run.operation_id)

@@ -38,7 +38,7 @@ class Held:
     def identity_ids(self, *, ever: bool = False) -> set[str]:
         """Folded ids of identities that were made for it."""
         plans = self.plans("managed_identity", ever=ever)
-        return {fold_id(plan["resourceId"]) for plan in plans if plan["provenance"] == Provenance.CREATED}
+        return {fold_id(plan["resourceId"]) for plan in plans if plan.get("provenance") == Provenance.CREATED}
 
     def credentials(self, *, ever: bool = False) -> set[tuple[str, str]]:
         """Folded identity id and name of each credential."""
@@ -138,6 +138,21 @@ class Records:
             for key, row in rows.items():
                 if key.startswith("op|") and key.count("|") == 1:
                     yield self.parse(Operation, row.columns)
+
+    def kept_for_linkers(self) -> set[str]:
+        """Folded names and ids of what a removal left on record as kept: a linker worked through it then.
+
+        Once that linker goes too, nobody is left to remove it: a sweep finds it as an orphan.
+        """
+        rows = self._store.all_rows("connections").items()
+        steps = [self.parse(StepRecord, row.columns) for (_, key), row in rows if key.count("|") == 2]
+        texts = [text for step in steps for text in step.outputs.get("kept", ())]
+        found = [text.partition(": ") for text in texts]
+        return {fold_id(name) if "/" in name else name for name, _, why in found if "live linker" in why}
+
+    def held_by(self, connection_id: str) -> Held | None:
+        """One connection."""
+        return next((one for one in self.held() if one.connection.connection_id == connection_id), None)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""

@@ -51,18 +51,21 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
     credentials = {one for held in alive for one in held.credentials(ever=True)}
     steps = ("service_account", "settings")
     objects = {one for held in alive for step in steps for one in held.objects(step, ever=True)}
+    kept = records.kept_for_linkers()
     for key, identity in world.identities.items():
-        if identity.principal_id in oracles.made_identities and key not in identities:
+        if identity.principal_id in oracles.made_identities and key not in identities | kept:
             yield f"leaked identity {key}"
         for name in world.credentials.get(key, {}):
             made = (identity.client_id, name) in oracles.made_credentials
-            if made and (key, name) not in credentials:
+            if made and (key, name) not in credentials and name not in kept:
                 yield f"leaked credential {name} of {key}"
     for place in world.assignments:
         if place in oracles.made_roles and place not in roles:
             yield f"leaked role assignment {place}"
     for cluster_id, cluster in world.clusters.items():
         for (kind, namespace, name), there in cluster.objects.items():
+            if name in kept:
+                continue
             if there.uid in oracles.made_objects and (cluster_id, namespace, name) not in objects:
                 yield f"leaked {kind} {namespace}/{name}"
     yield from _gone_users(alive, records)
