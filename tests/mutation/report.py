@@ -30,6 +30,9 @@ _TABLE = """
 _NAMED = """
 ## The mistakes that would matter most
 
+`python -m tests.mutation --by-seed` makes each of them in turn and replays the seed that finds it; `make
+test` replays those seeds with and without the mistake.
+
 | Mistake | That is | Found by test | Found by seed |
 |---|---|---|---|
 """
