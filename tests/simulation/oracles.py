@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.clients.kube_objects import use_of
+from shared.clients.kube_uses import use_of
 from shared.errors import MooringError
 from shared.limits import Lease
 from shared.models import Kind, StepRecord
@@ -272,7 +272,7 @@ class Oracles:
 
     def _no_pod(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str) -> None:
         for (place, pod), body in self.world.clusters[fold_id(cluster_id)].pods.items():
-            use = use_of(body)
+            use = use_of("Pod", body)
             if (
                 place != namespace
                 or use is None
