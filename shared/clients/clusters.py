@@ -13,12 +13,14 @@ from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection
 from shared.clients.kube_objects import applied, namespace_path, object_of, path_of
+from shared.clients.kube_ownership import takeover
 from shared.clients.kube_uses import EARLIER, USERS, use_of
 from shared.errors import PermanentError, TransientError
 from shared.naming import MANAGED_BY
 from shared.ports import KubeObject, ManagedCluster, Use
 
 PAGE_LIMIT = 500
+APPLY_PATCH = "application/apply-patch+yaml"
 TOKEN_SECONDS = 600
 """The shortest life that TokenRequest allows."""
 
@@ -87,20 +89,42 @@ class AksClusters:
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
         """
-        path = path_of(kind, namespace, name)
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
+        where = (cluster_id, path_of(kind, namespace, name))
+        try:
+            found = await self._patch(*where, body, APPLY_PATCH, force=force)
+        except PermanentError as error:
+            if error.code != "field-conflict" or not await self._take_over(*where):
+                raise
+            found = {}
+        if not found or await self._take_over(*where, found):
+            # A run that was cut off after its POST has left fields that no apply may change or drop.
+            found = await self._patch(*where, body, APPLY_PATCH, force=force)
+        return object_of(kind, found)
+
+    async def _patch(
+        self, cluster_id: str, path: str, body: Any, content_type: str, *, force: bool = False
+    ) -> dict[str, Any]:
+        query = {"fieldManager": MANAGED_BY, **({"force": "true"} if force else {})}
         found = await self._reach.call(
             cluster_id,
             lambda kube: kube.send(
-                "PATCH",
-                path,
-                intent=Intent.ENSURE,
-                query={"fieldManager": MANAGED_BY, **({"force": "true"} if force else {})},
-                body=body,
-                content_type="application/apply-patch+yaml",
+                "PATCH", path, intent=Intent.ENSURE, query=query, body=body, content_type=content_type
             ),
         )
-        return object_of(kind, found or {})
+        return found or {}
+
+    async def _take_over(self, cluster_id: str, path: str, found: dict[str, Any] | None = None) -> bool:
+        """Make apply the owner of what a POST of ours wrote; say whether there was anything to take."""
+        if found is None:
+            found = await self._reach.call(
+                cluster_id,
+                lambda kube: kube.send("GET", path, intent=Intent.READ, accept=METADATA_ONLY),
+            )
+        patch = takeover(found or {})
+        if patch:
+            await self._patch(cluster_id, path, patch, "application/json-patch+json")
+        return bool(patch)
 
     async def create(
         self,
@@ -129,7 +153,13 @@ class AksClusters:
                 body=body,
             ),
         )
-        return object_of(kind, found or {})
+        made = object_of(kind, found or {})
+        patch = takeover(found or {})
+        if not patch:
+            return made
+        path = path_of(kind, namespace, name)
+        owned = await self._patch(cluster_id, path, patch, "application/json-patch+json")
+        return object_of(kind, owned)
 
     async def delete(
         self,

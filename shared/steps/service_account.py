@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
+from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
     ANNOTATION_NONCE,
@@ -16,6 +17,7 @@ from shared.steps.base import (
     found,
     ours,
 )
+from shared.steps.making import put_object
 from shared.steps.removal import (
     Removal,
     hold_if_used,
@@ -63,12 +65,17 @@ class ServiceAccount:
         client_id = ctx.output("managed_identity", "clientId")
         name = naming.service_account_name(client_id)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        if there is not None and not ours(there, LABEL_WORKLOAD, ctx.workload_key):
-            raise PermanentError(
-                "object-not-ours",
-                f"service account {spec.namespace}/{name} exists and was not made for this workload",
-                remedy="use another identity: each workload's account is named after its identity",
-            )
+        refusal = PermanentError(
+            "object-not-ours",
+            f"service account {spec.namespace}/{name} exists and was not made for this workload",
+            remedy="use another identity: each workload's account is named after its identity",
+        )
+
+        def is_ours(thing: KubeObject) -> bool:
+            return ours(thing, LABEL_WORKLOAD, ctx.workload_key)
+
+        if there is not None and not is_ours(there):
+            raise refusal
         planned = await ctx.recorder.intend(
             {
                 "namespace": spec.namespace,
@@ -84,11 +91,13 @@ class ServiceAccount:
             settled=ctx.recorder.settled,
             details={"nonce": nonce},
         )
-        applied = await ctx.outside.clusters.apply(
-            spec.cluster_id,
+        applied = await put_object(
+            ctx,
+            there,
             KIND,
-            spec.namespace,
             name,
+            ours=is_ours,
+            refusal=refusal,
             labels={LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL_WORKLOAD: ctx.workload_key},
             annotations={
                 ANNOTATION_CLIENT_ID: client_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
+from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_NONCE,
     LABEL_CONNECTION,
@@ -16,6 +17,7 @@ from shared.steps.base import (
     found,
     ours,
 )
+from shared.steps.making import put_object
 from shared.steps.removal import (
     Removal,
     hold_if_used,
@@ -63,12 +65,17 @@ class Settings:
         spec = ctx.connection.spec
         name = naming.secret_name(spec.name)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        if there is not None and not ours(there, LABEL_CONNECTION, ctx.connection.connection_id):
-            raise PermanentError(
-                "object-not-ours",
-                f"secret {spec.namespace}/{name} exists and was not made by this connection",
-                remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-            )
+        refusal = PermanentError(
+            "object-not-ours",
+            f"secret {spec.namespace}/{name} exists and was not made by this connection",
+            remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
+        )
+
+        def is_ours(thing: KubeObject) -> bool:
+            return ours(thing, LABEL_CONNECTION, ctx.connection.connection_id)
+
+        if there is not None and not is_ours(there):
+            raise refusal
         planned = await ctx.recorder.intend(
             {
                 "namespace": spec.namespace,
@@ -78,11 +85,13 @@ class Settings:
             },
         )
         values = self._values(ctx)
-        applied = await ctx.outside.clusters.apply(
-            spec.cluster_id,
+        applied = await put_object(
+            ctx,
+            there,
             KIND,
-            spec.namespace,
             name,
+            ours=is_ours,
+            refusal=refusal,
             labels={
                 LABEL_MANAGED_BY: naming.MANAGED_BY,
                 LABEL_CONNECTION: ctx.connection.connection_id,

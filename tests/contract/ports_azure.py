@@ -21,7 +21,7 @@ import aiohttp
 from sandbox.owner import Owner
 from sandbox.topology import Topology
 from shared.clients.kube_uses import USERS
-from shared.naming import AUDIENCE, subject
+from shared.naming import AUDIENCE, MANAGED_BY, subject
 from shared.ports import Clusters, Credential, Identities, Linkers, Prover, Resources, Roles
 from tests.contract.ports_sandbox import Contract, control
 from tests.fakes.azure_world import AzureWorld
@@ -117,6 +117,17 @@ class Azure:
         reached = {"type": "SuccessCriteriaMet", "status": "True"}
         found["status"] = {"conditions": [reached, condition], "startTime": now, "completionTime": now}
         self._as_admin("PUT", f"{path}/status", found)
+
+    def post_secret(self, name: str, data: dict[str, str]) -> None:
+        """A secret as our own POST leaves it, before anything else."""
+        if self.fake_clusters is not None:
+            self.fake_clusters.put_object(
+                self.cluster_id, "Secret", NAMESPACE, name, data=data, manager=MANAGED_BY
+            )
+            return
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        path = f"/api/v1/namespaces/{NAMESPACE}/secrets?fieldManager={MANAGED_BY}"
+        self._as_admin("POST", path, body)
 
     @contextlib.contextmanager
     def small_pages(self) -> Iterator[None]:

@@ -123,12 +123,22 @@ async def test_what_is_there_is_not_made_again(azure: Azure, kind: str):
     assert await azure.clusters.get(*where) == dataclasses.replace(made, secret_type="")
 
 
-async def test_what_was_made_is_changed_by_an_apply_without_force(azure: Azure):
+async def test_what_was_made_is_changed_and_shortened_by_an_apply_without_force(azure: Azure):
     where = place(azure, "Secret")
-    made = await azure.clusters.create(*where, labels={}, annotations={}, data={"A": "1"})
-    assert dict(made.data) == {"A": "1"}
-    changed = await azure.clusters.apply(*where, labels={"n": "1"}, annotations={}, data={"A": "1"})
-    assert (changed.uid, dict(changed.labels)) == (made.uid, {"n": "1"})
+    made = await azure.clusters.create(*where, labels={"n": "1"}, annotations={}, data={"A": "1", "B": "1"})
+    assert dict(made.data) == {"A": "1", "B": "1"}
+    changed = await azure.clusters.apply(*where, labels={}, annotations={}, data={"A": "2"})
+    assert (changed.uid, dict(changed.labels), dict(changed.data)) == (made.uid, {}, {"A": "2"})
+
+
+@pytest.mark.parametrize("data", [{"A": "1"}, {"A": "2"}, {}], ids=["same", "changed", "dropped"])
+async def test_an_apply_heals_a_create_that_was_cut_off_after_its_post(azure: Azure, data: dict[str, str]):
+    where = place(azure, "Secret")
+    azure.post_secret(where[3], {"A": "1", "B": "1"})
+    applied = await azure.clusters.apply(*where, labels={"n": "1"}, annotations={}, data=data)
+    assert (dict(applied.data), dict(applied.labels)) == (data, {"n": "1"})
+    again = await azure.clusters.apply(*where, labels={}, annotations={}, data={"C": "3"})
+    assert (dict(again.data), dict(again.labels)) == ({"C": "3"}, {})
 
 
 async def test_nothing_is_made_in_a_namespace_that_is_missing(azure: Azure):
