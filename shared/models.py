@@ -301,3 +301,7 @@ class Done(Model):
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     ends_operation: str = ""
     """Non-empty: the rest of the plan is not needed and this is the operation's result code."""
+    detail: str = ""
+    """Of an early end, for people."""
+    remedy: str = ""
+    """The next command or action after an early end, empty if there is none."""

@@ -102,6 +102,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             steps=(finished,),
             state=OperationState.SUCCEEDED,
             code=result.ends_operation,
+            detail=result.detail,
+            remedy=result.remedy,
             now=now,
         )
     if all(state is StepState.DONE for state in states.values()):

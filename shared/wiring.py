@@ -250,4 +250,6 @@ def _rules(settings: Settings) -> Rules:
         prune_grace_seconds=settings.prune_grace_seconds,
         prune_cap_per_hour=settings.prune_cap_per_hour,
         hold_recheck_seconds=settings.hold_recheck_seconds,
+        orphan_retention_seconds=settings.orphan_retention_seconds,
+        subscription_ids=frozenset(settings.subscription_ids),
     )

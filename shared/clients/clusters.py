@@ -20,6 +20,7 @@ from shared.naming import MANAGED_BY
 from shared.ports import KubeObject, ManagedCluster, Use
 
 PAGE_LIMIT = 500
+TERMINATING = "Terminating"
 APPLY_PATCH = "application/apply-patch+yaml"
 TOKEN_SECONDS = 600
 """The shortest life that TokenRequest allows."""
@@ -50,9 +51,13 @@ class AksClusters:
 
     async def namespace_exists(self, cluster_id: str, namespace: str) -> bool:
         """Say whether a namespace exists and is not being removed."""
+        return await self.namespace_phase(cluster_id, namespace) not in {"", TERMINATING}
+
+    async def namespace_phase(self, cluster_id: str, namespace: str) -> str:
+        """``Active``, ``Terminating``, or empty for a namespace that is not there."""
         path = namespace_path(namespace)
         found = await self._reach.call(cluster_id, lambda kube: kube.send("GET", path, intent=Intent.READ))
-        return found is not None and (found.get("status") or {}).get("phase") != "Terminating"
+        return "" if found is None else str((found.get("status") or {}).get("phase") or "Active")
 
     async def get(
         self,
@@ -230,8 +235,7 @@ class AksClusters:
         """Every namespace; ``False`` for one that is being removed."""
         items = await self._pages(cluster_id, "/api/v1/namespaces")
         return {
-            item["metadata"]["name"]: (item.get("status") or {}).get("phase") != "Terminating"
-            for item in items
+            item["metadata"]["name"]: (item.get("status") or {}).get("phase") != TERMINATING for item in items
         }
 
     async def _pages(

@@ -57,6 +57,8 @@ class Rules:
     prune_grace_seconds: float
     prune_cap_per_hour: int
     hold_recheck_seconds: float
+    orphan_retention_seconds: float
+    subscription_ids: frozenset[str]
 
 
 class Recorder(Protocol):

@@ -15,9 +15,10 @@ from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
-from shared.models import Cause, Done, Plan, Provenance
+from shared.models import Done, Plan, Provenance
 from shared.ports import KubeObject, Linker
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, StepContext
+from shared.steps.proof_of_absence import cause_alive
 
 CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
@@ -59,30 +60,6 @@ async def require_still_gone(ctx: StepContext) -> None:
         )
 
 
-async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bool:
-    """Say whether what the connection relied on is there, under this id or as good as there."""
-    there = await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None
-    if cause.kind == "cluster" and there:
-        # A cluster of the same id with another issuer is another cluster: the old one is gone.
-        cluster = await ctx.outside.clusters.describe(cause.resource_id)
-        recorded = ctx.intents.get("preflight")
-        issuer = recorded.outputs.get("issuer") if recorded else None
-        return cluster is None or not cluster.issuer or issuer is None or cluster.issuer == issuer
-    if cause.kind == "identity" and there:
-        # An identity that was made anew under the same id has another client id: the old one is gone.
-        identity = await ctx.outside.identities.get(cause.resource_id)
-        made = ctx.intents.get("managed_identity")
-        client_id = str(made.outputs.get("clientId", "")) if made else ""
-        return identity is None or not client_id or identity.client_id.lower() == client_id.lower()
-    credential = ctx.intents.get("federated_credential")
-    if cause.kind == "credential" and not there and credential is not None:
-        planned = credential.planned
-        others = await ctx.outside.identities.list_credentials(str(planned["identityId"]))
-        wanted = (planned["issuer"], planned["subject"])
-        return any((other.issuer, other.subject) == wanted for other in others)
-    return there
-
-
 async def live_linkers(ctx: StepContext) -> list[Linker]:
     """Service Connector's connections of the cluster, in the connection's namespace."""
     found = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
@@ -122,6 +99,9 @@ async def _user_of(ctx: StepContext, kind: str, namespace: str, name: str) -> st
     try:
         uses = await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace)
     except PermanentError as error:
+        if error.code == "kubernetes-access-denied" and ctx.pruning:
+            # Who may not look does not know: held, never let through.
+            raise NotYetError("uses-unknown", error.detail, seconds=ctx.rules.hold_recheck_seconds) from error
         if error.code != "cluster-gone":
             raise
         return ""

@@ -35,6 +35,12 @@ class InMemoryClusters:
         cluster = self._cluster(cluster_id)
         return namespace in cluster.namespaces - cluster.terminating
 
+    async def namespace_phase(self, cluster_id: str, namespace: str) -> str:
+        cluster = self._cluster(cluster_id)
+        if namespace in cluster.terminating:
+            return "Terminating"
+        return "Active" if namespace in cluster.namespaces else ""
+
     async def get(
         self, cluster_id: str, kind: str, namespace: str, name: str, *, values: bool = False
     ) -> KubeObject | None:
