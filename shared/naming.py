@@ -21,6 +21,7 @@ _ROLE_NAMESPACE = uuid.UUID("6f1a9c1e-2f0b-5d0e-9a55-3d1d6c0a7f10")
 AUDIENCE = "api://AzureADTokenExchange"
 """The audience Entra expects of an exchanged token (azure.github.io/azure-workload-identity)."""
 MANAGED_BY = "mooring"
+PROTECTED_CREDENTIAL = "aks-identity-binding"
 _GROUP_LENGTH = 4
 """Segments of a resource group's id: subscriptions, GUID, resourceGroups, name."""
 _RESOURCE_LENGTH = 8
@@ -154,6 +155,15 @@ def identity_name(cluster_id: str, namespace: str, workload: str) -> str:
 def credential_name(cluster_id: str, namespace: str, service_account: str) -> str:
     """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore)."""
     return f"mooring-{digest([fold_id(cluster_id), namespace, service_account], 20)}"
+
+
+def protected_credential(name: str) -> bool:
+    """Say whether a federated credential is AKS's own: identity bindings write it, and need it.
+
+    Source: learn.microsoft.com/azure/aks, identity-bindings-concepts: one credential for each identity, however
+    many clusters are bound to it, made by AKS under a name that starts with ``aks-identity-binding``.
+    """
+    return PROTECTED_CREDENTIAL in name.translate(_LOWER)
 
 
 def role_assignment_name(scope: str, principal_id: str, role_definition_id: str) -> str:

@@ -190,6 +190,7 @@ def build(
         queue=queue,
         clusters=outside.clusters,
         linkers=outside.linkers,
+        identities=outside.identities,
         catalogue=rows,
         clock=clock,
         subscription_ids=subscription_ids,

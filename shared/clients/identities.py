@@ -15,7 +15,7 @@ from shared.clients.arm_connection import ArmConnection, split_id
 from shared.clients.arm_errors import ask, ask_all
 from shared.clients.error_rules import Intent
 from shared.errors import PermanentError, TransientError
-from shared.naming import resource_group_of, subscription_of
+from shared.naming import protected_credential, resource_group_of, subscription_of
 from shared.ports import Credential, Identity
 
 
@@ -86,7 +86,13 @@ class AzureIdentities:
         return _credential(_expect(made))
 
     async def delete_credential(self, identity_id: str, name: str) -> None:
-        """Delete one credential; absent is fine."""
+        """Delete one credential; absent is fine.
+
+        Raises:
+            PermanentError: ``credential-protected``: it is AKS's own, whoever asks.
+        """
+        if protected_credential(name):
+            raise PermanentError("credential-protected", f"{name} belongs to AKS's identity bindings")
         client, group, identity = self._locate(identity_id)
         await ask(client.federated_identity_credentials.delete(group, identity, name), Intent.DELETE)
 

@@ -67,4 +67,5 @@ def linker_of(body: Mapping[str, Any]) -> Linker:
         client_type=properties.get("clientType") or "none",
         provisioning_state=properties.get("provisioningState") or "",
         auth_type=authentication.get("authType") or "",
+        identity_subscription_id=str(authentication.get("subscriptionId") or "").lower(),
     )

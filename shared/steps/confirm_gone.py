@@ -102,7 +102,9 @@ class ConfirmGone:
                 detail=f"{cause.resource_id} is gone, but {ctx.connection.linker_id} lives",
                 remedy=f"az aks connection delete --id {ctx.connection.linker_id}",
             )
-        successor = await find_successor(ctx, cause, witness, note)
+        theirs = bool(ctx.connection.linker_id) and cause.kind in REPORTED_UNDER_A_LINKER
+        # Their linker is gone too: then nothing depends on where the target is, or whether it returns.
+        successor = "" if theirs else await find_successor(ctx, cause, witness, note)
         if successor:
             return Done(
                 outputs={**fact, "fact": "moved", "successor": successor},
@@ -110,7 +112,8 @@ class ConfirmGone:
                 detail=f"{cause.resource_id} lives on as {successor}: nothing is removed",
                 remedy="delete the connection and create it again with the new id",
             )
-        if cause.kind == "target" and ctx.target.soft_delete and not ctx.operation.report_only:
+        recoverable = cause.kind == "target" and not theirs and ctx.target.soft_delete
+        if recoverable and not ctx.operation.report_only:
             grace_seconds = ctx.rules.prune_confirm_seconds + ctx.rules.prune_grace_seconds
             self._require_age(ctx, "grace", first_gone_at, grace_seconds)
         await _take_cap(ctx, note)

@@ -101,6 +101,16 @@ async def test_a_credential_is_made_changed_listed_and_removed(azure: Azure):
     assert [one.name for one in await azure.identities.list_credentials(identity)] == ["two"]
 
 
+@pytest.mark.parametrize("name", ["aks-identity-binding", "AKS-Identity-Binding-1"])
+async def test_the_credentials_of_akss_own_identity_bindings_are_never_deleted(azure: Azure, name: str):
+    identity = azure.identity_id()
+    await azure.identities.ensure(identity, location="westeurope", tags={})
+    await azure.identities.ensure_credential(identity, credential(name))
+    with pytest.raises(PermanentError, match="credential-protected"):
+        await azure.identities.delete_credential(identity, name)
+    assert await azure.identities.get_credential(identity, name) is not None
+
+
 async def test_an_issuer_and_subject_can_stand_under_one_name_only(azure: Azure):
     identity = azure.identity_id()
     await azure.identities.ensure(identity, location="westeurope", tags={})

@@ -220,3 +220,21 @@ async def test_a_connection_that_is_newer_than_the_event_is_looked_at_once_more(
 
     bench.app.journal.before = rule
     assert (await bench.apply("confirm_gone")).ends_operation == "resource-alive"
+
+
+# --- what is AKS's own ---------------------------------------------------------------------------
+
+
+async def test_a_credential_of_akss_identity_bindings_survives_every_revert(bench: Bench):
+    [credentials] = bench.app.world.credentials.values()
+    [(name, credential)] = credentials.items()
+    binding = "AKS-identity-binding-shop"
+    credentials[binding] = dataclasses.replace(credentials.pop(name), name=binding)
+    known = bench.intents["federated_credential"]
+    bench.intents["federated_credential"] = known.model_copy(
+        update={"planned": {**known.planned, "name": binding}}
+    )
+    bench.become(Kind.DELETE)
+    with pytest.raises(PermanentError, match="credential-protected"):
+        await bench.revert("federated_credential")
+    assert credentials == {binding: dataclasses.replace(credential, name=binding)}
