@@ -160,8 +160,8 @@ def credential_name(cluster_id: str, namespace: str, service_account: str) -> st
 def protected_credential(name: str) -> bool:
     """Say whether a federated credential is AKS's own: identity bindings write it, and need it.
 
-    Source: learn.microsoft.com/azure/aks, identity-bindings-concepts: one credential for each identity, however
-    many clusters are bound to it, made by AKS under a name that starts with ``aks-identity-binding``.
+    Source: learn.microsoft.com/azure/aks, identity-bindings-concepts: AKS makes one for each identity,
+    however many clusters are bound to it.
     """
     return PROTECTED_CREDENTIAL in name.translate(_LOWER)
 
