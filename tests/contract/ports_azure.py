@@ -130,6 +130,27 @@ class Azure:
         self._as_admin("POST", path, body)
 
     @contextlib.contextmanager
+    def going_namespace(self) -> Iterator[str]:
+        """A namespace that is being removed, and that something in it holds for a while."""
+        name = f"going-{uuid.uuid4().hex[:8]}"
+        if self.fake_clusters is not None:
+            self.fake_clusters.end_namespace(self.cluster_id, name)
+            yield name
+            return
+        root = "/api/v1/namespaces"
+        self._as_admin("POST", root, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        metadata = {"name": "holds", "finalizers": ["example.com/held"]}
+        held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        self._as_admin("POST", f"{root}/{name}/configmaps", held)
+        self._as_admin("DELETE", f"{root}/{name}")
+        try:
+            yield name
+        finally:
+            found = self._as_admin("GET", f"{root}/{name}/configmaps/holds")
+            del found["metadata"]["finalizers"]
+            self._as_admin("PUT", f"{root}/{name}/configmaps/holds", found)
+
+    @contextlib.contextmanager
     def small_pages(self) -> Iterator[None]:
         """Azure answers lists two rows at a time for a while, however many calls that makes."""
         if self.contract is None:

@@ -183,6 +183,17 @@ async def test_namespaces_are_listed_with_those_that_are_going(azure: Azure):
     assert "no-such-namespace" not in found
 
 
+async def test_a_namespace_that_is_going_is_neither_there_nor_gone(azure: Azure):
+    with azure.going_namespace() as name:
+        assert await azure.clusters.namespace_phase(azure.cluster_id, name) == "Terminating"
+        assert await azure.clusters.namespace_exists(azure.cluster_id, name) is False
+        assert (await azure.clusters.list_namespaces(azure.cluster_id))[name] is False
+        with pytest.raises(PermanentError, match="namespace-terminating"):
+            await azure.clusters.create(azure.cluster_id, "Secret", name, "s", labels={}, annotations={})
+    assert await azure.clusters.namespace_phase(azure.cluster_id, NAMESPACE) == "Active"
+    assert await azure.clusters.namespace_phase(azure.cluster_id, "no-such-namespace") == ""
+
+
 async def test_secrets_are_not_listed_without_the_right(azure: Azure):
     with azure.without("mooring-sweep"):
         with pytest.raises(PermanentError, match="kubernetes-access-denied"):

@@ -164,6 +164,12 @@ class InMemoryClusters:
         self._put(cluster, key, fields, manager, force=True)
         return _seen(key, cluster.objects[key])
 
+    def end_namespace(self, cluster_id: str, namespace: str) -> None:
+        """A namespace that is being removed and is not gone yet."""
+        cluster = self._cluster(cluster_id)
+        cluster.namespaces.add(namespace)
+        cluster.terminating.add(namespace)
+
     def put_pod(
         self, cluster_id: str, namespace: str, name: str, spec: Mapping[str, Any], phase: str = "Running"
     ) -> None:
