@@ -14,13 +14,15 @@ from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection
 from shared.clients.kube_objects import applied, namespace_path, object_of, path_of
 from shared.clients.kube_ownership import takeover
-from shared.clients.kube_uses import EARLIER, USERS, use_of
+from shared.clients.kube_uses import EARLIER, UNSERVED, USERS, use_of
 from shared.errors import PermanentError, TransientError
 from shared.naming import MANAGED_BY
 from shared.ports import KubeObject, ManagedCluster, Use
 
 PAGE_LIMIT = 500
 TERMINATING = "Terminating"
+TAKEOVERS = 3
+"""Tries to become the owner of what we have just made."""
 APPLY_PATCH = "application/apply-patch+yaml"
 TOKEN_SECONDS = 600
 """The shortest life that TokenRequest allows."""
@@ -28,9 +30,6 @@ TOKEN_SECONDS = 600
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """kubernetes.io, "API concepts", metadata-only requests: what is not asked for cannot leak."""
 METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-UNSERVED = frozenset({"list-broken", "cluster-unreachable"})
-"""How a version that an API server does not serve looks: a plain 404, without a Kubernetes status."""
 
 
 class AksClusters:
@@ -119,17 +118,31 @@ class AksClusters:
         )
         return found or {}
 
-    async def _take_over(self, cluster_id: str, path: str, found: dict[str, Any] | None = None) -> bool:
-        """Make apply the owner of what a POST of ours wrote; say whether there was anything to take."""
-        if found is None:
-            found = await self._reach.call(
-                cluster_id,
-                lambda kube: kube.send("GET", path, intent=Intent.READ, accept=METADATA_ONLY),
-            )
-        patch = takeover(found or {})
-        if patch:
-            await self._patch(cluster_id, path, patch, "application/json-patch+json")
-        return bool(patch)
+    async def _take_over(
+        self, cluster_id: str, path: str, found: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Make apply the owner of what our POST wrote; the object after that, empty if there was nothing.
+
+        Raises:
+            TransientError: ``kubernetes-conflict``: others went on changing the object.
+        """
+        for left in reversed(range(TAKEOVERS)):
+            if found is None:
+                found = await self._reach.call(
+                    cluster_id,
+                    lambda kube: kube.send("GET", path, intent=Intent.READ, accept=METADATA_ONLY),
+                )
+            patch = takeover(found or {})
+            if not patch:
+                break
+            try:
+                return await self._patch(cluster_id, path, patch, "application/json-patch+json")
+            except TransientError as error:
+                # A young service account gets its token's name from a controller in the same moment.
+                if error.code != "kubernetes-conflict" or not left:
+                    raise
+                found = None
+        return {}
 
     async def create(
         self,
@@ -158,13 +171,8 @@ class AksClusters:
                 body=body,
             ),
         )
-        made = object_of(kind, found or {})
-        patch = takeover(found or {})
-        if not patch:
-            return made
-        path = path_of(kind, namespace, name)
-        owned = await self._patch(cluster_id, path, patch, "application/json-patch+json")
-        return object_of(kind, owned)
+        owned = await self._take_over(cluster_id, path_of(kind, namespace, name), found)
+        return object_of(kind, owned or found or {})
 
     async def delete(
         self,

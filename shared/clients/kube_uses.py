@@ -27,6 +27,9 @@ USERS: Mapping[str, tuple[str, str]] = {
 EARLIER: Mapping[str, tuple[str, str]] = {"CronJob": ("/apis/batch/v1beta1", "cronjobs")}
 """Where old clusters have a kind (cron jobs: Kubernetes before 1.21)."""
 
+UNSERVED = frozenset({"list-broken", "cluster-unreachable"})
+"""How a version that an API server does not serve looks: a plain 404, without a Kubernetes status."""
+
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 FINISHED_CONDITIONS = frozenset({"Complete", "Failed"})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")

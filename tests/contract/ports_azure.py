@@ -10,9 +10,11 @@ import contextlib
 import dataclasses
 import json
 import ssl
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import aiohttp
 
 from sandbox.owner import Owner
 from sandbox.topology import Topology
-from shared.clients.kube_uses import USERS
+from shared.clients.kube_uses import EARLIER, USERS
 from shared.naming import AUDIENCE, MANAGED_BY, subject
 from shared.ports import Clusters, Credential, Identities, Linkers, Prover, Resources, Roles
 from tests.contract.ports_sandbox import Contract, control
@@ -99,10 +101,16 @@ class Azure:
         if self.fake_clusters is not None:
             self.fake_clusters.put_workload(self.cluster_id, NAMESPACE, kind, name, body)
             return
-        root, plural = USERS[kind]
-        group = root.removeprefix("/apis/").removeprefix("/api/")
-        whole = {"apiVersion": group, "kind": kind, **body, "metadata": {"name": name}}
-        self._as_admin("POST", f"{root}/namespaces/{NAMESPACE}/{plural}", whole)
+        for root, plural in (USERS[kind], EARLIER.get(kind, USERS[kind])):
+            group = root.removeprefix("/apis/").removeprefix("/api/")
+            whole = {"apiVersion": group, "kind": kind, **body, "metadata": {"name": name}}
+            try:
+                self._as_admin("POST", f"{root}/namespaces/{NAMESPACE}/{plural}", whole)
+            except urllib.error.HTTPError as refused:
+                if refused.code != HTTPStatus.NOT_FOUND or kind not in EARLIER:
+                    raise
+            else:
+                return
 
     def finish_job(self, name: str) -> None:
         """Say that a job is done, as its controller would."""

@@ -224,3 +224,26 @@ async def test_cron_jobs_of_an_old_cluster_are_found_under_their_earlier_version
     azure.control(azure.contract["kubernetes_url"], "/sandbox/faults", method="PUT", body=[gone, old])
     uses = await azure.clusters.list_uses(azure.contract["cluster_id"], "orders")
     assert [(use.kind, use.service_account) for use in uses if use.name == "n"] == [("CronJob", "nightly")]
+
+
+async def test_an_object_that_others_change_while_it_is_made_is_made_all_the_same(azure: Adapters):
+    place = (azure.contract["cluster_id"], "Secret", "orders")
+    moved = {"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409}
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=2, status=409, body=moved)
+    made = await azure.clusters.create(
+        *place, "sc-contested-secret", labels={}, annotations={}, data={"A": "1"}
+    )
+    changed = await azure.clusters.apply(*place, "sc-contested-secret", labels={}, annotations={}, data={})
+    assert (dict(made.data), dict(changed.data), made.uid) == ({"A": "1"}, {}, changed.uid)
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=3, status=409, body=moved)
+    with pytest.raises(TransientError, match="kubernetes-conflict"):
+        await azure.clusters.create(
+            *place, "sc-contested-2-secret", labels={}, annotations={}, data={"A": "1"}
+        )
+    assert (await azure.clusters.get(*place, "sc-contested-2-secret")) is not None, "the next run finds it"
+    refused = {**moved, "reason": "Forbidden", "code": 403}
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=1, status=403, body=refused)
+    with pytest.raises(PermanentError, match="kubernetes-access-denied"):
+        await azure.clusters.create(
+            *place, "sc-contested-3-secret", labels={}, annotations={}, data={"A": "1"}
+        )

