@@ -86,9 +86,10 @@ async def test_a_group_takes_nothing_of_a_group_whose_name_begins_like_its_own(h
     for group in ("rg-a", "rg-ab"):
         account = (
             f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}"
-            "/providers/Microsoft.Storage/storageAccounts/same"
+            f"/providers/Microsoft.Storage/storageAccounts/{group}"
         )
-        blob = {"properties": {"primaryEndpoints": {"blob": "https://same.blob.core.windows.net/"}}}
+        # An account's name is given once in all of Azure: under the same name it would be the same, moved.
+        blob = {"properties": {"primaryEndpoints": {"blob": f"https://{group}.blob.core.windows.net/"}}}
         hasty.world.add_resource(account, blob)
         target = {"type": "storage-blob", "id": account}
         ids[group] = await made(hasty, group, target=target, workload=group)
