@@ -152,7 +152,7 @@ class Oracles:
                 self.made_credentials.add(key)
                 if late:
                     self.landed_late.add(key)
-            case "clusters.apply":
+            case "clusters.create" | "clusters.apply":
                 self.made_objects.add(result.uid)
 
     def _role_delete(self, run: Run, scope: str, name: str) -> None:
@@ -214,7 +214,7 @@ class Oracles:
     def _apply(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str, **_: Any) -> None:
         there = self._object(cluster_id, kind, namespace, name)
         if self.world.born.get((fold_id(cluster_id), namespace, name), 0.0) > run.started_at:
-            return  # server-side apply knows no "only if absent": younger than the run's look
+            return  # somebody put theirs in the place of ours after the run's look
         if there is not None and there.labels.get(LABEL) != MANAGED_BY:
             self.fail(f"{kind} {namespace}/{name} is not ours and is written")
 
