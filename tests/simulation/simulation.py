@@ -29,6 +29,7 @@ from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
 from tests.simulation.oracles import Oracles
 from tests.simulation.ports import Entry, Port, Wire
 from tests.simulation.records import Records
+from tests.simulation.releasing import Person
 from tests.simulation.rival import Rival
 from tests.simulation.scheduler import VirtualLoop
 from tests.simulation.storage import SimulatedStore
@@ -163,6 +164,7 @@ class Simulation:
         self.wire.dice.on = False
         self.wire.say("world", "CALM")
         self.workload.heal()
+        Person(self.loop, self.store).act()
         if not self._settle():
             return self._broken or [*self._unsettled()]
         found = [*self._at_rest(), *rest.ghosts_change_nothing(self.records, self.store)]

@@ -115,7 +115,7 @@ async def test_an_account_that_another_connection_uses_is_no_orphan(bench: Bench
 
     other = User(connection_id=ConnectionId("other"), generation=1)
     users = bench.app.services.engine.users
-    await users.join(account_thing(CLUSTER, "shop", client_id), other, ended=ended)
+    await users.join(account_thing(CLUSTER, "shop", client_id), other, settled=ended)
     assert (await confirmed(bench)).ends_operation == "still-used"
 
 
