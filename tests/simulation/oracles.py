@@ -291,6 +291,8 @@ class Oracles:
         if at is None:
             self.fail(f"{run.operation_id} removes something and has confirmed nothing")
             return
+        if operation.released:
+            return  # a person has let it go beyond the cap
         held = self.records.held_by(run.connection_id)
         assert held is not None
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
