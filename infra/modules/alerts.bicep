@@ -1,0 +1,149 @@
+// Alerts on the app's own log lines. Each query returns rows only when somebody should look.
+
+@description('Resource id of the Application Insights resource that the queries read: in a shared workspace, its lines only.')
+param componentsId string
+
+@description('Name of the action group.')
+param actionGroupName string
+
+@description('E-mail addresses that are told; with none, alerts show in the portal only.')
+param emails array
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Makes the names of the alerts unique in the group.')
+param suffix string
+
+@description('Whether the rules fire; off during the first installation, for instance.')
+param enabled bool
+
+var rules = [
+  {
+    name: 'silent'
+    title: 'Mooring has stopped: its timer has not run'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('../queries/silent.kql')
+  }
+  {
+    name: 'poison'
+    title: 'A message killed its host five times'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('../queries/poison.kql')
+  }
+  {
+    name: 'step-failed'
+    title: 'A step has failed for good'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('../queries/step-failed.kql')
+  }
+  {
+    name: 'access-denied'
+    title: 'The app lacks a right'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('../queries/access-denied.kql')
+  }
+  {
+    name: 'unexpected'
+    title: 'Code met what it should never meet'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('../queries/unexpected.kql')
+  }
+  {
+    name: 'backlog'
+    title: 'A queue does not drain'
+    severity: 2
+    window: 'PT30M'
+    query: loadTextContent('../queries/backlog.kql')
+  }
+  {
+    name: 'throttled'
+    title: 'Azure has asked for patience for long'
+    severity: 3
+    window: 'PT30M'
+    query: loadTextContent('../queries/throttled.kql')
+  }
+  {
+    name: 'prune-held'
+    title: 'Prunes are held by the cap'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('../queries/prune-held.kql')
+  }
+  {
+    name: 'rejected'
+    title: 'Refused requests or events wait to be looked at'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('../queries/rejected.kql')
+  }
+  {
+    name: 'outcome-not-told'
+    title: 'The outcome topic could not be told'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('../queries/outcome-not-told.kql')
+  }
+]
+
+resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: actionGroupName
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'mooring'
+    enabled: true
+    emailReceivers: [for (email, i) in emails: {
+      name: 'email-${i}'
+      emailAddress: email
+      useCommonAlertSchema: true
+    }]
+  }
+}
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+  name: 'mooring-${rule.name}-${suffix}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: rule.title
+    description: 'docs/runbooks says what to do. Query: infra/queries/${rule.name}.kql'
+    severity: rule.severity
+    enabled: enabled
+    scopes: [componentsId]
+    evaluationFrequency: 'PT15M'
+    windowSize: rule.window
+    autoMitigate: true
+    // A new resource has no lines yet, which must not stop the deployment.
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: rule.query
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [actionGroup.id]
+    }
+  }
+}]
+
+@description('Resource id of the action group.')
+output actionGroupId string = actionGroup.id

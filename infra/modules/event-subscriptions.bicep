@@ -1,0 +1,105 @@
+// What of the topic goes to the queue: deletions, and writes of linkers. Filters are event-filter.json,
+// which the local Azure delivers by, too.
+
+@description('Name of the system topic.')
+param topicName string
+
+@description('Makes the names of the event subscriptions unique within the topic.')
+param suffix string
+
+@description('Resource id of the storage account of queue and dead letters.')
+param storageAccountId string
+
+@description('Resource ids of the action groups that are told when events are lost.')
+param actionGroupIds array
+
+@description('Azure tags of the alert.')
+param tags object
+
+@description('Whether to make the alert.')
+param alertEnabled bool
+
+var names = loadJsonContent('../names.json')
+var shipped = loadJsonContent('../event-filter.json').eventSubscriptions
+
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+  name: topicName
+}
+
+// One after the other: Event Grid refuses two writes to one topic at a time.
+@batchSize(1)
+resource subscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = [for one in shipped: {
+  parent: topic
+  name: '${one.name}-${suffix}'
+  properties: {
+    eventDeliverySchema: 'EventGridSchema'
+    filter: one.filter
+    deliveryWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      destination: {
+        endpointType: 'StorageQueue'
+        properties: {
+          resourceId: storageAccountId
+          queueName: names.eventQueue
+          queueMessageTimeToLiveInSeconds: 604800
+        }
+      }
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: storageAccountId
+          blobContainerName: names.deadLetterContainer
+        }
+      }
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: 30
+      eventTimeToLiveInMinutes: 1440
+    }
+  }
+}]
+
+resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = if (alertEnabled) {
+  name: 'mooring-lost-events-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Event Grid could not deliver a deletion to Mooring and dead-lettered it.'
+    severity: 2
+    enabled: true
+    scopes: [topic.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.MultipleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dead-lettered'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+          dimensions: [
+            {
+              name: 'EventSubscriptionName'
+              operator: 'Include'
+              values: map(shipped, one => '${one.name}-${suffix}')
+            }
+          ]
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: [for id in actionGroupIds: {
+      actionGroupId: id
+    }]
+  }
+}
