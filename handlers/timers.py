@@ -25,8 +25,10 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def tend(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
         """Tend what would otherwise stand still."""
         services = await wiring.services()
-        await announce_again(services)
+        found = await announce_again(services)
         await log_depths(services)
+        # Written even when there is nothing to do: an alert fires when this line stays away.
+        bind(logging.getLogger("mooring")).info("tended", extra={"open": found})
 
     return part
 

@@ -418,6 +418,15 @@ async def test_the_timer_announces_what_stands_still_and_logs_what_queues_hold(
     for queue in ("connection-steps", "rejected", "resource-events-poison"):
         assert f"queue={queue} depth=1" in lines
     assert "queue=connection-requests " not in lines
+    assert "tended open=1" in lines
+
+
+async def test_the_timer_leaves_a_sign_of_life_when_there_is_nothing_to_do(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.INFO, "mooring"):
+        await handlers_of(app)["tend"](None)
+    assert [record.getMessage() for record in caplog.records] == ["tended open=0"]
 
 
 async def test_the_timer_counts_open_operations(app: LocalApp):
