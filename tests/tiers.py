@@ -25,6 +25,8 @@ def missing() -> dict[str, str]:
         lacking["live (real Kubernetes)"] = "KUBEBUILDER_ASSETS with kube-apiserver and etcd"
     if not os.environ.get("MOORING_RECORDINGS"):
         lacking["recordings (classifier)"] = "MOORING_RECORDINGS, a folder of recorded Azure traffic"
+    if not os.environ.get("MOORING_BICEP_CHECKER"):
+        lacking["types (infra)"] = "MOORING_BICEP_CHECKER, a checker of Bicep against Azure's types"
     return lacking
 
 

@@ -1,0 +1,114 @@
+"""Alerts and the workbook ask for lines that the app really writes."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.infra.deployment import ROOT, Deployment
+
+LEVELS = {"debug", "info", "warning", "error"}
+
+
+@functools.cache
+def lines_of_the_code() -> tuple[set[str], set[str]]:
+    """Event names that are logged, and names of fields."""
+    events: set[str] = set()
+    fields = {"connection_id", "operation_id", "step", "attempt"}
+    for folder in ("shared", "handlers"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LEVELS and node.args:
+                    first = node.args[0]
+                    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                        events.add(first.value)
+                if isinstance(node, ast.Dict):
+                    fields |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    return events, fields
+
+
+def queries(deployment: Deployment) -> Iterator[tuple[str, str]]:
+    """Every query that is deployed: of alerts and of the workbook."""
+    for path in sorted((deployment.infra / "queries").glob("*.kql")):
+        yield path.name, path.read_text(encoding="utf-8")
+    for item in deployment.json("workbook/overview.json")["items"]:
+        content = item["content"]
+        if "query" in content:
+            yield f"workbook, {content['title']}", content["query"]
+
+
+def queries_ask_for_lines_that_are_written(deployment: Deployment) -> Iterator[str]:
+    events, fields = lines_of_the_code()
+    codes = known_codes()
+    for name, text in queries(deployment):
+        asked = re.findall(r'message startswith "([\w-]+) ?"', text)
+        yield from (f"{name}: nobody writes {event}" for event in asked if event not in events)
+        if not asked or "traces" not in text:
+            yield f"{name}: reads no line"
+        wanted = set(re.findall(r"[\" ](\w+)=\(", text)) - {""}
+        yield from (f"{name}: no line has {field}" for field in wanted - fields)
+        said = set(re.findall(r'has "code=([\w-]+)"', text))
+        for listed in re.findall(r"code in \(([^)]*)\)", text):
+            said |= set(re.findall(r'"([\w-]+)"', listed))
+        yield from (f"{name}: no code {code}" for code in said - codes)
+
+
+@functools.cache
+def known_codes() -> set[str]:
+    """Codes and waiting reasons that the reference has; another test holds it to the code."""
+    text = "".join(
+        Path(ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+        for page in ("errors.md", "waits.md")
+    )
+    return set(re.findall(r"^\| `([\w-]+)`", text, re.MULTILINE))
+
+
+def every_query_is_one_alert(deployment: Deployment) -> Iterator[str]:
+    rules = deployment.module("alerts").variables["rules"].value
+    named = []
+    for rule in rules:
+        found = re.fullmatch(r"loadTextContent\('\.\./queries/([\w-]+)\.kql'\)", str(rule["query"]))
+        named.append(found[1] if found else "")
+        if named[-1] != rule["name"]:
+            yield f"{rule['name']} asks {rule['query']}"
+        if rule["severity"] not in range(4) or not re.fullmatch(r"PT(15M|30M|1H)", rule["window"]):
+            yield f"{rule['name']}: severity {rule['severity']}, window {rule['window']}"
+    shipped = {path.stem for path in (deployment.infra / "queries").glob("*.kql")}
+    if sorted(named) != sorted(shipped):
+        yield f"{sorted(named)} are alerts, {sorted(shipped)} are queries"
+
+
+def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
+    made = deployment.module("alerts").resource("Microsoft.Insights/scheduledQueryRules")
+    (criterion,) = made.properties["criteria"]["allOf"]
+    wanted = ("rule.query", "Count", "GreaterThan", 0)
+    found = tuple(criterion.get(key) for key in ("query", "timeAggregation", "operator", "threshold"))
+    if found != wanted:
+        yield f"{found}"
+    if (made.loop, made.properties["enabled"], made.properties["scopes"]) != (
+        "rule rules",
+        "enabled",
+        ["componentsId"],
+    ):
+        yield f"{made.loop} {made.properties['enabled']} {made.properties['scopes']}"
+
+
+def the_workbook_is_json_with_a_place_to_ask(deployment: Deployment) -> Iterator[str]:
+    text = deployment.text("workbook/overview.json")
+    if json.loads(text)["fallbackResourceIds"] != ["<componentsId>"]:
+        yield "the workbook asks somewhere else"
+    made = deployment.module("workbook").resource("Microsoft.Insights/workbooks")
+    if "'<componentsId>', componentsId" not in made.properties["serializedData"]:
+        yield f"{made.properties['serializedData']}"
+
+
+RULES = (
+    queries_ask_for_lines_that_are_written,
+    every_query_is_one_alert,
+    an_alert_fires_on_any_row,
+    the_workbook_is_json_with_a_place_to_ask,
+)
