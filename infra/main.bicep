@@ -28,6 +28,9 @@ param watchedSubscriptionIds string = ''
 @description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas. Empty: none, and no connection can be made.')
 param targetResourceGroupIds string = ''
 
+@description('Roles of roles/delegable.json that the app may grant: names separated by commas. Empty: all of them.')
+param delegableRoles string = ''
+
 @description('Clusters that authorize with Azure RBAC: resource ids, or such an id with /namespaces/NAME, separated by commas. Others get kubernetes/role.yaml by kubectl.')
 param azureRbacClusterScopes string = ''
 
@@ -127,6 +130,7 @@ param alertEmails string = ''
 
 // --- derived
 
+var names = loadJsonContent('names.json')
 var prefix = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var shortToken = take(token, 6)
@@ -134,6 +138,7 @@ var tags = union(extraTags, { 'azd-env-name': environmentName })
 var watched = empty(watchedSubscriptionIds) ? [subscription().subscriptionId] : map(split(watchedSubscriptionIds, ','), id => toLower(trim(id)))
 var targetGroups = empty(targetResourceGroupIds) ? [] : map(split(targetResourceGroupIds, ','), id => trim(id))
 var clusterScopes = empty(azureRbacClusterScopes) ? [] : map(split(azureRbacClusterScopes, ','), id => trim(id))
+var delegable = empty(delegableRoles) ? [] : map(split(delegableRoles, ','), name => trim(name))
 var requesters = empty(requesterPrincipalIds) ? [] : map(split(requesterPrincipalIds, ','), id => trim(id))
 var emails = empty(alertEmails) ? [] : map(split(alertEmails, ','), email => trim(email))
 var existingTopics = empty(existingSystemTopicIds) ? [] : map(split(existingSystemTopicIds, ','), id => trim(id))
@@ -262,6 +267,7 @@ module app 'modules/function-app.bicep' = {
       AZURE_AUTHORITY_HOST: environment().authentication.loginEndpoint
       AZURE_TENANT_ID: tenant().tenantId
       MOORING_ARM_ENDPOINT: environment().resourceManager
+      MOORING_DEAD_LETTER_CONTAINER: names.deadLetterContainer
       MOORING_IDENTITY_RESOURCE_GROUP_ID: identityGroup.id
       MOORING_PROVE: prove
       MOORING_PRUNE_MODE: pruneMode
@@ -298,6 +304,7 @@ module delegateGrants 'modules/delegate-grant.bicep' = [for id in targetGroups: 
   params: {
     appPrincipalId: identity.outputs.principalId
     roleGuid: empty(grantsRoleGuid) ? roles.outputs.guids.grants : grantsRoleGuid
+    roleNames: delegable
   }
 }]
 

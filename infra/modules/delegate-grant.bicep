@@ -7,7 +7,11 @@ param appPrincipalId string
 @description('GUID of the role of roles/grants.json, or of Role Based Access Control Administrator.')
 param roleGuid string
 
-var roleIds = map(loadJsonContent('../roles/delegable.json').roles, role => role.id)
+@description('Names of the roles of roles/delegable.json that may be granted; empty for all. Others are not heard.')
+param roleNames array
+
+var chosen = filter(loadJsonContent('../roles/delegable.json').roles, role => empty(roleNames) || contains(roleNames, role.name))
+var roleIds = map(chosen, role => role.id)
 var condition = replace(
   replace(loadTextContent('../roles/grants-condition.txt'), '<roleIds>', join(roleIds, ', ')),
   '<appPrincipalId>',

@@ -16,6 +16,8 @@ from tests.e2e.world import World
 HERE = Path(__file__).parent
 LAST = ("test_two_hosts.py", "test_chaos.py", "test_real_cluster.py")
 """These start sandboxes of their own."""
+RECORD = "test_rights.py"
+"""This reads the record of all the calls that the others have made."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,8 +31,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     together.select(getattr(item, "function", None) for item in session.items)
 
 
-def _rank(item: pytest.Item) -> tuple[bool, bool]:
-    return (item.path.name in LAST, not together.is_story(getattr(item, "function", None)))
+def _rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+    story = together.is_story(getattr(item, "function", None))
+    return (item.path.name in LAST, not story, item.path.name == RECORD)
 
 
 @pytest.fixture(scope="session")
