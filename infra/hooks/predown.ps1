@@ -1,6 +1,7 @@
 # `azd down` would delete the group of workload identities, and with it the access of every workload.
 $group = $env:IDENTITY_RESOURCE_GROUP
 if (-not $group) { exit 0 }
+if ((az group exists --name $group 2>$null) -eq 'false') { exit 0 }
 $left = az identity list --resource-group $group --query 'length(@)' --output tsv 2>$null
 if ($left -eq '0') { exit 0 }
 if (-not $left) { $left = 'unknown' }
