@@ -124,7 +124,7 @@ def parameters_of_azd_are_those_of_main(deployment: Deployment) -> Iterator[str]
             yield f"{name}: {one['value']} is no placeholder"
         elif found[2] is not None and name in params:
             default = params[name].value
-            shown = str(default).lower() if isinstance(default, bool) else default
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
             if shown != found[3]:
                 yield f"{name}: default {found[3]!r} here, {shown!r} in main.bicep"
 
