@@ -31,9 +31,6 @@ param targetResourceGroupIds string = ''
 @description('Roles of roles/delegable.json that the app may grant: names separated by commas. Empty: all of them.')
 param delegableRoles string = ''
 
-@description('Clusters that authorize with Azure RBAC: resource ids, or such an id with /namespaces/NAME, separated by commas. Others get kubernetes/role.yaml by kubectl.')
-param azureRbacClusterScopes string = ''
-
 @description('Who may put requests on the queue: object ids separated by commas.')
 param requesterPrincipalIds string = ''
 
@@ -51,8 +48,8 @@ param identitiesRoleGuid string = ''
 @description('GUID of an existing role with the actions of roles/grants.json, such as Role Based Access Control Administrator (the condition is put on it all the same); empty defines it.')
 param grantsRoleGuid string = ''
 
-@description('GUID of an existing role with the data actions of kubernetes/azure-role.json; empty defines it.')
-param clusterObjectsRoleGuid string = ''
+@description('Define the role of kubernetes/azure-role.json, for clusters that authorize with Azure RBAC. It is assigned cluster by cluster (docs/deploying.md).')
+param azureRbacRole bool = false
 
 // --- the app
 
@@ -137,7 +134,6 @@ var shortToken = take(token, 6)
 var tags = union(extraTags, { 'azd-env-name': environmentName })
 var watched = empty(watchedSubscriptionIds) ? [subscription().subscriptionId] : map(split(watchedSubscriptionIds, ','), id => toLower(trim(id)))
 var targetGroups = empty(targetResourceGroupIds) ? [] : map(split(targetResourceGroupIds, ','), id => trim(id))
-var clusterScopes = empty(azureRbacClusterScopes) ? [] : map(split(azureRbacClusterScopes, ','), id => trim(id))
 var delegable = empty(delegableRoles) ? [] : map(split(delegableRoles, ','), name => trim(name))
 var requesters = empty(requesterPrincipalIds) ? [] : map(split(requesterPrincipalIds, ','), id => trim(id))
 var emails = empty(alertEmails) ? [] : map(split(alertEmails, ','), email => trim(email))
@@ -153,7 +149,7 @@ var madeRoles = flatten([
   empty(readerRoleGuid) ? ['reader'] : []
   empty(identitiesRoleGuid) ? ['identities'] : []
   empty(grantsRoleGuid) ? ['grants'] : []
-  empty(clusterObjectsRoleGuid) && !empty(clusterScopes) ? ['clusterObjects'] : []
+  azureRbacRole ? ['clusterObjects'] : []
 ])
 
 // --- resource groups
@@ -308,16 +304,6 @@ module delegateGrants 'modules/delegate-grant.bicep' = [for id in targetGroups: 
   }
 }]
 
-module clusterGrants 'modules/cluster-grant.bicep' = [for (id, i) in clusterScopes: {
-  name: 'mooring-cluster-grant-${shortToken}-${i}'
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    clusterScope: id
-    appPrincipalId: identity.outputs.principalId
-    roleDefinitionId: '/subscriptions/${split(id, '/')[2]}/providers/Microsoft.Authorization/roleDefinitions/${empty(clusterObjectsRoleGuid) ? roles.outputs.guids.clusterObjects : clusterObjectsRoleGuid}'
-  }
-}]
-
 // --- events, one chain for each watched subscription
 
 module watchedSubscriptions 'modules/watched-subscription.bicep' = [for (id, i) in watched: {
@@ -404,3 +390,6 @@ output APP_PRINCIPAL_ID string = identity.outputs.principalId
 
 @description('Storage account of queues and state.')
 output STORAGE_ACCOUNT_NAME string = storage.outputs.name
+
+@description('GUID of the role for clusters that authorize with Azure RBAC; it exists if azureRbacRole is on.')
+output CLUSTER_OBJECTS_ROLE_GUID string = roles.outputs.guids.clusterObjects

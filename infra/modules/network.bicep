@@ -20,37 +20,35 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
     addressSpace: {
       addressPrefixes: [addressPrefix]
     }
-  }
-}
-
-resource appSubnet 'Microsoft.Network/virtualNetworks/subnets@2024-07-01' = {
-  parent: network
-  name: 'app'
-  properties: {
-    addressPrefix: cidrSubnet(addressPrefix, 26, 0)
-    delegations: [
+    // In the network itself: a network that is put again without its subnets may lose them.
+    subnets: [
       {
-        name: 'flex'
+        name: 'app'
         properties: {
-          serviceName: 'Microsoft.App/environments'
+          addressPrefix: cidrSubnet(addressPrefix, 26, 0)
+          delegations: [
+            {
+              name: 'flex'
+              properties: {
+                serviceName: 'Microsoft.App/environments'
+              }
+            }
+          ]
+        }
+      }
+      {
+        name: 'endpoints'
+        properties: {
+          addressPrefix: cidrSubnet(addressPrefix, 26, 1)
+          privateEndpointNetworkPolicies: 'Disabled'
         }
       }
     ]
   }
 }
 
-resource endpointSubnet 'Microsoft.Network/virtualNetworks/subnets@2024-07-01' = {
-  parent: network
-  name: 'endpoints'
-  properties: {
-    addressPrefix: cidrSubnet(addressPrefix, 26, 1)
-    privateEndpointNetworkPolicies: 'Disabled'
-  }
-  dependsOn: [appSubnet]
-}
-
 @description('Resource id of the subnet that the app sends from.')
-output appSubnetId string = appSubnet.id
+output appSubnetId string = '${network.id}/subnets/app'
 
 @description('Resource id of the subnet of private endpoints.')
-output endpointSubnetId string = endpointSubnet.id
+output endpointSubnetId string = '${network.id}/subnets/endpoints'

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.infra.deployment import ROOT, Deployment
 
-LEVELS = {"debug", "info", "warning", "error"}
+LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "log": 1}
+"""Methods of a logger, and where the event's name stands."""
 
 
 @functools.cache
@@ -22,10 +23,10 @@ def lines_of_the_code() -> tuple[set[str], set[str]]:
     for folder in ("shared", "handlers"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LEVELS and node.args:
-                    first = node.args[0]
-                    if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                        events.add(first.value)
+                name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+                if isinstance(node, ast.Call) and name in LEVELS:
+                    said = node.args[LEVELS[name] : LEVELS[name] + 1]
+                    events |= {one.value for one in said if isinstance(one, ast.Constant)}
                 if isinstance(node, ast.Dict):
                     fields |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
     return events, fields
@@ -51,7 +52,7 @@ def queries_ask_for_lines_that_are_written(deployment: Deployment) -> Iterator[s
             yield f"{name}: reads no line"
         wanted = set(re.findall(r"[\" ](\w+)=\(", text)) - {""}
         yield from (f"{name}: no line has {field}" for field in wanted - fields)
-        said = set(re.findall(r'has "code=([\w-]+)"', text))
+        said = set(re.findall(r'has "(?:code|reason)=([\w-]+)"', text))
         for listed in re.findall(r"code in \(([^)]*)\)", text):
             said |= set(re.findall(r'"([\w-]+)"', listed))
         yield from (f"{name}: no code {code}" for code in said - codes)

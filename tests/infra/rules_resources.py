@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sandbox import seed
+from sandbox import seed, topology
 from shared import rows, settings
 from tests.infra.deployment import ROOT, Deployment
 
@@ -20,7 +20,6 @@ HOST_SETTINGS = {
 }
 """Settings that the Functions host reads and the app does not."""
 PLANNED_QUEUES = {"sweep-slices", "sweep-slices-poison"}
-PLANNED_SETTINGS = {"MOORING_DEAD_LETTER_CONTAINER"}
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Iterator[str]:
@@ -101,6 +100,8 @@ def names_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
             yield f"{key} {names[key]} is not made"
     if {names["packageContainer"], names["deadLetterContainer"]} != set(names["containers"]):
         yield f"containers {names['containers']}"
+    if names["deadLetterContainer"] != topology.DEAD_LETTER_CONTAINER:
+        yield f"the local Azure has dead letters in {topology.DEAD_LETTER_CONTAINER}"
 
 
 def twin(queue: str) -> set[str]:
@@ -171,11 +172,11 @@ def settings_are_those_that_the_app_reads(deployment: Deployment) -> Iterator[st
     config = deployment.module("function-app").resource("Microsoft.Web/sites/config")
     found |= settings_in(config.body["properties"])
     known = set(settings.variables())
-    yield from (f"nobody reads {name}" for name in found - known - HOST_SETTINGS - PLANNED_SETTINGS)
+    yield from (f"nobody reads {name}" for name in found - known - HOST_SETTINGS)
     yield from (f"the host needs {name}" for name in HOST_SETTINGS - found)
     yield from (f"the app needs {name}" for name in required() - found)
-    if "AZURE_CLIENT_ID" not in found:
-        yield "the app does not know its identity"
+    wanted = {"AZURE_CLIENT_ID", "MOORING_DEAD_LETTER_CONTAINER"}
+    yield from (f"{name} is left to its default" for name in wanted - found)
     if "AzureWebJobsStorage__credential: 'managedidentity'" not in config.body["properties"]:
         yield "the host does not use the identity"
 
@@ -203,10 +204,9 @@ def private_ways_lead_to_all_three_services(deployment: Deployment) -> Iterator[
     (use,) = deployment.uses("private-endpoints")
     if use.condition != "(vnetEnabled)":
         yield f"made if {use.condition}"
-    subnets = {
-        one.body["name"]: one for _, one in deployment.resources("Microsoft.Network/virtualNetworks/subnets")
-    }
-    (delegation,) = subnets["app"].properties.get("delegations", [{}])
+    network = deployment.module("network").resource("Microsoft.Network/virtualNetworks")
+    subnets = {one["name"]: one["properties"] for one in network.properties["subnets"]}
+    (delegation,) = subnets["app"].get("delegations", [{}])
     expected = {"properties": {"serviceName": "Microsoft.App/environments"}}
     yield from differences(delegation, expected, "delegation")
 

@@ -195,11 +195,6 @@ def every_assignment_says_who(deployment: Deployment) -> Iterator[str]:
             yield f"{file.path.name}: {one.properties['roleDefinitionId']}"
         if not str(one.body["name"]).startswith("guid("):
             yield f"{file.path.name}: {one.body['name']}"
-    template = deployment.json("templates/cluster-grant.json")["resources"]
-    if [(one["type"], one["properties"]["principalType"]) for one in template] != [
-        (ROLE_ASSIGNMENT, "ServicePrincipal")
-    ]:
-        yield f"cluster-grant.json: {template}"
 
 
 def built_in_roles_are_the_listed_ones_on_what_is_made_here(deployment: Deployment) -> Iterator[str]:

@@ -63,6 +63,11 @@ def planted(*chosen: Fault) -> Iterator[list[Deployment]]:
         yield made
 
 
+def test_a_copy_without_a_fault_breaks_no_rule():
+    with planted(Fault("none", "azure.yaml", "name", "name")) as (deployment,):
+        assert broken(deployment) == []
+
+
 @pytest.mark.parametrize("fault", faults(), ids=lambda one: one.fault)
 def test_a_fault_is_caught_by_the_rules_that_are_written_down(fault: Fault):
     with planted(fault) as (deployment,):
@@ -88,11 +93,14 @@ def test_there_are_faults_of_every_kind():
     assert len({one.fault for one in listed}) == len(listed) >= 60
     assert by_rules > 50
     assert by_types > 10
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    assert f"{len(listed)} deliberate faults" in page
 
 
 def record() -> None:
     """Write down who catches what now; only with a checker, so that nothing is lost."""
     assert PLACE, "MOORING_BICEP_CHECKER is not set"
+    assert broken(Deployment(ROOT)) == [], "mend the template first"
     listed = faults()
     with planted(*listed) as deployments:
         types = checked(deployments)
