@@ -37,6 +37,9 @@ param requesterPrincipalIds string = ''
 @description('System topics that watched subscriptions have already: resource ids separated by commas. Azure allows one for each subscription; it needs a system-assigned identity.')
 param existingSystemTopicIds string = ''
 
+@description('Filter events by resource type already in Event Grid, for subscriptions in which much is deleted. Costs a change here for each new target type.')
+param narrowEventFilter bool = false
+
 // --- roles, for deployers who may assign roles but not define them
 
 @description('GUID of an existing role with the actions of roles/reader.json; empty defines it.')
@@ -336,6 +339,7 @@ module eventSubscriptions 'modules/event-subscriptions.bicep' = [for (id, i) in 
     topicName: empty(existingTopicBySubscription[i]) ? topicName : last(split(existingTopicBySubscription[i], '/'))
     suffix: shortToken
     storageAccountId: storage.outputs.id
+    narrow: narrowEventFilter
     actionGroupIds: [alerts.outputs.actionGroupId]
     tags: tags
     alertEnabled: alertsEnabled

@@ -1,5 +1,5 @@
 // What of the topic goes to the queue: deletions, and writes of linkers. Filters are event-filter.json,
-// which the local Azure delivers by, too.
+// which the local Azure delivers by, too, or event-filter-narrow.json.
 
 @description('Name of the system topic.')
 param topicName string
@@ -13,6 +13,9 @@ param storageAccountId string
 @description('Resource ids of the action groups that are told when events are lost.')
 param actionGroupIds array
 
+@description('Filter by resource type already in Event Grid, for subscriptions in which much is deleted.')
+param narrow bool
+
 @description('Azure tags of the alert.')
 param tags object
 
@@ -20,7 +23,9 @@ param tags object
 param alertEnabled bool
 
 var names = loadJsonContent('../names.json')
-var shipped = loadJsonContent('../event-filter.json').eventSubscriptions
+var wideFilter = loadJsonContent('../event-filter.json').eventSubscriptions
+var narrowFilter = loadJsonContent('../event-filter-narrow.json').eventSubscriptions
+var shipped = narrow ? narrowFilter : wideFilter
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topicName
