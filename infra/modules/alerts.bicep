@@ -123,7 +123,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
   kind: 'LogAlert'
   properties: {
     displayName: rule.title
-    description: 'docs/runbooks says what to do. Query: infra/queries/${rule.name}.kql'
+    description: 'docs/deploying.md, section Alerts, says what to do. Query: infra/queries/${rule.name}.kql'
     severity: rule.severity
     enabled: enabled
     scopes: [componentsId]

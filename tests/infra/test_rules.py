@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.infra.checker import checked, needs_checker
@@ -20,6 +22,21 @@ def test_there_is_something_to_hold_rules_to():
     assert len(RULES) > 30
     assert len(SHIPPED.files) > 15
     assert sum(1 for _ in SHIPPED.resources()) > 30
+
+
+def test_the_guide_says_what_to_do_for_each_alert():
+    text = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    section = text.partition("## Alerts")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
+    rules = SHIPPED.module("alerts").variables["rules"].value
+    assert sorted(told) == sorted([*(rule["name"] for rule in rules), "lost-events"])
+
+
+def test_the_guide_has_every_variable_that_azd_reads():
+    text = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    read = re.findall(r"\$\{((?:MOORING|VNET)_\w+)", SHIPPED.text("main.parameters.json"))
+    assert [name for name in read if f"`{name}`" not in text] == []
+    assert len(read) > 15
 
 
 @needs_checker
