@@ -101,20 +101,6 @@ def each_role_has_exactly_what_the_app_does(deployment: Deployment) -> Iterator[
     yield from (f"clusterObjects: {action}" for action in found["clusterObjects"])
 
 
-WORKLOAD_READS = {
-    f"Microsoft.ContainerService/managedClusters/{kind}/read"
-    for kind in (
-        "apps/deployments",
-        "apps/statefulsets",
-        "apps/daemonsets",
-        "apps/replicasets",
-        "batch/jobs",
-        "batch/cronjobs",
-    )
-}
-"""What makes pods, and so says who uses a secret."""
-
-
 def cluster_roles_say_the_same_twice(deployment: Deployment) -> Iterator[str]:
     """The data actions are those of role.yaml, in the words of Azure RBAC."""
     role = yaml.safe_load(deployment.text("kubernetes/role.yaml"))
@@ -125,7 +111,7 @@ def cluster_roles_say_the_same_twice(deployment: Deployment) -> Iterator[str]:
             for resource in rule["resources"]:
                 wanted |= {f"{stem}/{resource}/{KUBERNETES_VERBS[verb]}" for verb in rule["verbs"]}
     found = set(deployment.json(ROLE_FILES["clusterObjects"])["dataActions"])
-    yield from sorted(found ^ (wanted | WORKLOAD_READS))
+    yield from sorted(found ^ wanted)
 
 
 def what_may_be_handed_on_is_the_catalogues(deployment: Deployment) -> Iterator[str]:

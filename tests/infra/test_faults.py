@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 import tempfile
@@ -63,15 +64,21 @@ def planted(*chosen: Fault) -> Iterator[list[Deployment]]:
         yield made
 
 
-def test_a_copy_without_a_fault_breaks_no_rule():
+@functools.cache
+def broken_as_shipped() -> tuple[str, ...]:
+    """None, if all is well; else one rule that is broken must not fail all of these tests."""
     with planted(Fault("none", "azure.yaml", "name", "name")) as (deployment,):
-        assert broken(deployment) == []
+        return tuple(broken(deployment))
+
+
+def test_a_copy_without_a_fault_breaks_no_rule():
+    assert broken_as_shipped() == ()
 
 
 @pytest.mark.parametrize("fault", faults(), ids=lambda one: one.fault)
 def test_a_fault_is_caught_by_the_rules_that_are_written_down(fault: Fault):
     with planted(fault) as (deployment,):
-        assert tuple(broken(deployment)) == fault.rules
+        assert tuple(name for name in broken(deployment) if name not in broken_as_shipped()) == fault.rules
     assert fault.rules or fault.types, "nobody would notice"
 
 
