@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import events, naming
-from shared.targets import catalogue
+from shared.catalogue import catalogue
 
 READ_BYTES = events.BATCH_BYTES + 1
 """One more than the product accepts: enough to see that a file is too large."""

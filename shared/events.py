@@ -22,10 +22,10 @@ from enum import StrEnum
 from typing import Any
 
 from shared import event_time, naming
+from shared.catalogue import Catalogue
 from shared.connector_targets import connector_types
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
-from shared.targets import Catalogue
 
 BODY_BYTES = 1024 * 1024
 """Event Grid's own limit of one event."""

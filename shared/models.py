@@ -127,6 +127,8 @@ class ConnectionSpec(Model):
     target_type: str
     target_id: str
     client_type: str = "none"
+    intent: str = ""
+    """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from shared import events, naming
+from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
 from shared.logs import bind
 from shared.models import (
@@ -30,7 +31,6 @@ from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
-from shared.targets import Catalogue
 from shared.users import User, Users
 
 TRIES = 60

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shared import logs, plans
 from shared.announcer import OVERDUE_SECONDS, Announcer
+from shared.catalogue import catalogue
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -39,7 +40,6 @@ from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
-from shared.targets import catalogue
 from shared.throttling import Throttling
 from shared.users import Users
 

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared import naming
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError
 from shared.limits import Limits
 from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Plan
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
-from shared.targets import Catalogue, TargetType
+from shared.targets import TargetType
 from shared.users import User, Users
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -49,7 +49,7 @@ class RoleAssignments:
                 "roleDefinitionId": _definition_id(subscription, role.id),
                 "name": naming.role_assignment_name(scope, principal_id, role.id),
             }
-            for role in ctx.target.roles
+            for role in ctx.target.roles(spec.intent, variant=ctx.facts.get("variant", ""))
         ]
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
@@ -67,6 +67,7 @@ class RoleAssignments:
             # An equal assignment under another name was there before us: it is used, never deleted.
             provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
             made.append({**item, "name": assignment.name, "provenance": provenance})
+        await self._revoke_earlier(ctx, keep={_thing(item) for item in items})
         return Done(outputs={"assignments": made})
 
     async def revert(self, ctx: StepContext) -> Done:
@@ -81,17 +82,34 @@ class RoleAssignments:
             if ctx.operation.report_only:
                 removal.would.append(f"revoke {item['role']} unless shared")
                 continue
-            thing = _thing(item)
-            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-            if leaving.shared:
+            if not await _revoke(ctx, item):
                 removal.kept.append(f"{item['role']}: still used")
                 continue
-            if leaving.last:
-                await ctx.outside.roles.delete(item["scope"], item["name"])
-                await forget(ctx, thing)
             kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            removal.removed.append({"kind": "role", "thing": thing, **kept})
+            removal.removed.append({"kind": "role", "thing": _thing(item), **kept})
         return removal.done()
+
+    async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
+        """Revoke what this life was given before and is not given any more.
+
+        A create that narrows the intent, or names another target, would else leave the wider right behind
+        until the connection is deleted.
+        """
+        for item in _planned(ctx):
+            if _thing(item) not in keep:
+                await _revoke(ctx, item)
+
+
+async def _revoke(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    """Leave an assignment, and revoke it with its last user; false if others use it."""
+    thing = _thing(item)
+    leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+    if leaving.shared:
+        return False
+    if leaving.last:
+        await ctx.outside.roles.delete(item["scope"], item["name"])
+        await forget(ctx, thing)
+    return True
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:

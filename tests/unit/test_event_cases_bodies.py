@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from shared.catalogue import catalogue
 from shared.events import BATCH_EVENTS, Decision, EventDecision, parse, watched_types
-from shared.targets import catalogue
 from tests.fakes.azure_events import PRIVATE, event
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from shared.catalogue import catalogue
 from shared.events import Decision, EventDecision, parse, watched_types
-from shared.targets import catalogue
 from tests.fakes.azure_events import (
     DELETED,
     TOPIC,
