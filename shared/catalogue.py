@@ -81,9 +81,9 @@ class Catalogue:
         return row
 
     def watched_types(self) -> frozenset[str]:
-        """Folded types whose deletion takes a target with it: each offered row's own, and its parents."""
-        offered = (row.existence_template for row in self.rows if row.offered)
-        ids = [above for template in offered for above in naming.ancestors(template)]
+        """Folded types that any connection's target may be of, with those above them."""
+        whole = (row.id_template.replace("[", "").replace("]", "") for row in self.rows)
+        ids = [above for template in whole for above in naming.ancestors(template)]
         return frozenset(naming.type_of(one) for one in ids) - {_GROUPS, ""}
 
 

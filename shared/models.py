@@ -57,12 +57,7 @@ class OperationState(StrEnum):
 
 
 _FINAL = frozenset(
-    {
-        OperationState.SUCCEEDED,
-        OperationState.FAILED,
-        OperationState.SUPERSEDED,
-        OperationState.REJECTED,
-    },
+    {OperationState.SUCCEEDED, OperationState.FAILED, OperationState.SUPERSEDED, OperationState.REJECTED}
 )
 
 

@@ -17,7 +17,7 @@ from shared.facts import Fact
 
 WORKLOAD_IDENTITY = "workloadIdentity"
 """The auth kind of every connection that Mooring makes today."""
-WORKS, DEFERRED, NOT_OFFERED = "works", "deferred", "not-offered"
+WORKS, DEFERRED = "works", "deferred"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +130,6 @@ class TargetType:
     def works(self) -> bool:
         """A request can name it today."""
         return self.auth[WORKLOAD_IDENTITY].status == WORKS
-
-    @property
-    def offered(self) -> bool:
-        """Service Connector offers it, and Azure has not retired it."""
-        return any(kind.status != NOT_OFFERED for kind in self.auth.values())
 
     @property
     def client_types(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from shared.catalogue import catalogue, parse
 from shared.errors import RefusedError
 from shared.events import WATCHED
 from shared.targets import TargetType
-from tests.fakes.target_examples import document, examples
+from tests.fakes.target_examples import document
 
 ROOT = Path(__file__).parents[2]
 ROWS = catalogue().rows
@@ -112,23 +112,26 @@ def test_the_remedy_of_an_unknown_type_lists_what_works():
     assert caught.value.remedy == f"use one of {', '.join(row.name for row in WORKING)}"
 
 
-def test_watched_are_the_types_of_all_that_is_offered_with_their_parents_and_no_groups():
+def test_watched_are_the_types_of_all_targets_with_their_parents_and_no_groups():
     watched = catalogue().watched_types()
     for row in ROWS:
-        if row.id_template and row.offered:
+        if row.id_template:
             assert row.resource_type in watched
-            for one in examples(row):
-                parent = row.parent_id(one.id)
-                assert not parent or type_of(row.parent_template).lower() in watched
-    assert "microsoft.dbforpostgresql/servers" not in watched, "retired"
+            assert not row.parent_template or type_of(row.parent_template).lower() in watched
+    assert {"microsoft.storage/storageaccounts/blobservices", "microsoft.cache/redis/databases"} <= watched, (
+        "as Service Connector names its targets"
+    )
     assert not {"", "microsoft.resources/resourcegroups"} & watched
 
 
 def test_parents_of_a_nested_target_are_watched_too():
     document = json.loads((ROOT / "shared/catalogue.json").read_text())
-    document["targets"][0]["existenceId"] += "/blobServices/default"
+    document["targets"][0]["id"] = (
+        document["targets"][0]["existenceId"] + "/blobServices/default/containers/{c}"
+    )
     watched = parse(json.dumps(document)).watched_types()
-    assert {"microsoft.storage/storageaccounts", "microsoft.storage/storageaccounts/blobservices"} <= watched
+    below = "microsoft.storage/storageaccounts/blobservices"
+    assert {"microsoft.storage/storageaccounts", below, f"{below}/containers"} <= watched
 
 
 def test_the_roles_of_what_works_are_those_that_the_app_may_delegate():
@@ -174,8 +177,11 @@ def test_the_sandbox_knows_every_role_and_every_resource_type():
     known = {(role["roleName"], guid) for guid, role in built_in_roles().items()}
     assert set().union(*map(granted, ROWS)) <= known
     shapes = {shape.type.lower() for shape in target_shapes()}
-    own = {"microsoft.storage/storageaccounts", "microsoft.keyvault/vaults"}
-    assert catalogue().watched_types() <= shapes | own
+    shapes |= {"microsoft.storage/storageaccounts", "microsoft.keyvault/vaults"}
+    for row in ROWS:
+        retired = all(kind.status == "not-offered" for kind in row.auth.values())
+        for template in (row.existence_template, row.parent_template):
+            assert retired or not template or type_of(template).lower() in shapes, row.name
 
 
 def test_the_printed_catalogue_has_every_combination_once():
