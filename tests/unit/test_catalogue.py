@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import uuid
 from pathlib import Path
 
 import pytest
 
+from sandbox import catalogue as command
 from sandbox.arm.access import built_in_roles
 from sandbox.arm.events import passes
 from sandbox.arm.target_shapes import target_shapes
@@ -194,6 +196,22 @@ def test_the_printed_catalogue_has_every_combination_once():
         assert bool(one["keys"]) or one["status"] == "not-offered"
         assert ("reason" in one) == (one["status"] != "works")
         json.dumps(one)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_command_prints_one_object_a_line(options: list[str], capsys: pytest.CaptureFixture[str]):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(options)) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == list(combinations())
+
+
+def test_the_command_prints_tables_for_people(capsys: pytest.CaptureFixture[str]):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(["--table"])) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("`")[1] for line in lines[2:] if line.startswith("| `")] == [row.name for row in ROWS]
 
 
 def test_the_catalogue_is_read_once():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue import catalogue
+from shared.catalogue import catalogue, parse
 from shared.errors import PermanentError, RefusedError
 from tests.fakes.target_examples import CLIENT, Example, examples
 
+ROOT = Path(__file__).parents[2]
 GROUP = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/Rg"
 ACCOUNT = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/acc"
 VAULT = f"{GROUP}/providers/Microsoft.KeyVault/vaults/Kv-1"
@@ -199,6 +202,15 @@ def test_the_read_that_proves_access_is_one_that_the_roles_allow(
     if read:
         assert read.token_scope.startswith("https://")
         assert read.token_scope.endswith("/.default")
+
+
+def test_a_part_that_has_no_read_of_its_own_is_not_proved_by_reading_the_whole():
+    document = json.loads((ROOT / "shared/catalogue.json").read_text())
+    del document["targets"][0]["children"][0]["readPath"]
+    (row, *_), one = parse(json.dumps(document)).rows, example("storage-blob")
+    facts = row.facts(one.children[0], one.answer, client_id=CLIENT)
+    assert row.read(one.children[0], facts) is None
+    assert row.read(one.id, facts) is not None
 
 
 @pytest.mark.parametrize("written", [ACCOUNT, f"{ACCOUNT}/blobServices/default"])
