@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def decide(body: bytes, subscriptions: frozenset[str] | None, tenant_id: str) -> list[events.EventDecision]:
     """The product's own decisions about a body; ``None`` and an empty tenant accept any."""
-    watched = events.watched_types(catalogue())
+    watched = catalogue().watched_types()
     return events.parse(body, subscriptions=subscriptions, watched=watched, tenant_id=tenant_id)
 
 

@@ -40,6 +40,8 @@ class Catalogue:
     rows: tuple[TargetType, ...]
     credentials: frozenset[str] = frozenset()
     """Placeholders of value templates that stand for a credential."""
+    also_watched: frozenset[str] = frozenset()
+    """Folded types of targets without a row of that type: of other sources than AKS, or without an id."""
 
     @property
     def working(self) -> tuple[TargetType, ...]:
@@ -84,7 +86,7 @@ class Catalogue:
         """Folded types that any connection's target may be of, with those above them."""
         whole = (row.id_template.replace("[", "").replace("]", "") for row in self.rows)
         ids = [above for template in whole for above in naming.ancestors(template)]
-        return frozenset(naming.type_of(one) for one in ids) - {_GROUPS, ""}
+        return (frozenset(naming.type_of(one) for one in ids) | self.also_watched) - {_GROUPS, ""}
 
 
 def _check_offered(row: TargetType) -> None:
@@ -120,6 +122,7 @@ def parse(text: str) -> Catalogue:
     return Catalogue(
         rows=tuple(_row(row, roles) for row in document["targets"]),
         credentials=frozenset(document["credentials"]),
+        also_watched=frozenset(map(str.lower, document["alsoWatched"])),
     )
 
 

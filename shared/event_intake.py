@@ -55,7 +55,7 @@ class EventIntake:
         decisions = events.parse(
             body,
             subscriptions=self.subscription_ids,
-            watched=events.watched_types(self.catalogue),
+            watched=self.catalogue.watched_types(),
             tenant_id=self.tenant_id,
             now=self.clock.now(),
         )

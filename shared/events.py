@@ -22,8 +22,6 @@ from enum import StrEnum
 from typing import Any
 
 from shared import event_time, naming
-from shared.catalogue import Catalogue
-from shared.connector_targets import connector_types
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
 
@@ -110,11 +108,6 @@ class _NotForUsError(Exception):
         super().__init__(reason)
         self.decision = decision
         self.reason = reason
-
-
-def watched_types(catalogue: Catalogue) -> frozenset[str]:
-    """Folded types of what a connection may point at: the catalogue's, and all of Service Connector's."""
-    return catalogue.watched_types() | connector_types()
 
 
 def parse(
