@@ -162,16 +162,23 @@ async def remove_object(
         removal.removed.append({**item, "found": True, "uid": there.uid, "proof": proof})
 
 
-async def forget(ctx: StepContext, thing: str) -> None:
+async def forget(ctx: StepContext, thing: str, *, by_creates: bool = False) -> None:
     """Give the name of a removed thing free, once no delete of it can land any more.
 
     Azure's deletes go by name: one whose answer was lost would take what a newcomer has made by then.
     (Kubernetes' deletes name the uid, and do not.)
 
+    Args:
+        ctx: the run's context.
+        thing: name of the users row.
+        by_creates: creates of this life may have sent such deletes too.
+
     Raises:
         NotYetError: ``settle``.
     """
     left_seconds = await ctx.recorder.in_doubt_seconds(removals=True)
+    if by_creates:
+        left_seconds = max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
     if left_seconds > 0:
         raise NotYetError("settle", "a delete whose answer was lost may still land", seconds=left_seconds)
     await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)

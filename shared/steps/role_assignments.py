@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
-from shared.models import Done, Finding, Provenance
+from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.base import StepContext, found
 from shared.steps.removal import Removal, forget, require_still_gone
@@ -35,7 +35,7 @@ class RoleAssignments:
         """Make sure of every role of the target's row.
 
         Raises:
-            NotYetError: ``closing``.
+            NotYetError: ``closing``, or ``settle`` after revoking what an earlier create gave.
         """
         spec = ctx.connection.spec
         principal_id = ctx.output("managed_identity", "principalId")
@@ -108,7 +108,9 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any]) -> bool:
         return False
     if leaving.last:
         await ctx.outside.roles.delete(item["scope"], item["name"])
-        await forget(ctx, thing)
+        # A life that planned other roles before may have had some of them revoked by a create.
+        by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
+        await forget(ctx, thing, by_creates=by_creates)
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import naming
-from shared.errors import PermanentError
+from shared.errors import NotYetError, PermanentError
 from shared.models import Kind
 from tests.fakes.local_app import GROUP, STORAGE, LocalApp
 from tests.fakes.step_bench import Bench
@@ -120,6 +120,20 @@ async def test_the_new_role_is_there_before_the_wider_one_goes(app: LocalApp):
     await bench.apply("role_assignments")
     names = [call.name for call in app.journal.calls[seen:] if call.name.startswith("roles.")]
     assert names == ["roles.ensure", "roles.delete"]
+
+
+async def test_the_name_of_a_role_that_a_create_revoked_is_kept_back_while_its_delete_may_land(app: LocalApp):
+    bench = Bench(app)
+    await bench.up_to("role_assignments")
+    wish(bench, intent="read")
+    bench.in_doubt_seconds, bench.removals_in_doubt = 9.0, False
+    with pytest.raises(NotYetError, match="settle"):
+        await bench.apply("role_assignments")
+    assert granted(app) == {(naming.fold_id(STORAGE), READER)}
+    assert sum('"role|' in str(row.columns["body"]) for row in app.store.rows("users")) == 2
+    bench.in_doubt_seconds = 0.0
+    await bench.apply("role_assignments")
+    assert sum('"role|' in str(row.columns["body"]) for row in app.store.rows("users")) == 1
 
 
 async def test_what_was_given_up_has_no_user_any_more(app: LocalApp):
