@@ -129,6 +129,10 @@ class TargetType:
                 remedy=f"use one of {', '.join(self.client_types)}",
             )
 
+    def harmless_keys(self, client_type: str) -> frozenset[str]:
+        """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""
+        return frozenset(self.client_settings.get(client_type, {}))
+
     def read_url(self, facts: Mapping[str, str]) -> str:
         """Address of the read that proves access."""
         return facts["endpoint"] + self.read_check.path

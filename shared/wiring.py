@@ -253,4 +253,5 @@ def _rules(settings: Settings) -> Rules:
         hold_recheck_seconds=settings.hold_recheck_seconds,
         orphan_retention_seconds=settings.orphan_retention_seconds,
         subscription_ids=frozenset(settings.subscription_ids),
+        load_policy=lambda: load_policy(settings.policy_file),
     )

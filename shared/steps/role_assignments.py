@@ -14,7 +14,7 @@ from shared import naming
 from shared.models import Done, Finding, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, forget, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
 
 
 class RoleAssignments:
@@ -78,19 +78,27 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
-            if ctx.operation.report_only:
-                removal.would.append(f"revoke {item['role']} unless shared")
-                continue
             thing = _thing(item)
+            shown = {
+                "kind": "role",
+                **{name: item[name] for name in ("scope", "name", "role", "principalId")},
+            }
+            if ctx.operation.report_only:
+                shared = await ctx.users.get(thing)
+                if shared is not None and set(shared.users) - {ctx.user}:
+                    removal.keep(shown, "still-shared", "still used")
+                else:
+                    removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
+                continue
             leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
             if leaving.shared:
-                removal.kept.append(f"{item['role']}: still used")
+                removal.keep(shown, "still-shared", "still used")
                 continue
             if leaving.last:
                 await ctx.outside.roles.delete(item["scope"], item["name"])
                 await forget(ctx, thing)
-            kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            removal.removed.append({"kind": "role", "thing": thing, **kept})
+            rule = "last-user" if leaving.last else "already-gone"
+            removal.remove({**shown, "thing": thing}, rule, restorable="no", why=MADE_AGAIN)
         return removal.done()
 
 
