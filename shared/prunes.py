@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Self
 
 from pydantic import Field
 
-from shared.models import ConnectionId, Model, OperationId
+from shared.models import Cause, ConnectionId, ConnectionSpec, Model, Operation, OperationId
 from shared.ports import StateStore, Upsert
 from shared.rows import columns, key_hash, parse
 
@@ -31,6 +32,21 @@ class PruneEntry(Model):
     namespace: str
     report_only: bool
     opened_at: datetime
+
+    @classmethod
+    def of(cls, operation: Operation, cause: Cause, spec: ConnectionSpec) -> Self:
+        """The entry of a prune that is about to be opened."""
+        return cls(
+            operation_id=operation.operation_id,
+            connection_id=operation.connection_id,
+            cause=cause.kind,
+            resource_id=cause.resource_id,
+            source=cause.source,
+            cluster_id=spec.cluster_id,
+            namespace=spec.namespace,
+            report_only=operation.report_only,
+            opened_at=operation.opened_at,
+        )
 
 
 class SavedObject(Model):
