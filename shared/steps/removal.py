@@ -25,7 +25,7 @@ CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
 """A confirmation older than this is asked for again before something is removed."""
 OUTPUT_CHARACTERS = 24_000
-"""Outputs beyond this are cut to what later steps need: one property of a row holds 32 K characters."""
+"""Outputs beyond this are cut: one property of a row holds 32 K characters (Table storage)."""
 NEEDED = frozenset(
     {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role"}
     | {"identityId", "issuer", "subject", "rule", "found", "restorable"}
@@ -56,14 +56,25 @@ class Removal:
         self.would.append(_item(thing, rule, detail, {"act": "delete", **more}))
 
     def done(self) -> Done:
-        """The step's outputs; ``trimmed`` says that they were cut to what fits into a row."""
+        """The step's outputs.
+
+        ``trimmed`` says that items were cut to what later steps need, to fit into a row, and ``dropped`` how
+        many did not fit even so: ``verify_gone`` does not look at those again.
+        """
         outputs: dict[str, Any] = {name: value for name, value in dataclasses.asdict(self).items() if value}
-        if len(json.dumps(outputs)) > OUTPUT_CHARACTERS:
-            outputs = {
-                name: [{key: value for key, value in one.items() if key in NEEDED} for one in items]
-                for name, items in outputs.items()
-            } | {"trimmed": True}
-        return Done(outputs=outputs)
+        if len(json.dumps(outputs)) <= OUTPUT_CHARACTERS:
+            return Done(outputs=outputs)
+        left, dropped = OUTPUT_CHARACTERS, 0
+        for name, items in outputs.items():
+            fitting = []
+            for one in items:
+                short = {key: value for key, value in one.items() if key in NEEDED}
+                left -= len(json.dumps(short)) + 2
+                if left >= 0:
+                    fitting.append(short)
+            dropped += len(items) - len(fitting)
+            outputs[name] = fitting
+        return Done(outputs=outputs | {"trimmed": True} | ({"dropped": dropped} if dropped else {}))
 
 
 def _item(thing: Mapping[str, Any], rule: str, detail: str, more: Mapping[str, Any]) -> Mapping[str, Any]:
