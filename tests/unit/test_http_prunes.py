@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from shared.errors import PermanentError
+from shared.errors import PermanentError, StateConflictError
 from shared.models import Operation
 from shared.orphans import Orphan, OrphanKind, orphan_id
 from tests.fakes.http_app import SITE, HttpApp
+from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, deletion_event, make_app
 from tests.unit.test_restore import LINKER, OURS, THEIRS, created, lost, observed, our_prune, pruned
 
@@ -223,6 +224,29 @@ async def test_what_is_not_held_by_the_cap_is_not_released(app: LocalApp):
     assert body["prunes"] == [{"operationId": prune.operation_id, "outcome": "ended"}]
     _, body, _ = await HttpApp(app).call("release_prunes", body={"clusterId": CLUSTER})
     assert body == {"prunes": [], "released": 0}
+
+
+async def test_a_release_that_meets_a_moving_row_looks_again_and_never_for_ever(tmp_path: Path):
+    app, [prune] = await held_by_cap(tmp_path)
+    conflicts = [True]
+
+    def rule(call: Call) -> BaseException | None:
+        moved = call.name == "state.transact" and call.arguments[0] == "connections"
+        return StateConflictError() if moved and conflicts and conflicts.pop() else None
+
+    app.journal.before = rule
+    [released] = await app.services.releaser.of_cluster(CLUSTER)
+    assert (released.operation_id, released.outcome) == (prune.operation_id, "released")
+    app.journal.before = lambda call: StateConflictError() if call.name == "state.transact" else None
+    with pytest.raises(StateConflictError):
+        await app.services.releaser.these([prune.operation_id])
+
+
+async def test_only_prunes_of_that_cluster_are_released(tmp_path: Path):
+    app, [prune] = await held_by_cap(tmp_path)
+    await app.send(create_body("three"), message_id="three")
+    assert await app.services.releaser.of_cluster(f"{CLUSTER}-2") == []
+    assert not (await _again(app, prune)).released
 
 
 async def test_a_prune_that_waits_for_a_pod_is_not_released(app: LocalApp):

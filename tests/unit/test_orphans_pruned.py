@@ -12,8 +12,10 @@ from shared.errors import PermanentError, RefusedError, TransientError
 from shared.models import Cause, ConnectionId, OperationId, StepState
 from shared.orphans import Orphan, OrphanKind, orphan_id
 from shared.ports import Credential
-from shared.steps.base import TAG_WORKLOAD, StepContext
+from shared.steps.base import TAG_WORKLOAD, StepContext, account_thing
 from shared.steps.confirm_gone import ConfirmGone
+from shared.users import User
+from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, IDENTITY_GROUP, POLICY, LocalApp, create_body, make_app
 
@@ -271,3 +273,29 @@ async def test_a_second_life_of_an_orphan_is_pruned_like_the_first(app: LocalApp
     assert stored is not None
     assert (stored.value.state, stored.value.generation) == ("pruned", 2)
     assert everything(app) == []
+
+
+@pytest.mark.usefixtures("confirmed")
+async def test_an_orphan_that_is_being_deleted_is_not_pruned_beside_it(app: LocalApp):
+    orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
+    app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})
+    operation_id = await ask(app, orphan)
+    await app.settle(seconds=60)
+    body = {"action": "delete", "connectionId": naming.connection_of(operation_id)}
+    await app.send(body, message_id="d")
+    status, answer, _ = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
+    assert (status, answer["outcome"]) == (200, "nothing-to-do")
+
+
+async def test_an_orphan_whose_row_is_closing_is_asked_for_again_later(app: LocalApp):
+    orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
+    users = app.services.engine.users
+    thing = account_thing(CLUSTER, "shop", "lost")
+    pseudo = ConnectionId(naming.digest(["orphan", orphan.orphan_id]))
+    gone = naming.operation_id(pseudo, "gone")
+    await users.seize(thing, User(connection_id=pseudo, generation=1), operation_id=gone)
+    status, answer, headers = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
+    assert (status, answer["code"], "Retry-After" in headers) == (503, "closing", True)
+    app.clock.advance(200)
+    status, answer, _ = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
+    assert (status, answer["outcome"]) == (202, "opened")
