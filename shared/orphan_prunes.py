@@ -88,7 +88,7 @@ class OrphanPruner:
         connection = await self._record(orphan, found)
         user = User(connection_id=connection.connection_id, generation=connection.generation)
         if found.thing:
-            await self.users.join(found.thing, user, ended=self._ended, details=found.details)
+            await self.users.join(found.thing, user, settled=self._settled, details=found.details)
         cause = Cause(kind="orphan", resource_id=found.resource_id, source="request")
         answer = await self.opener.open(
             Asked(
@@ -239,9 +239,8 @@ class OrphanPruner:
         await self.state.observe(connection, [intent], etag=stored.etag if stored else "")
         return connection
 
-    async def _ended(self, operation_id: OperationId) -> bool:
-        other = await self.state.operation(operation_id)
-        return other is None or other.value.state.final
+    async def _settled(self, operation_id: OperationId) -> bool:
+        return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
 
 
 def _connection_id(orphan: Orphan) -> ConnectionId:

@@ -135,7 +135,7 @@ class RestoredObjects:
             await ctx.users.join(
                 self._thing(ctx, one.name),
                 ctx.user,
-                ended=ctx.recorder.ended,
+                settled=ctx.recorder.settled,
                 details={"nonce": nonce},
             )
         else:

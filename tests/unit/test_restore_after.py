@@ -220,10 +220,10 @@ async def test_an_account_that_another_connection_joined_stays_when_the_connecti
     thing = account_thing(CLUSTER, "shop", client_id)
     other = User(connection_id=OURS, generation=1)
 
-    async def ended(_: OperationId) -> bool:
+    async def settled(_: OperationId) -> bool:
         return True
 
-    await users.join(thing, other, ended=ended)
+    await users.join(thing, other, settled=settled)
     await app.send({"action": "delete", "connectionId": THEIRS}, message_id="d")
     await app.settle()
     delete = (await app.operations(THEIRS))[-1]
