@@ -214,6 +214,9 @@ async def test_what_the_cap_holds_is_released_and_woken(tmp_path: Path, by: str)
     assert snapshot is not None
     step = snapshot.steps["confirm_gone"].value
     assert (step.announced, step.due_at) == (True, app.clock.now())
+    await app.settle(seconds=600)
+    assert (await _again(app, prune)).state == "succeeded"
+    assert await app.state(prune.connection_id) == "pruned"
     _, again, _ = await HttpApp(app).call("release_prunes", body={"operationIds": [MISSING]})
     assert again["prunes"] == [{"operationId": MISSING, "outcome": "not-found"}]
 

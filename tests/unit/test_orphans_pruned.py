@@ -12,8 +12,8 @@ from shared.errors import PermanentError, RefusedError, TransientError
 from shared.models import Cause, ConnectionId, OperationId, StepState
 from shared.orphans import Orphan, OrphanKind, orphan_id
 from shared.ports import Credential
-from shared.steps.base import TAG_WORKLOAD, StepContext, account_thing
-from shared.steps.confirm_gone import ConfirmGone
+from shared.prune_rules import of_result
+from shared.steps.base import TAG_WORKLOAD, account_thing
 from shared.users import User
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
@@ -83,22 +83,6 @@ def everything(app: LocalApp) -> list[str]:
     return [*left["objects"], *left["identities"], *left["users"]]
 
 
-@pytest.fixture
-def confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proof that an orphan is one is another step's affair; what follows from it is not."""
-    real = ConfirmGone.apply
-
-    async def apply(self: ConfirmGone, ctx: StepContext):  # type: ignore[no-untyped-def]  # noqa: ANN202
-        if ctx.operation.cause is None or ctx.operation.cause.kind != "orphan":
-            return await real(self, ctx)
-        from shared.models import Done
-
-        return Done(outputs={"fact": "gone", "confirmedAt": ctx.now.isoformat()})
-
-    monkeypatch.setattr(ConfirmGone, "apply", apply)
-
-
-@pytest.mark.usefixtures("confirmed")
 @pytest.mark.parametrize("kind", list(OrphanKind))
 async def test_an_orphan_that_is_named_goes_and_leaves_no_row_of_users(app: LocalApp, kind: OrphanKind):
     orphan = await reported(app, kind)
@@ -120,7 +104,6 @@ async def test_an_orphan_that_is_named_goes_and_leaves_no_row_of_users(app: Loca
     assert known.prune == operation_id
 
 
-@pytest.mark.usefixtures("confirmed")
 async def test_what_a_pod_uses_is_held_though_a_person_named_it(app: LocalApp):
     orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
     app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})
@@ -133,7 +116,6 @@ async def test_what_a_pod_uses_is_held_though_a_person_named_it(app: LocalApp):
     assert await ask(app, orphan, "k2") == operation_id, "it attaches"
 
 
-@pytest.mark.usefixtures("confirmed")
 async def test_an_object_that_was_replaced_after_it_was_named_is_kept(app: LocalApp):
     orphan = await reported(app, OrphanKind.SECRET)
     operation_id = await ask(app, orphan)
@@ -142,31 +124,24 @@ async def test_an_object_that_was_replaced_after_it_was_named_is_kept(app: Local
     stored.uid = "another"
     await app.settle()
     assert len(objects) == 1
-    snapshot = await app.services.state.load(operation_id)
-    assert snapshot is not None
-    assert [one["rule"] for one in snapshot.steps["settings"].value.outputs["kept"]] == ["object-changed"]
+    stored_operation = await app.services.state.operation(operation_id)
+    assert stored_operation is not None
+    assert of_result(stored_operation.value.code) == "object-changed"
 
 
-@pytest.mark.usefixtures("confirmed")
-@pytest.mark.parametrize("fault", ["credential", "made anew"])
-async def test_an_identity_that_something_trusts_or_that_is_another_is_kept(app: LocalApp, fault: str):
+async def test_an_identity_that_something_trusts_is_kept(app: LocalApp):
     orphan = await reported(app, OrphanKind.IDENTITY)
     operation_id = await ask(app, orphan)
     identities = app.services.engine.outside.identities
-    if fault == "credential":
-        credential = Credential(name="c", issuer="https://x", subject="s", audiences=(naming.AUDIENCE,))
-        await identities.ensure_credential(IDENTITY, credential)
-    else:
-        [(key, identity)] = app.world.identities.items()
-        app.world.identities[key] = dataclasses.replace(identity, principal_id="another")
+    credential = Credential(name="c", issuer="https://x", subject="s", audiences=(naming.AUDIENCE,))
+    await identities.ensure_credential(IDENTITY, credential)
     await app.settle()
     assert await identities.get(IDENTITY) is not None
     snapshot = await app.services.state.load(operation_id)
     assert snapshot is not None
     step = snapshot.steps["managed_identity"].value
     assert step.state is StepState.DONE
-    rule = "in-use" if fault == "credential" else "object-changed"
-    assert [one["rule"] for one in step.outputs["kept"]] == [rule]
+    assert [one["rule"] for one in step.outputs["kept"]] == ["in-use"]
 
 
 @pytest.mark.parametrize("kind", list(OrphanKind))
@@ -262,7 +237,6 @@ async def test_an_orphan_that_nobody_reported_is_not_found(app: LocalApp):
     assert await refused(app, orphan) == "not-found"
 
 
-@pytest.mark.usefixtures("confirmed")
 async def test_a_second_life_of_an_orphan_is_pruned_like_the_first(app: LocalApp):
     await ask(app, await reported(app, OrphanKind.SECRET))
     await app.settle()
@@ -275,7 +249,6 @@ async def test_a_second_life_of_an_orphan_is_pruned_like_the_first(app: LocalApp
     assert everything(app) == []
 
 
-@pytest.mark.usefixtures("confirmed")
 async def test_an_orphan_that_is_being_deleted_is_not_pruned_beside_it(app: LocalApp):
     orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
     app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})
