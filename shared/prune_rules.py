@@ -51,6 +51,9 @@ RULES: Mapping[str, PruneRule] = MappingProxyType(
         "object-returned": PruneRule(_K, "Somebody made it anew after it was removed: reported, not fought."),
         "object-exists": PruneRule(_K, "Somebody made one of that name: a restore overwrites nothing."),
         "keep-annotation": PruneRule(_K, "It bears the annotation `mooring.dev/keep`."),
+        "mark-removed": PruneRule(
+            _K, "Mooring made it and somebody took its label off: it may be theirs now."
+        ),
         "protected-namespace": PruneRule(_K, "Its namespace is protected by the policy."),
         "protected-object": PruneRule(
             _K, "A service account `default` or a credential `aks-identity-binding`: never pruned."

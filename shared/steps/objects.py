@@ -14,10 +14,19 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Plan, Provenance
 from shared.ports import KubeObject
 from shared.steps import saving
-from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, StepContext
+from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, StepContext
 from shared.steps.removal import Removal, protects
 
-USE_LISTS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob")
+USE_LISTS = (
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "Job",
+    "CronJob",
+    "ServiceAccount",
+)
 """What is listed to find users, as ``ports.Use`` says."""
 PROTECTED_ACCOUNT = "default"
 
@@ -152,6 +161,11 @@ async def remove_object(
         recorded = plan.outputs.get("uid")
         rule = "object-changed" if recorded else "not-proven-ours"
         removal.keep(bare, rule, f"recorded uid {recorded}" if recorded else "", uid=there.uid)
+        return
+    made = plan.planned.get("provenance") == Provenance.CREATED
+    if ctx.pruning and made and there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY:
+        # Somebody took our mark off: they may mean it to be theirs. A delete by request still removes it.
+        removal.keep(bare, "mark-removed", uid=there.uid)
         return
     if ANNOTATION_KEEP in there.annotations and ctx.pruning:
         removal.keep(bare, "keep-annotation", uid=there.uid)
