@@ -22,9 +22,14 @@ _CONFLICT = {
     "observed-connection",
     "request-id-reused",
     "dead-letters-off",
+    "not-restorable",
+    "orphan-changed",
+    "orphan-owned",
+    "orphan-protected",
 }
 _STATUS: Mapping[str, HTTPStatus] = {
     "not-found": HTTPStatus.NOT_FOUND,
+    "orphan-gone": HTTPStatus.GONE,
     "message-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "policy-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,
     **dict.fromkeys(_FORBIDDEN, HTTPStatus.FORBIDDEN),

@@ -143,6 +143,8 @@ class Connection(Model):
     last_operation: OperationId = OperationId("")
     linker_id: str = ""
     """Set for observed connections."""
+    restored: bool = False
+    """A restore was opened in this life: a delete removes what it may have put back."""
     created_at: datetime
     configured_at: datetime | None = None
     usable_at: datetime | None = None

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from shared import naming, plans
 from shared.announcer import Announcer
+from shared.beginnings import left_by_linker, require_restorable
 from shared.errors import RefusedError, StateConflictError
 from shared.models import (
     Cause,
@@ -23,11 +24,10 @@ from shared.models import (
     Operation,
     OperationId,
     OperationState,
-    StepRecord,
-    StepState,
 )
 from shared.ports import Clock
 from shared.precedence import Decision, decide
+from shared.prunes import PruneEntry, Prunes
 from shared.state import State, Stored
 
 TRIES = 8
@@ -46,6 +46,8 @@ class Asked:
     cause: Cause | None = None
     generation: int | None = None
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
+    restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
+    """The prune that a restore undoes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Opener:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
 
         Raises:
-            RefusedError: name-collision, body-differs, observed-connection, not-found (validate only).
+            RefusedError: name-collision, body-differs, observed-connection, not-restorable, not-found.
             StateConflictError: too much moved meanwhile (transient).
         """
         for _ in range(TRIES):
@@ -98,6 +100,9 @@ class Opener:
 
     def _settled(self, asked: Asked, connection: Connection | None) -> Answer | None:
         """Answer a wish that needs no new operation; ``None`` if it does."""
+        if asked.kind is Kind.RESTORE:
+            require_restorable(asked.generation, connection)
+            return None
         # What was opened and has not begun yet is as good as there.
         if connection is None or not (connection.state.live or connection.active):
             if asked.kind is Kind.CREATE:
@@ -107,7 +112,10 @@ class Opener:
             return Answer("nothing-to-do", connection.last_operation if connection else "")
         if asked.generation not in {None, connection.generation}:
             return Answer("nothing-to-do", connection.last_operation)
-        if connection.linker_id and connection.state.live:
+        if asked.kind is Kind.PRUNE and connection.state is ConnectionState.RESTORED:
+            # What a person has put back stays until a person says otherwise.
+            return Answer("nothing-to-do", connection.last_operation)
+        if connection.linker_id and connection.state.live and not left_by_linker(connection):
             _refuse_observed(asked.kind, connection)
         if asked.spec is None or connection.active or not connection.state.live:
             return None
@@ -115,6 +123,8 @@ class Opener:
 
     def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
         """The answer to a create that finds its connection made; ``None`` if it is not made."""
+        if left_by_linker(connection):
+            return None
         _refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
         return Answer("unchanged", connection.last_operation) if made else None
@@ -153,6 +163,7 @@ class Opener:
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
             overtakes=tuple(other.value.operation_id for other in overtaken),
             cause=asked.cause,
+            restores=asked.restores,
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
@@ -160,10 +171,13 @@ class Opener:
         gone = {other.value.operation_id for other in overtaken}
         kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
         active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
+        if asked.kind is Kind.PRUNE and asked.cause is not None:
+            await Prunes(self.state.store).note(PruneEntry.of(operation, asked.cause, connection.spec))
+        restored = connection.restored or asked.kind is Kind.RESTORE
         await self.state.open(
             operation,
-            _steps(operation),
-            connection=connection.model_copy(update={"active": active}),
+            plans.records(operation),
+            connection=connection.model_copy(update={"active": active, "restored": restored}),
             connection_etag=stored.etag if stored else "",
             superseded=rewritten,
         )
@@ -176,6 +190,9 @@ class Opener:
         lets one at a time go on from there. A create does not wait for hints either.
         """
         decision = decide(asked.kind, under_way.kind)
+        if asked.kind is Kind.PRUNE and under_way.kind is Kind.RESTORE and not connection.state.live:
+            # All was pruned already: an event that comes again must not stop what a person asked for.
+            return Decision.YIELD
         if under_way.kind is not Kind.PRUNE:
             return decision
         if asked.kind is Kind.PRUNE and not _same_cause(asked.cause, under_way.cause):
@@ -201,6 +218,8 @@ class Opener:
         if not decisions or decisions[-1] is not Decision.ATTACH:
             return None
         newest = running[-1].value
+        if newest.restores != asked.restores:
+            return None
         if asked.spec is not None and newest.spec is not None:
             _refuse_another(newest.spec, asked.spec)
         return newest
@@ -217,19 +236,6 @@ class Opener:
             generation=0,
             created_at=self.clock.now(),
         )
-
-
-def _steps(operation: Operation) -> Sequence[StepRecord]:
-    return [
-        StepRecord(
-            operation_id=operation.operation_id,
-            name=planned.name,
-            direction=planned.direction,
-            state=StepState.PENDING if planned.needs else StepState.READY,
-            turn=0 if planned.needs else 1,
-        )
-        for planned in operation.plan
-    ]
 
 
 def _refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:

@@ -52,7 +52,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
     operation, connection = snapshot.operation.value, snapshot.connection.value
     finished = _rest(step, now, StepState.DONE).model_copy(update={"outputs": result.outputs})
     intents: tuple[Intent, ...] = ()
-    if operation.kind is Kind.CREATE and step.direction is Direction.APPLY and result.outputs:
+    makes = operation.kind in {Kind.CREATE, Kind.RESTORE}
+    if makes and step.direction is Direction.APPLY and result.outputs:
         known = snapshot.intents.get(step.name)
         intents = (
             Intent(

@@ -266,6 +266,12 @@ class TargetType:
             None,
         )
 
+    def harmless_keys(self, client_type: str) -> frozenset[str]:
+        """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""
+        auth = self.auth.get(WORKLOAD_IDENTITY)
+        groups = auth.groups(client_type) if auth else ()
+        return frozenset(key for group in groups for key in group.values)
+
     def _names(self, target_id: str) -> Mapping[str, str]:
         found = self.names(target_id)
         if found is None:

@@ -33,9 +33,14 @@ from shared.intake import Intake
 from shared.limits import Limits
 from shared.observing import Observer
 from shared.opening import Opener
+from shared.orphan_prunes import OrphanPruner
+from shared.orphans import Orphans
 from shared.policy import Policy
 from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
+from shared.prunes import Prunes
 from shared.records import Dependents, RequestLog
+from shared.releasing import Releaser
+from shared.restoring import Restorer
 from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
@@ -59,6 +64,11 @@ class Services:
     events: EventIntake
     dead_letters: DeadLetterReplay
     clock: Clock
+    prunes: Prunes
+    orphans: Orphans
+    restorer: Restorer
+    releaser: Releaser
+    orphan_pruner: OrphanPruner
 
 
 class Wiring:
@@ -144,7 +154,12 @@ def build(
         overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
     )
     requests, rows = RequestLog(store), catalogue()
+    prunes, orphans = Prunes(store), Orphans(store)
     subscription_ids = frozenset(settings.subscription_ids)
+
+    def read_policy() -> Policy:
+        return load_policy(settings.policy_file)
+
     opener = Opener(
         state=state,
         announcer=announcer,
@@ -219,6 +234,19 @@ def build(
         events=events,
         dead_letters=DeadLetterReplay(blobs=dead_letters, queue=queue, logger=logger),
         clock=clock,
+        prunes=prunes,
+        orphans=orphans,
+        restorer=Restorer(state=state, prunes=prunes, opener=opener, load_policy=read_policy),
+        releaser=Releaser(state=state, announcer=announcer),
+        orphan_pruner=OrphanPruner(
+            state=state,
+            orphans=orphans,
+            users=users,
+            outside=outside,
+            opener=opener,
+            clock=clock,
+            load_policy=read_policy,
+        ),
     )
 
 
@@ -253,4 +281,5 @@ def _rules(settings: Settings) -> Rules:
         hold_recheck_seconds=settings.hold_recheck_seconds,
         orphan_retention_seconds=settings.orphan_retention_seconds,
         subscription_ids=frozenset(settings.subscription_ids),
+        load_policy=lambda: load_policy(settings.policy_file),
     )

@@ -7,7 +7,7 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,7 +16,9 @@ from shared.catalogue import Catalogue
 from shared.errors import PermanentError
 from shared.limits import Limits
 from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Plan
+from shared.policy import Policy
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
+from shared.prunes import SavedObject
 from shared.targets import TargetType
 from shared.users import User, Users
 
@@ -60,6 +62,12 @@ class Rules:
     hold_recheck_seconds: float
     orphan_retention_seconds: float
     subscription_ids: frozenset[str]
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh: a prune asks it what is protected.
+
+    Raises:
+        PermanentError: ``policy-unreadable``.
+    """
 
 
 class Recorder(Protocol):
@@ -78,6 +86,14 @@ class Recorder(Protocol):
 
     async def depend(self, kind: str, resource_id: str) -> None:
         """Record that the connection relies on a resource."""
+        ...
+
+    async def save(self, saved: SavedObject) -> None:
+        """Save what a cluster object is, before this prune removes it."""
+        ...
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        """What a prune has saved."""
         ...
 
     async def settled(self, operation_id: OperationId) -> bool:
@@ -212,6 +228,16 @@ async def checked(step: Step, ctx: StepContext) -> list[Finding]:
 def ours(thing: KubeObject, label: str, value: str) -> bool:
     """Say whether a cluster object bears our mark with that value."""
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value
+
+
+def identity_thing(resource_id: str) -> str:
+    """Name of an identity's users row."""
+    return f"identity|{naming.fold_id(resource_id)}"
+
+
+def credential_thing(identity_id: str, issuer: str, subject: str) -> str:
+    """Name of a credential's users row."""
+    return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
 
 
 def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:

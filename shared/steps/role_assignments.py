@@ -14,7 +14,8 @@ from shared import naming
 from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, forget, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
+from shared.users import Leaving
 
 
 class RoleAssignments:
@@ -79,14 +80,24 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
+            thing = _thing(item)
+            shown = {
+                "kind": "role",
+                **{name: item[name] for name in ("scope", "name", "role", "principalId")},
+            }
             if ctx.operation.report_only:
-                removal.would.append(f"revoke {item['role']} unless shared")
+                shared = await ctx.users.get(thing)
+                if shared is not None and set(shared.users) - {ctx.user}:
+                    removal.keep(shown, "still-shared", "still used")
+                else:
+                    removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
-            if not await _revoke(ctx, item):
-                removal.kept.append(f"{item['role']}: still used")
+            leaving = await _revoke(ctx, item)
+            if leaving.shared:
+                removal.keep(shown, "still-shared", "still used")
                 continue
-            kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            removal.removed.append({"kind": "role", "thing": _thing(item), **kept})
+            rule = "last-user" if leaving.last else "already-gone"
+            removal.remove({**shown, "thing": thing}, rule, restorable="no", why=MADE_AGAIN)
         return removal.done()
 
     async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
@@ -100,18 +111,16 @@ class RoleAssignments:
                 await _revoke(ctx, item)
 
 
-async def _revoke(ctx: StepContext, item: Mapping[str, Any]) -> bool:
-    """Leave an assignment, and revoke it with its last user; false if others use it."""
+async def _revoke(ctx: StepContext, item: Mapping[str, Any]) -> Leaving:
+    """Leave an assignment, and revoke it with its last user."""
     thing = _thing(item)
     leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-    if leaving.shared:
-        return False
     if leaving.last:
         await ctx.outside.roles.delete(item["scope"], item["name"])
         # A life that planned other roles before may have had some of them revoked by a create.
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
-    return True
+    return leaving
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:

@@ -18,14 +18,8 @@ from shared.steps.base import (
     ours,
 )
 from shared.steps.making import put_object
-from shared.steps.removal import (
-    Removal,
-    hold_if_used,
-    live_linkers,
-    remove_object,
-    require_still_gone,
-    same_secret,
-)
+from shared.steps.objects import cluster_lost, hold_if_used, remove_object
+from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
 
 KIND = "Secret"
 
@@ -105,17 +99,19 @@ class Settings:
         """Delete the secret.
 
         Raises:
-            NotYetError: ``in-use`` (prunes only).
+            NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
         """
         removal = Removal()
         await require_still_gone(ctx)
         linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
+        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
             if linked:
-                removal.kept.append(f"{plan.planned['name']}: a live linker writes it")
+                item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
+                removal.keep(item, "live-linker", "a live linker writes it")
                 continue
-            await hold_if_used(ctx, KIND, plan)
-            await remove_object(ctx, removal, KIND, plan)
+            use = await hold_if_used(ctx, KIND, plan, lost=lost)
+            await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
         return removal.done()
 
     def _values(self, ctx: StepContext) -> dict[str, str]:

@@ -229,10 +229,9 @@ async def test_validating_what_is_not_there_is_refused(app: LocalApp):
         await opened(app, asked(Kind.VALIDATE))
 
 
-async def test_repair_and_restore_have_no_plan_in_this_version():
-    for kind in (Kind.REPAIR, Kind.RESTORE):
-        with pytest.raises(ValueError, match="no plan"):
-            plans.plan(kind)
+async def test_a_repair_has_no_plan_in_this_version():
+    with pytest.raises(ValueError, match="no plan"):
+        plans.plan(Kind.REPAIR)
 
 
 def test_a_prune_needs_its_cause():

@@ -198,9 +198,11 @@ async def test_somebody_elses_identity_of_that_name_is_refused_and_kept(bench: B
         await bench.apply("managed_identity")
     assert "identityId" in caught.value.remedy
     bench.become(Kind.DELETE)
-    assert (await bench.revert("managed_identity")).outputs["kept"] == [
-        f"{bench.intents['managed_identity'].planned['resourceId']}: not made by us"
-    ]
+    [kept] = (await bench.revert("managed_identity")).outputs["kept"]
+    assert (kept["id"], kept["rule"]) == (
+        bench.intents["managed_identity"].planned["resourceId"],
+        "not-made-by-us",
+    )
     assert bench.app.world.identities[key].tags == {"owner": "them"}
 
 
