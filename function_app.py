@@ -10,8 +10,10 @@ from handlers import (
     http_operations,
     http_orphans,
     http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 from shared.wiring import Wiring
@@ -29,6 +31,8 @@ for part in (
     dead_letters,
     http_orphans,
     http_prunes,
+    sweeps,
+    http_sweeps,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

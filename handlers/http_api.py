@@ -9,7 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem, refused
-from shared import decoding, manifest, naming, requests, views
+from shared import decoding, drift, manifest, naming, requests, views
 from shared.errors import RefusedError
 from shared.models import ConnectionId
 from shared.records import RequestRecord
@@ -92,7 +92,10 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     if stored is None:
         return _not_found(connection_id)
     intents = await services.state.intents(connection_id)
-    return answer(views.connection(stored.value, intents, base_url=base_url(req)))
+    parts = await services.sweeping.drifts.of(connection_id)
+    seen = drift.shown(parts, generation=stored.value.generation)
+    shown = views.connection(stored.value, intents, base_url=base_url(req))
+    return answer({**shown, "drift": seen})
 
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:

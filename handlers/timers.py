@@ -13,7 +13,7 @@ from shared.wiring import Services, Wiring
 
 SCHEDULE = "0 * * * * *"
 AT_ONCE = 8
-QUEUES = ("connection-requests", "connection-steps", "resource-events")
+QUEUES = ("connection-requests", "connection-steps", "resource-events", "sweep-slices")
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -26,6 +26,7 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         """Tend what would otherwise stand still."""
         services = await wiring.services()
         await announce_again(services)
+        await services.sweeping.sweeper.tend()
         await log_depths(services)
 
     return part

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from shared import logs, plans
+from shared import logs, plans, sweep_wiring
 from shared.announcer import OVERDUE_SECONDS, Announcer
 from shared.catalogue import catalogue
 from shared.clients.arm_connection import ArmConnection
@@ -45,6 +45,7 @@ from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
+from shared.sweep_wiring import Sweeping
 from shared.throttling import Throttling
 from shared.users import Users
 
@@ -63,6 +64,7 @@ class Services:
     intake: Intake
     events: EventIntake
     dead_letters: DeadLetterReplay
+    sweeping: Sweeping
     clock: Clock
     prunes: Prunes
     orphans: Orphans
@@ -224,6 +226,22 @@ def build(
         tenant_id=settings.tenant_id,
         logger=logger,
     )
+    sweeping = sweep_wiring.build(
+        settings,
+        store=store,
+        queue=queue,
+        outside=outside,
+        clock=clock,
+        state=state,
+        users=users,
+        dependents=dependents,
+        limits=limits,
+        opener=opener,
+        observer=observer,
+        catalogue=rows,
+        load_policy=lambda: load_policy(settings.policy_file),
+        logger=logger,
+    )
     return Services(
         state=state,
         requests=requests,
@@ -233,6 +251,7 @@ def build(
         intake=intake,
         events=events,
         dead_letters=DeadLetterReplay(blobs=dead_letters, queue=queue, logger=logger),
+        sweeping=sweeping,
         clock=clock,
         prunes=prunes,
         orphans=orphans,

@@ -16,8 +16,10 @@ from handlers import (
     http_operations,
     http_orphans,
     http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 from shared.wiring import Services
@@ -32,8 +34,10 @@ _PARTS = (
     http_operations,
     http_orphans,
     http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 

@@ -13,6 +13,7 @@ from shared.catalogue import catalogue
 from shared.models import Operation, StepMessage
 from shared.settings import Settings
 from shared.steps.base import Outside
+from shared.sweeping.sweeps import SliceMessage
 from shared.wiring import Services, build
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
@@ -71,6 +72,9 @@ class LocalApp:
         handled = 0
         for text in self.queue.take("connection-steps"):
             await self.services.engine.run_one(StepMessage.model_validate_json(text))
+            handled += 1
+        for text in self.queue.take("sweep-slices"):
+            await self.services.sweeping.slices.run_one(SliceMessage.model_validate_json(text))
             handled += 1
         for text in self.queue.take("resource-events"):
             await self.services.events.receive(text)
