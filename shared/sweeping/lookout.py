@@ -89,10 +89,9 @@ class Lookout:
 
     async def orphaned(self, ledger: Ledger, orphan: Orphan) -> None:
         """Report something that nobody on record owns."""
-        known = await self.orphans.get(orphan.orphan_id)
-        await self.orphans.put(orphan)
-        same = known is not None and known.uid == orphan.uid
-        ledger.count(f"orphans.{orphan.kind.value}.{'known' if same else 'new'}")
+        recorded = await self.orphans.put(orphan)
+        new = recorded.first_seen_at == orphan.first_seen_at
+        ledger.count(f"orphans.{orphan.kind.value}.{'new' if new else 'known'}")
 
     async def missed(self, ledger: Ledger, orphans: Sequence[Orphan]) -> None:
         """Orphans that were not where they had been seen: gone; forgotten once a second sweep says so."""

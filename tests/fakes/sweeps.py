@@ -7,7 +7,7 @@ from typing import Any
 from shared import naming
 from shared.ports import Linker
 from shared.sweeping import shown
-from shared.sweeping.sweeps import Slice, SliceMessage, SliceState
+from shared.sweeping.sweeps import Slice, SliceMessage, SliceState, Sweeps
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
 
 CLIENT = "44444444-4444-4444-8444-444444444444"
@@ -50,14 +50,14 @@ async def swept(app: LocalApp, *, patience_seconds: float = 3600.0) -> dict[str,
 
 async def result(app: LocalApp, sweep_id: str) -> dict[str, Any]:
     """The sweep as HTTP shows it."""
-    stored = await app.services.sweeping.sweeps.get(sweep_id)
+    stored = await Sweeps(app.store).get(sweep_id)
     assert stored is not None
     return shown.sweep(stored.value, await slices(app, sweep_id), base_url="")
 
 
 async def slices(app: LocalApp, sweep_id: str) -> list[Slice]:
     """The slices of a sweep."""
-    return [one.value for one in await app.services.sweeping.sweeps.slices(sweep_id)]
+    return [one.value for one in await Sweeps(app.store).slices(sweep_id)]
 
 
 async def slice_of(app: LocalApp, sweep_id: str, kind: str) -> Slice:
