@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/sweep.py [--clusters 50] [--connections 5000] [--times 1 10] [--latency-ms 0]
 
 The world and the tables are the in-memory twins of the ports that the unit tests use (they pass the ports'
-contract tests): calls are exact, seconds are those of the product's own work on this machine, and waiting for
-Azure is not in them unless ``--latency-ms`` puts it there, to every call of a port. Each size runs in a process
-of its own, so that its peak of memory is its own; the memory holds the world too, so the peak while the world
-was made stands beside the one of the sweep. Rows are written as a create leaves them.
+contract tests): calls are exact, seconds are those of the product's own work on this machine, one slice after
+the other, and waiting for Azure is not in them unless ``--latency-ms`` puts it there, to every call. Each size
+runs in a process of its own, so that its peak of memory is its own; that holds the world and the tables too, so
+the peak before the sweep stands beside it. Rows are written as a create leaves them.
 """
 
 from __future__ import annotations
@@ -49,9 +49,6 @@ class Counted:
         self.calls[call.name] += 1
         self._app.journal.calls.clear()
 
-    def of(self, *ports: str) -> int:
-        return sum(number for name, number in self.calls.items() if name.split(".")[0] in ports)
-
 
 async def main_size(clusters: int, connections: int, latency_ms: float, *, trace: bool) -> Json:
     """Make a world of that size and sweep it."""
@@ -82,7 +79,7 @@ async def swept(app: LocalApp, counted: Counted, latency_ms: float, *, trace: bo
     """One sweep from its beginning to its end, with its counts and times."""
     counted.calls.clear()
     if latency_ms:
-        add_latency(app, counted, latency_ms / 1000)
+        add_latency(app, latency_ms / 1000)
     if trace:
         tracemalloc.start()
     began = time.perf_counter()
@@ -123,7 +120,7 @@ def counted_of(calls: collections.Counter[str]) -> collections.Counter[str]:
     return found
 
 
-def add_latency(app: LocalApp, counted: Counted, seconds: float) -> None:
+def add_latency(app: LocalApp, seconds: float) -> None:
     """Every call of a port takes so long, as a network would make it."""
     lookout = app.services.sweeping.slices.workers["cluster"].lookout
     ports = [getattr(lookout.outside, field.name) for field in dataclasses.fields(lookout.outside)]

@@ -6,6 +6,7 @@ import pytest
 
 from shared import naming
 from shared.errors import Pace, TransientError
+from shared.orphans import Orphans
 from shared.steps.base import ANNOTATION_KEEP, LABEL_CONNECTION, LABEL_MANAGED_BY
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
@@ -184,12 +185,13 @@ async def test_what_looks_like_a_connections_and_is_nobodys_is_an_orphan(app: Lo
     app.clusters.put_object(CLUSTER, "Secret", "kube-system", "sc-system-secret")
     found = await swept(app)
     assert found["totals"]["orphans"] == {"secret": {"new": 2}, "service-account": {"new": 1}}
-    listed = await app.services.sweeping.slices.workers["cluster"].lookout.orphans.list(CLUSTER)  # type: ignore[attr-defined]
+    listed = await Orphans(app.store).list(CLUSTER)
     assert {(one.name, one.rule) for one in listed} == {
         ("sc-old-secret", "no-record"),
         (f"sc-account-{CLIENT}", "no-record"),
         ("renamed", "no-record"),
     }
+    app.clock.advance(3600)
     again = await swept(app)
     assert again["totals"]["orphans"] == {"secret": {"known": 2}, "service-account": {"known": 1}}
 

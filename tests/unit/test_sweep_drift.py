@@ -13,6 +13,7 @@ from tests.fakes.azure_world import StoredObject
 from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import CLUSTER, VAULT, LocalApp, make_app
 from tests.fakes.sweeps import connected, put_linker, swept
+from tests.unit.test_docs import REFERENCE, table_rows
 
 SECRET = ("Secret", "shop", "sc-ordersblob-secret")
 
@@ -187,5 +188,7 @@ def repairing(tmp_path: Path) -> LocalApp:
     return make_app(tmp_path, MOORING_DRIFT="repair")
 
 
-def test_every_kind_that_is_mended_is_a_kind():
-    assert set(KINDS) > REPAIRABLE
+def test_the_page_has_every_kind_as_the_code_has_it():
+    rows = table_rows(REFERENCE / "sweeps.md", "## Drift")
+    written = {row[0].strip("`"): (row[1], row[2] == "yes") for row in rows}
+    assert written == {kind: (meaning, kind in REPAIRABLE) for kind, meaning in KINDS.items()}
