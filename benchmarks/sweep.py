@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/sweep.py [--clusters 50] [--connections 5000] [--times 1 10] [--latency-ms 0]
 
 The world and the tables are the in-memory twins of the ports that the unit tests use (they pass the ports'
-contract tests): calls are exact, seconds are those of the product's own work on this machine, one slice after
-the other, and waiting for Azure is not in them unless ``--latency-ms`` puts it there, to every call. Each size
-runs in a process of its own, so that its peak of memory is its own; that holds the world and the tables too, so
-the peak before the sweep stands beside it. Rows are written as a create leaves them.
+contract tests): calls are exact, seconds are those of the product's own work on this machine, one slice
+after the other, and waiting for Azure is not in them unless ``--latency-ms`` puts it there, to every call.
+Each size runs in a process of its own, so that its peak of memory is its own; that holds the world and the
+tables too, so the peak before the sweep stands beside it. Rows are written as a create leaves them.
 """
 
 from __future__ import annotations

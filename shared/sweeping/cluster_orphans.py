@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from datetime import datetime, timedelta
 
 from shared import naming
 from shared.inventory import Entry
@@ -29,8 +28,6 @@ from shared.sweeping.lookout import Lookout
 from shared.sweeping.on_record import OnRecord
 
 PAGE = 200
-YOUNG_SECONDS = 600.0
-"""Something made this shortly ago may belong to what was listed before it was made."""
 _SECRET = re.compile(r"sc-([a-z0-9]+)-secret")
 _ACCOUNT = re.compile(r"sc-account-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _KINDS = {SECRET: OrphanKind.SECRET, ACCOUNT: OrphanKind.SERVICE_ACCOUNT}
@@ -65,7 +62,7 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
         f"{kind}|{namespace}|{name}": one
         for kind, objects in view.objects.items()
         for (namespace, name), one in objects.items()
-        if _suspect(one, view, present, ledger.sweep.started_at)
+        if _suspect(one, view, present)
     }
 
     async def one(thing: KubeObject) -> None:
@@ -88,13 +85,13 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
     return True
 
 
-def _suspect(one: KubeObject, view: ClusterView, present: set[str], now: datetime) -> bool:
+def _suspect(one: KubeObject, view: ClusterView, present: set[str]) -> bool:
     """Say whether an object looks like a connection's and is not one of a connection or linker we know of."""
     labelled = one.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and bool(
         {LABEL_CONNECTION, LABEL_WORKLOAD} & set(one.labels)
     )
     named = (_SECRET if one.kind == SECRET else _ACCOUNT).fullmatch(one.name)
-    if not (labelled or named) or ANNOTATION_KEEP in one.annotations or _young(one, now):
+    if not (labelled or named) or ANNOTATION_KEEP in one.annotations:
         return False
     if not view.lists(one.kind, one.namespace):
         return False
@@ -105,14 +102,6 @@ def _suspect(one: KubeObject, view: ClusterView, present: set[str], now: datetim
         return True
     owner = naming.connection_id(view.cluster_id, one.namespace, named[1])
     return owner not in present and all(naming.fold_name(linker.name) != named[1] for linker in living)
-
-
-def _young(one: KubeObject, now: datetime) -> bool:
-    try:
-        made = datetime.fromisoformat(one.created_at)
-        return abs(now - made) < timedelta(seconds=YOUNG_SECONDS)
-    except (ValueError, TypeError):
-        return False
 
 
 async def _used(lookout: Lookout, view: ClusterView, one: KubeObject) -> bool:

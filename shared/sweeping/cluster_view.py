@@ -54,27 +54,33 @@ async def look(outside: Outside, ledger: Ledger, cluster: ManagedCluster, policy
         TransientError: Azure itself could not be asked, or asks for patience.
     """
     view = ClusterView(cluster=cluster, policy=policy)
+    await _look_inside(outside, ledger, view)
+    # Linkers last: what was made for one that is younger than the lists before would look like nobody's.
     try:
         linkers = await ledger.arm(outside.linkers.list(cluster.resource_id))
         view.linkers = {naming.fold_id(one.resource_id): one for one in linkers}
     except PermanentError:
         ledger.note("linkers-not-listed")
+    return view
+
+
+async def _look_inside(outside: Outside, ledger: Ledger, view: ClusterView) -> None:
+    cluster = view.cluster
     if cluster.power_state.lower() == "stopped":
         ledger.note("stopped")
         ledger.count_once("clustersUnreachable")
-        return view
+        return
     listing = outside.clusters.list_namespaces(cluster.resource_id)
     view.namespaces = await _of_the_cluster(ledger, listing, "namespaces-not-listed")
     if UNREACHABLE in ledger.details:
-        return view
+        return
     if view.namespaces is None:
         ledger.count_once("namespacesNotListed")
     for kind in (SECRET, ACCOUNT):
         await _list_objects(outside, ledger, view, kind)
         if UNREACHABLE in ledger.details:
             view.objects.clear()
-            break
-    return view
+            return
 
 
 async def _list_objects(outside: Outside, ledger: Ledger, view: ClusterView, kind: str) -> None:

@@ -227,13 +227,15 @@ async def test_an_object_that_is_there_again_after_its_connection_ended_is_an_or
     assert len(app.world.clusters[naming.fold_id(CLUSTER)].objects) == 1
 
 
-async def test_an_object_made_a_moment_ago_is_not_yet_an_orphan(app: LocalApp):
-    app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-young-secret")
-    made = app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", "sc-young-secret"]
-    made.created_at = app.clock.now().isoformat()
-    assert "orphans" not in (await swept(app))["totals"]
-    app.clock.advance(3600)
-    assert (await swept(app))["totals"]["orphans"] == {"secret": {"new": 1}}
+async def test_what_belongs_to_a_linker_made_between_the_lists_is_no_orphan(app: LocalApp):
+    def made_now(call: Call) -> None:
+        if call.name == "linkers.list" and not app.world.linkers:
+            put_linker(app)
+
+    app.journal.before = made_now
+    found = await swept(app)
+    assert "orphans" not in found["totals"]
+    assert found["totals"]["linkers"] == {"observed": 1}
 
 
 async def test_with_the_rows_lost_living_objects_are_orphans_at_most_and_nothing_is_removed(app: LocalApp):
