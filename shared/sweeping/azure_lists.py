@@ -56,6 +56,15 @@ class AzureLists:
             return await self._identities(self.identity_resource_group_id, "our-identities-not-listed")
         return found
 
+    async def principals(self) -> frozenset[str] | None:
+        """Principal ids of the identities; of all of them or none: a missing one would look gone."""
+
+        async def ask() -> frozenset[str] | None:
+            found = await self._identities(subscription_scope(self.subscription_id), "identities-not-listed")
+            return None if found is None else frozenset(one.principal_id.lower() for one in found.values())
+
+        return await self._once("principals", ask, "identities-not-listed")
+
     @property
     def holds_our_identities(self) -> bool:
         """Say whether the identities that we make are in this subscription."""

@@ -42,6 +42,16 @@ class OnView:
     """Connections that are over: what bears their names is nobody's."""
     accounts: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     """Namespace and name of every service account that a connection on record uses."""
+    living: set[tuple[str, str, str]] = dataclasses.field(default_factory=set)
+    """Kind, namespace and name of every object that a living linker computes."""
+
+    def __post_init__(self) -> None:
+        """Compute what linkers compute, once."""
+        for linker in (self.view.linkers or {}).values():
+            self.living.add((SECRET, linker.namespace, naming.secret_name(linker.name)))
+            if linker.client_id:
+                name = naming.service_account_name(linker.client_id)
+                self.living.add((ACCOUNT, linker.namespace, name))
 
     def know(self, record: OnRecord) -> None:
         """Note what is on record of one connection."""
@@ -62,7 +72,7 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
         f"{kind}|{namespace}|{name}": one
         for kind, objects in view.objects.items()
         for (namespace, name), one in objects.items()
-        if _suspect(one, view, present)
+        if _suspect(one, found, present)
     }
 
     async def one(thing: KubeObject) -> None:
@@ -85,23 +95,20 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
     return True
 
 
-def _suspect(one: KubeObject, view: ClusterView, present: set[str]) -> bool:
+def _suspect(one: KubeObject, found: OnView, present: set[str]) -> bool:
     """Say whether an object looks like a connection's and is not one of a connection or linker we know of."""
+    view = found.view
     labelled = one.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and bool(
         {LABEL_CONNECTION, LABEL_WORKLOAD} & set(one.labels)
     )
     named = (_SECRET if one.kind == SECRET else _ACCOUNT).fullmatch(one.name)
     if not (labelled or named) or ANNOTATION_KEEP in one.annotations:
         return False
-    if not view.lists(one.kind, one.namespace):
+    if not view.lists(one.kind, one.namespace) or (one.kind, one.namespace, one.name) in found.living:
         return False
-    living = [linker for linker in (view.linkers or {}).values() if linker.namespace == one.namespace]
-    if one.kind == ACCOUNT:
-        return named is None or all(linker.client_id.lower() != named[1] for linker in living)
-    if named is None:
+    if one.kind == ACCOUNT or named is None:
         return True
-    owner = naming.connection_id(view.cluster_id, one.namespace, named[1])
-    return owner not in present and all(naming.fold_name(linker.name) != named[1] for linker in living)
+    return naming.connection_id(view.cluster_id, one.namespace, named[1]) not in present
 
 
 async def _used(lookout: Lookout, view: ClusterView, one: KubeObject) -> bool:

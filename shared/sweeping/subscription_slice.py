@@ -170,13 +170,12 @@ class SubscriptionSlice:
             if naming.subscription_of(where[0]) == lists.subscription_id and where not in roles:
                 shown = f"{item['role']} on {item['scope']}"
                 found.append(Drifted(kind="role-missing", thing=shown, mark=where[1]))
-        identities = await lists.identities()
-        principals = {one.principal_id.lower() for one in (identities or {}).values()}
+        principals = await lists.principals() if len(plans) > 1 else None
         for plan in plans[1:]:
             for item in plan.planned.get("assignments", ()):
                 where = (naming.fold_id(str(item["scope"])), str(item["name"]).lower())
                 principal = str(item["principalId"]).lower()
-                if identities is not None and where in roles and principal not in principals:
+                if principals is not None and where in roles and principal not in principals:
                     shown = f"{item['role']} on {item['scope']}"
                     found.append(Drifted(kind="role-stale", thing=shown, detail=f"principal {principal}"))
         return found
