@@ -182,9 +182,6 @@ class Settings:
     """Seconds one run of a step may take."""
     step_lease_seconds: int = _setting("MOORING_STEP_LEASE_SECONDS", _whole(10), "150")
     """Seconds for which a run owns its step; more than the deadline."""
-    orphan_retention_seconds: int = _setting("MOORING_ORPHAN_RETENTION_SECONDS", _whole(0), "1209600")
-    """Seconds for which an orphaned connection's identity and roles are kept for a rebuild (default 14
-    days)."""
     sweep_schedule: str = _setting(_SWEEP_VARIABLE, _schedule, _SWEEP_DEFAULT)
     """When a sweep begins: NCRONTAB, seconds first, UTC (default seven minutes past each hour)."""
     sweep_slice_seconds: int = _setting("MOORING_SWEEP_SLICE_SECONDS", _whole(1, 120), "60")

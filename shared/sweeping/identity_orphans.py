@@ -96,7 +96,7 @@ async def of_dead_issuers(lookout: Lookout, ledger: Ledger, lists: AzureLists, *
     async def one(key: str) -> None:
         identity = (identities or {})[key]
         for credential in await lists.credentials(identity.resource_id) or ():
-            if credential.issuer in dead and credential.name.lower() != PROTECTED_CREDENTIAL:
+            if credential.issuer in dead and PROTECTED_CREDENTIAL not in credential.name.lower():
                 await _dead(lookout, ledger, identity, credential, dead)
 
     for first in range(0, len(keys), PAGE):
