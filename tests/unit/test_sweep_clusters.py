@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from shared import naming
-from shared.errors import Pace, TransientError
+from shared.errors import Pace, PermanentError, TransientError
 from shared.orphans import Orphans
 from shared.steps.base import ANNOTATION_KEEP, LABEL_CONNECTION, LABEL_MANAGED_BY
 from tests.fakes.journal import Call
@@ -145,12 +145,36 @@ async def test_a_stopped_cluster_is_not_asked(app: LocalApp):
 
 async def test_without_the_right_to_list_objects_the_rest_is_done(app: LocalApp):
     connection_id = await connected(app)
-    app.clusters.may_list = False
+
+    def refuse(call: Call) -> BaseException | None:
+        listed = call.name == "clusters.list_objects"
+        return PermanentError("kubernetes-access-denied", "no") if listed else None
+
+    app.journal.before = refuse
     app.world.clusters[naming.fold_id(CLUSTER)].namespaces.remove("shop")
     found = await swept(app)
     assert found["details"] == {"objects-not-listed": 1}
     assert "drift" not in found["totals"]
     assert await prunes(app, connection_id) == [("namespace", "sweep")]
+
+
+async def test_without_the_right_to_list_namespaces_objects_are_still_looked_at(app: LocalApp):
+    await connected(app)
+
+    def refuse(call: Call) -> BaseException | None:
+        listed = call.name == "clusters.list_namespaces"
+        return PermanentError("kubernetes-access-denied", "no") if listed else None
+
+    app.journal.before = refuse
+    app.world.clusters[naming.fold_id(CLUSTER)].objects.clear()
+    for names, drift in (('["*"]', 2), ('["shop", "b*"]', 2), ('["b*"]', 0)):
+        text = app.policy_file.read_text()
+        before = text.partition("namespaces = ")[2].partition("\n")[0]
+        app.policy_file.write_text(text.replace(f"namespaces = {before}", f"namespaces = {names}"))
+        found = await swept(app)
+        assert found["details"] == {"namespaces-not-listed": 1}
+        assert found["totals"]["namespacesNotListed"] == 1
+        assert found["totals"].get("drift", {"object-missing": 0}) == {"object-missing": drift}
 
 
 async def test_a_cluster_that_the_policy_lists_no_more_is_asked_nothing(app: LocalApp):
