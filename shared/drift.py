@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "role-missing": "A role assignment of the connection is gone.",
         "role-stale": "An assignment to an earlier identity, which is gone, is still there.",
         "target-missing": "The target of a living Service Connector connection is not listed any more.",
+        "identity-missing": "The identity of a living Service Connector connection is not listed any more.",
         "namespace-missing": "The namespace of a living Service Connector connection is gone.",
     },
 )

@@ -93,7 +93,8 @@ class Settings:
             annotations={ANNOTATION_NONCE: str(planned["nonce"])},
             data=values,
         )
-        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values)})
+        version = f"{applied.uid} {applied.resource_version}"
+        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values), "version": version})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Delete the secret.

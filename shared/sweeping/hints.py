@@ -8,13 +8,22 @@ that found its cause alive is looked at again the next day.
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
 from shared import naming
-from shared.errors import RefusedError
+from shared.errors import NotYetError, RefusedError
 from shared.models import Cause, Connection, Kind, Operation, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.state import State
 from shared.sweeping.ledger import Ledger
+
+
+class OrphanPruning(Protocol):
+    """Takes an orphan on the record and prunes it from there, with every guard of a prune."""
+
+    async def prune(self, orphan_id: str, *, key: str) -> Answer:
+        """Open the prune of one orphan."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,8 @@ class Hints:
 
     opener: Opener
     state: State
+    orphan_pruning: OrphanPruning | None = None
+    """Without it what an ended connection has left is reported and nothing more."""
 
     async def prune(self, ledger: Ledger, connection: Connection, kind: str, resource_id: str) -> None:
         """Open the prune of a connection that has lost something; counted as opened or as known."""
@@ -64,6 +75,19 @@ class Hints:
         operation = await self._opened(answer)
         if operation is not None and operation.opened_at >= ledger.sweep.started_at:
             ledger.count("repairs")
+
+    async def left_behind(self, ledger: Ledger, orphan_id: str) -> None:
+        """Open the prune of what a connection has left that ended: the one orphan nobody need name."""
+        if self.orphan_pruning is None:
+            return
+        try:
+            answer = await self.orphan_pruning.prune(orphan_id, key=f"sweep|{ledger.sweep.day}")
+        except (RefusedError, NotYetError) as refusal:
+            ledger.note(refusal.code)
+            return
+        operation = await self._opened(answer)
+        new = operation is not None and operation.opened_at >= ledger.sweep.started_at
+        ledger.count("prunes.orphan" if new else "prunesKnown")
 
     async def _opened(self, answer: Answer) -> Operation | None:
         """The operation that the wish has opened, now or before; ``None`` if another one does for it."""

@@ -124,9 +124,17 @@ class Housekeeping:
             month = f"{operation.opened_at:%Y-%m}"
             if operation.cause is not None:
                 await self.lookout.store.transact(_PRUNES, month, [Remove(key=operation.operation_id)])
+                await self._forget_saved(f"saved|{operation.operation_id}")
             ledger.count("operationsRemoved")
             ledger.count("rowsRemoved", len(keys))
         return len(operations) - len(old)
+
+    async def _forget_saved(self, partition: str) -> None:
+        """Remove what a prune had saved of the objects that it removed: it cannot be undone any more."""
+        saved = await self.lookout.store.query(_PRUNES, partition)
+        if saved:
+            gone = [Remove(key=row.key) for row in saved]
+            await self.lookout.store.transact(_PRUNES, partition, gone)
 
     async def _requests(self, ledger: Ledger, after: str, *, refusals: bool) -> bool:
         """Forget requests: by their keys a sixteenth of the table in each hour, refusals by their days."""

@@ -1,7 +1,8 @@
 """Identities of ours that nobody uses, and credentials that name the issuer of a cluster that is gone.
 
-Reported, whatever they look like: rows can be lost, and a sweep that took a lost row for an unused identity
-would take a living workload's access away.
+Reported: rows can be lost, and a sweep that took a lost row for an unused identity would take a living
+workload's access away. Only an identity that leads to connections on record, all of which have ended, is
+pruned without a person that names it; the prune asks again whether anything that lives uses it.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ async def _report_unused(lookout: Lookout, ledger: Ledger, listed: Identity) -> 
         sweep=ledger.sweep.sweep_id,
     )
     await lookout.orphaned(ledger, orphan)
+    if connections:
+        await lookout.hints.left_behind(ledger, orphan.orphan_id)
 
 
 async def of_dead_issuers(lookout: Lookout, ledger: Ledger, lists: AzureLists, *, after: str) -> bool:

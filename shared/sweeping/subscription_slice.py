@@ -99,6 +99,8 @@ class SubscriptionSlice:
         if connection.linker_id:
             # It goes with its linker alone: until then its losses are told and nothing is taken away.
             lost = [Drifted(kind="target-missing", thing=connection.spec.target_id)] if target_gone else []
+            identity_id = await self._linkers_identity_gone(record, lists)
+            lost += [Drifted(kind="identity-missing", thing=identity_id)] if identity_id else []
             await self.lookout.drifted(ledger, record, PART, lost)
             return
         if target_gone:
@@ -154,6 +156,15 @@ class SubscriptionSlice:
         if credentials is None or any((one.issuer, one.subject) == wanted for one in credentials):
             return None
         return "credential", f"{identity_id}/federatedIdentityCredentials/{name}"
+
+    async def _linkers_identity_gone(self, record: OnRecord, lists: AzureLists) -> str:
+        """Id of the identity of a connection of Service Connector, if the list lacks it; else empty."""
+        identity_id = record.output("preflight", "identityId")
+        if not identity_id or naming.subscription_of(identity_id) != lists.subscription_id:
+            return ""
+        identities = await lists.identities()
+        complete = identities is not None and await lists.complete(identity_id)
+        return identity_id if complete and naming.fold_id(identity_id) not in (identities or {}) else ""
 
     async def _roles_drifted(self, record: OnRecord, lists: AzureLists) -> list[Drifted]:
         """Role assignments that are gone, and those of an earlier identity that are not."""

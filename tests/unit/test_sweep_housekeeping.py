@@ -69,7 +69,8 @@ async def test_a_prune_goes_with_its_line_in_the_list_of_prunes(app: LocalApp):
     await orphaned(app)
     [prune] = [one for one in await app.operations(ID) if one.cause]
     month = f"{prune.opened_at:%Y-%m}"
-    await app.store.transact("prunes", month, [Upsert(key=prune.operation_id, columns={"schema": 1})])
+    for partition in (month, f"saved|{prune.operation_id}"):
+        await app.store.transact("prunes", partition, [Upsert(key=prune.operation_id, columns={"schema": 1})])
     await app.send(create_body(), message_id="again")
     await app.settle()
     app.clock.advance(91 * DAY)

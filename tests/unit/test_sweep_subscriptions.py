@@ -1,26 +1,30 @@
 """What a sweep finds in a subscription that no event has told."""
 
 import dataclasses
+from datetime import timedelta
 
 import pytest
 
 from shared import naming
-from shared.errors import PermanentError
-from shared.inventory import Inventory
-from shared.ports import Credential
+from shared.errors import PermanentError, TransientError
+from shared.models import Intent, Plan
+from shared.ports import Upsert
+from shared.records import Dependent
+from shared.rows import columns
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
     CLUSTER,
     GROUP,
-    IDENTITY_GROUP,
     STORAGE,
     SUBSCRIPTION,
     VAULT,
     LocalApp,
+    create_body,
+    delete_body,
 )
 from tests.fakes.sweeps import connected, prunes, put_linker, swept
 
-ISSUER = "https://issuer.example/dead/"
+ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 THEIRS = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/theirs"
 
 
@@ -67,8 +71,6 @@ async def test_a_target_of_a_living_linker_is_told_and_not_pruned(app: LocalApp)
     assert stored is not None
     # As an adopted one has it: its target is known to be relied on.
     dependents = app.services.events.dependents
-    from shared.records import Dependent
-
     await dependents.add(Dependent(resource_id=STORAGE, kind="target", connection_id=theirs, generation=1))
     app.world.remove(STORAGE)
     found = await swept(app)
@@ -129,10 +131,6 @@ async def test_an_assignment_to_an_earlier_identity_that_is_gone_is_told(app: Lo
     app.world.assignments[key[0], "an-old-name"] = dataclasses.replace(
         app.world.assignments[key], name="an-old-name", principal_id="dead"
     )
-    from shared.models import Plan
-    from shared.ports import Upsert
-    from shared.rows import columns
-
     earlier = stored.model_copy(update={"previous": (Plan(planned={"assignments": [dead]}),)})
     await app.store.transact(
         "connections", connection_id, [Upsert(key="i|role_assignments", columns=columns(earlier))]
@@ -175,88 +173,14 @@ async def test_with_the_right_to_our_own_group_alone_our_identities_are_still_lo
     assert await prunes(app, connection_id) == [("identity", "sweep")]
 
 
-async def test_an_identity_of_ours_that_nobody_uses_is_an_orphan_and_stays(app: LocalApp):
-    await connected(app)
-    unused = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
-    elsewhere = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
-    identities = app.services.engine.outside.identities
-    for one in (unused, elsewhere):
-        await identities.ensure(one, location="westeurope", tags={"mooring-workload": "abc"})
-    foreign = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/foreign"
-    await identities.ensure(foreign, location="westeurope", tags={})
-    found = await swept(app)
-    assert found["totals"]["orphans"] == {"identity": {"new": 1}}
-    [row] = app.store.rows("orphans")
-    assert (row.columns["name"], row.columns["rule"]) == ("mooring-old", "no-users")
-    await app.settle()
-    assert naming.fold_id(unused) in app.world.identities
-    app.world.remove(unused)
-    app.clock.advance(3600)
-    assert (await swept(app))["totals"]["orphans"] == {"identity": {"gone": 1}}
-    app.clock.advance(3600)
-    await swept(app)
-    assert app.store.rows("orphans") == []
-
-
-async def test_an_identity_whose_users_row_was_lost_is_no_orphan(app: LocalApp):
-    await connected(app)
-    app.store._tables["users"].clear()
-    app.store._tables["linkers"].clear()
-    app.clusters.may_list = False
-    found = await swept(app)
-    assert found["totals"]["usersRowsMissing"] == 1
-    assert "identity" not in found["totals"].get("orphans", {})
-
-
-async def test_an_identity_that_the_list_still_has_and_azure_has_not_is_no_orphan(
-    app: LocalApp, monkeypatch: pytest.MonkeyPatch
-):
-    unused = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
-    identities = app.services.engine.outside.identities
-    listed = await identities.ensure(unused, location="westeurope", tags={"mooring-workload": "abc"})
-    app.world.remove(unused)
-
-    async def stale(*_: object) -> list[object]:
-        return [listed]
-
-    monkeypatch.setattr(type(identities._port), "list", stale)  # type: ignore[attr-defined]
-    assert "orphans" not in (await swept(app))["totals"]
-
-
-async def test_credentials_of_a_dead_issuer_are_pruned_if_ours_and_told_if_not(app: LocalApp):
-    connection_id = await connected(app)
-    dead = app.world.clusters[naming.fold_id(CLUSTER)].described.issuer
-    await swept(app)
-    identities = app.services.engine.outside.identities
-    await identities.ensure(THEIRS, location="westeurope", tags={})
-    for name in ("theirs", "AKS-identity-binding", "living"):
-        credential = Credential(
-            name=name, issuer="https://living/" if name == "living" else dead, subject=name, audiences=("a",)
-        )
-        await identities.ensure_credential(THEIRS, credential)
-    app.world.remove(CLUSTER)
-    found = await swept(app)
-    assert found["totals"]["prunes"] == {"cluster": 1}
-    await app.settle()
-    assert await app.state(connection_id) == "orphaned"
-    found = await swept(app)
-    [row] = app.store.rows("orphans")
-    assert (row.columns["name"], row.columns["rule"]) == ("theirs", "dead-issuer")
-    assert len(app.world.credentials[naming.fold_id(THEIRS)]) == 3
-    [cluster] = await Inventory(app.store).clusters()
-    assert (cluster.issuer, cluster.former_issuers) == ("", (dead,))
-
-
 async def test_rows_of_lives_that_are_over_go_and_those_of_the_present_life_stay(app: LocalApp):
-    from tests.fakes.local_app import delete_body
-
     await connected(app)
     await app.send(delete_body(), message_id="d")
     await app.settle()
     first = len(app.store.rows("dependents"))
     assert (await swept(app))["totals"]["rowsRemoved"] > first / 2
     assert app.store.rows("dependents") == []
-    await app.send({**create_again()}, message_id="again")
+    await app.send(create_body(), message_id="again")
     await app.settle()
     rows = len(app.store.rows("dependents"))
     assert rows == first
@@ -265,15 +189,7 @@ async def test_rows_of_lives_that_are_over_go_and_those_of_the_present_life_stay
     assert len(app.store.rows("dependents")) == rows
 
 
-def create_again() -> dict[str, object]:
-    from tests.fakes.local_app import create_body
-
-    return create_body()
-
-
 async def test_a_subscription_that_asks_for_patience_is_waited_for(app: LocalApp):
-    from shared.errors import TransientError
-
     await connected(app)
     refused = []
 
@@ -292,8 +208,6 @@ async def test_a_subscription_that_asks_for_patience_is_waited_for(app: LocalApp
 
 
 async def test_a_throttle_that_somebody_else_has_met_is_honoured(app: LocalApp):
-    from datetime import timedelta
-
     until = app.clock.now() + timedelta(seconds=300)
     await app.services.engine.limits.throttle(SUBSCRIPTION, not_before=until)
     before = len(app.journal.calls)
@@ -302,3 +216,24 @@ async def test_a_throttle_that_somebody_else_has_met_is_honoured(app: LocalApp):
     assert found["state"] == "running"
     asked = [one for one in app.journal.names()[before:] if one.startswith(("clusters.", "identities."))]
     assert asked == []
+
+
+async def test_the_identity_of_a_living_linker_is_told_and_not_pruned(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    theirs = naming.connection_id(CLUSTER, "shop", "theirs")
+    place = Intent(
+        connection_id=theirs,
+        step="preflight",
+        generation=1,
+        planned={"provenance": "observed"},
+        outputs={"identityId": THEIRS},
+    )
+    await app.store.transact("connections", theirs, [Upsert(key="i|preflight", columns=columns(place))])
+    dependent = Dependent(resource_id=THEIRS, kind="identity", connection_id=theirs, generation=1)
+    await app.services.events.dependents.add(dependent)
+    assert (await swept(app))["totals"]["drift"] == {"identity-missing": 1}
+    assert await prunes(app, theirs) == []
+    identities = app.services.engine.outside.identities
+    await identities.ensure(THEIRS, location="westeurope", tags={})
+    assert "drift" not in (await swept(app))["totals"]

@@ -1,0 +1,146 @@
+"""Identities and credentials that nobody on record owns."""
+
+import dataclasses
+
+import pytest
+
+from shared import naming
+from shared.errors import RefusedError
+from shared.inventory import Inventory
+from shared.opening import Answer
+from shared.orphans import Orphans
+from shared.ports import Credential
+from shared.sweeping.subscription_slice import SubscriptionSlice
+from tests.fakes.local_app import (
+    CLUSTER,
+    GROUP,
+    IDENTITY_GROUP,
+    LocalApp,
+    delete_body,
+)
+from tests.fakes.sweeps import connected, swept
+
+ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
+THEIRS = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/theirs"
+
+
+def identity_of(app: LocalApp) -> str:
+    return next(iter(app.world.identities))
+
+
+async def test_an_identity_of_ours_that_nobody_uses_is_an_orphan_and_stays(app: LocalApp):
+    await connected(app)
+    unused = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
+    elsewhere = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
+    identities = app.services.engine.outside.identities
+    for one in (unused, elsewhere):
+        await identities.ensure(one, location="westeurope", tags={"mooring-workload": "abc"})
+    foreign = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/foreign"
+    await identities.ensure(foreign, location="westeurope", tags={})
+    found = await swept(app)
+    assert found["totals"]["orphans"] == {"identity": {"new": 1}}
+    [row] = app.store.rows("orphans")
+    assert (row.columns["name"], row.columns["rule"]) == ("mooring-old", "no-users")
+    await app.settle()
+    assert naming.fold_id(unused) in app.world.identities
+    app.world.remove(unused)
+    app.clock.advance(3600)
+    assert (await swept(app))["totals"]["orphans"] == {"identity": {"gone": 1}}
+    app.clock.advance(3600)
+    await swept(app)
+    assert app.store.rows("orphans") == []
+
+
+async def test_an_identity_whose_users_row_was_lost_is_no_orphan(app: LocalApp):
+    await connected(app)
+    app.store._tables["users"].clear()
+    app.store._tables["linkers"].clear()
+    app.clusters.may_list = False
+    found = await swept(app)
+    assert found["totals"]["usersRowsMissing"] == 1
+    assert "identity" not in found["totals"].get("orphans", {})
+
+
+async def test_an_identity_that_the_list_still_has_and_azure_has_not_is_no_orphan(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    unused = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
+    identities = app.services.engine.outside.identities
+    listed = await identities.ensure(unused, location="westeurope", tags={"mooring-workload": "abc"})
+    app.world.remove(unused)
+
+    async def stale(*_: object) -> list[object]:
+        return [listed]
+
+    monkeypatch.setattr(type(identities._port), "list", stale)  # type: ignore[attr-defined]
+    assert "orphans" not in (await swept(app))["totals"]
+
+
+async def test_credentials_of_a_dead_issuer_are_pruned_if_ours_and_told_if_not(app: LocalApp):
+    connection_id = await connected(app)
+    dead = app.world.clusters[naming.fold_id(CLUSTER)].described.issuer
+    await swept(app)
+    identities = app.services.engine.outside.identities
+    await identities.ensure(THEIRS, location="westeurope", tags={})
+    for name in ("theirs", "AKS-identity-binding", "living"):
+        credential = Credential(
+            name=name, issuer="https://living/" if name == "living" else dead, subject=name, audiences=("a",)
+        )
+        await identities.ensure_credential(THEIRS, credential)
+    app.world.remove(CLUSTER)
+    found = await swept(app)
+    assert found["totals"]["prunes"] == {"cluster": 1}
+    await app.settle()
+    assert await app.state(connection_id) == "orphaned"
+    found = await swept(app)
+    [row] = app.store.rows("orphans")
+    assert (row.columns["name"], row.columns["rule"]) == ("theirs", "dead-issuer")
+    assert len(app.world.credentials[naming.fold_id(THEIRS)]) == 3
+    [cluster] = await Inventory(app.store).clusters()
+    assert (cluster.issuer, cluster.former_issuers) == ("", (dead,))
+
+
+class Pruned:
+    """Notes which orphans it was to prune; refuses the second."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    async def prune(self, orphan_id: str, *, key: str) -> Answer:
+        self.asked.append((orphan_id, key))
+        if len(self.asked) > 1:
+            raise RefusedError("orphan-owned", "somebody uses it")
+        return Answer("opened", f"{'0' * 24}-{'0' * 12}")
+
+
+async def test_an_identity_that_an_ended_connection_has_left_is_pruned_and_no_other(app: LocalApp):
+    await connected(app)
+    identity = app.world.identities[identity_of(app)]
+    await app.send(delete_body(), message_id="d")
+    await app.settle()
+    app.world.identities[naming.fold_id(identity.resource_id)] = identity  # a write that landed late
+    other = identity.resource_id + "-other"
+    app.world.identities[naming.fold_id(other)] = dataclasses.replace(identity, resource_id=other)
+    pruned = Pruned()
+    with_pruning(app, pruned)
+    found = await swept(app)
+    assert found["totals"]["orphans"] == {"identity": {"new": 2}}
+    [(orphan_id, key)] = pruned.asked
+    orphan = await Orphans(app.store).get(orphan_id)
+    assert orphan is not None
+    assert naming.fold_id(orphan.resource_id) == naming.fold_id(identity.resource_id)
+    assert orphan.evidence["connections"] == {ID: "deleted"}
+    assert key == f"sweep|{app.clock.now():%Y-%m-%d}"
+    assert (await swept(app))["details"] == {"orphan-owned": 1}
+
+
+def with_pruning(app: LocalApp, pruned: Pruned) -> None:
+    """Let the subscription's slice prune what is left behind."""
+    slices = app.services.sweeping.slices
+    worker = slices.workers["subscription"]
+    assert isinstance(worker, SubscriptionSlice)
+    hints = dataclasses.replace(worker.lookout.hints, orphan_pruning=pruned)
+    lookout = dataclasses.replace(worker.lookout, hints=hints)
+    workers = {**slices.workers, "subscription": SubscriptionSlice(lookout=lookout)}
+    sweeping = dataclasses.replace(app.services.sweeping, slices=dataclasses.replace(slices, workers=workers))
+    app.services = dataclasses.replace(app.services, sweeping=sweeping)
