@@ -26,8 +26,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         """Tend what would otherwise stand still."""
         services = await wiring.services()
         await announce_again(services)
-        await services.sweeping.sweeper.tend()
         await log_depths(services)
+        await services.sweeping.sweeper.tend()
 
     return part
 

@@ -67,6 +67,8 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
             f"/subscriptions/{topology.subscription_id}/resourceGroups/{topology.identity_resource_group}"
         ),
         "MOORING_POLICY_FILE": str(policy_file),
+        # Once a year: what happens here is asked for by HTTP, so that every run is the same.
+        "MOORING_SWEEP_SCHEDULE": "0 0 0 1 1 *",
         **overrides,
     }
     settings_file = folder / "app-settings.json"

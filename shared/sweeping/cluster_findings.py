@@ -37,7 +37,7 @@ def lost(record: OnRecord, view: ClusterView) -> tuple[str, str] | None:
     with nothing else; what is kept for a rebuild does not miss a namespace that was not made again yet.
     """
     connection = record.connection
-    if connection.state is ConnectionState.RESTORED or not connection.state.live:
+    if connection.state is ConnectionState.RESTORED or not (connection.state.live and record.holds):
         return None
     recorded = record.output("preflight", "issuer")
     orphaned = connection.state is ConnectionState.ORPHANED

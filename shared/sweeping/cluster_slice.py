@@ -81,7 +81,7 @@ class ClusterSlice:
 
         async def one(entries: Sequence[Entry]) -> None:
             record = await on_record.read(self.lookout.store, ledger, entries[0].connection_id)
-            if record is None or not record.connection.state.live:
+            if record is None or not (record.connection.state.live and record.holds):
                 return
             ledger.count("connections")
             if record.connection.state not in cluster_findings.SETTLED_WITHOUT_CLUSTER:

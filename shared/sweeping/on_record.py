@@ -31,6 +31,11 @@ class OnRecord:
         return self.connection.state.live or bool(self.connection.active)
 
     @property
+    def holds(self) -> bool:
+        """True if something was made or meant to be: one that failed before that has nothing to lose."""
+        return bool(self.intents.keys() - {"preflight"})
+
+    @property
     def settled(self) -> bool:
         """True if all of it is made and nothing is under way: only then can something be amiss."""
         made = self.connection.state in _MADE or bool(self.connection.linker_id)

@@ -93,7 +93,7 @@ class SubscriptionSlice:
 
     async def _connection(self, ledger: Ledger, record: OnRecord, lists: AzureLists) -> None:
         connection = record.connection
-        if connection.state is ConnectionState.RESTORED or not connection.state.live:
+        if connection.state is ConnectionState.RESTORED or not (connection.state.live and record.holds):
             return
         target_gone = await self._target_gone(record, lists)
         if connection.linker_id:

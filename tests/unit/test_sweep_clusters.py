@@ -5,7 +5,7 @@ import dataclasses
 from shared import naming
 from shared.errors import Pace, PermanentError, TransientError
 from tests.fakes.journal import Call
-from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
 from tests.fakes.sweeps import connected, prunes, put_linker, swept
 
 THEIRS = naming.connection_id(CLUSTER, "shop", "theirs")
@@ -95,6 +95,17 @@ async def test_a_namespace_that_is_gone_prunes_its_connections_and_one_that_is_g
     [operation] = [one for one in await app.operations(connection_id) if one.cause]
     assert operation.cause is not None
     assert operation.cause.resource_id == f"{CLUSTER}/namespaces/shop"
+
+
+async def test_a_create_that_failed_before_it_made_anything_has_nothing_to_lose(app: LocalApp):
+    record = await app.send(create_body(namespace="nowhere"), message_id="m")
+    await app.settle()
+    assert await app.state(record.connection_id) == "failed"
+    app.world.remove(STORAGE)
+    assert "prunes" not in (await swept(app))["totals"]
+    app.world.remove(CLUSTER)
+    assert "prunes" not in (await swept(app))["totals"]
+    assert await app.state(record.connection_id) == "failed"
 
 
 async def test_a_list_without_namespaces_is_no_list(app: LocalApp):
