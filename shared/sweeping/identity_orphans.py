@@ -19,8 +19,6 @@ from shared.sweeping.ledger import Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 
 PAGE = 100
-PROTECTED_CREDENTIAL = "aks-identity-binding"
-"""AKS's own credentials of an identity binding, in any casing: never pruned, never reported."""
 
 
 async def without_users(
@@ -99,7 +97,7 @@ async def of_dead_issuers(lookout: Lookout, ledger: Ledger, lists: AzureLists, *
     async def one(key: str) -> None:
         identity = (identities or {})[key]
         for credential in await lists.credentials(identity.resource_id) or ():
-            if credential.issuer in dead and PROTECTED_CREDENTIAL not in credential.name.lower():
+            if credential.issuer in dead and not naming.protected_credential(credential.name):
                 await _dead(lookout, ledger, identity, credential, dead)
 
     for first in range(0, len(keys), PAGE):
