@@ -11,6 +11,7 @@ from shared.ports import Credential, Identity, KubeObject, Linker, RoleAssignmen
 from shared.records import Dependent
 from shared.rows import columns
 from shared.state import _connection_columns
+from shared.users import User
 from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, create_body, make_app
 
 Json = dict[str, Any]
@@ -90,6 +91,8 @@ async def put_connection(app: LocalApp, model: Json, cluster_id: str, issuer: st
         changes.append(Upsert(key=f"i|{step}", columns=columns(copied, step=step)))
     await app.store.transact("connections", connection_id, [*changes, *operation(model, operation_id)])
     identity_id = made["managed_identity"][1]["resourceId"]
+    user = User(connection_id=connection_id, generation=1)
+    await app.services.engine.users.join(f"identity|{naming.fold_id(identity_id)}", user, ended=never)
     credential = f"{identity_id}/federatedIdentityCredentials/{made['federated_credential'][1]['name']}"
     for kind, resource_id in (
         ("target", target_id),
@@ -99,6 +102,10 @@ async def put_connection(app: LocalApp, model: Json, cluster_id: str, issuer: st
     ):
         dependent = Dependent(resource_id=resource_id, kind=kind, connection_id=connection_id, generation=1)
         await app.services.events.dependents.add(dependent)
+
+
+async def never(_: object) -> bool:
+    return False
 
 
 def operation(model: Json, operation_id: OperationId) -> list[Upsert]:

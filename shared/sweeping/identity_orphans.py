@@ -85,20 +85,21 @@ async def _report_unused(lookout: Lookout, ledger: Ledger, listed: Identity) -> 
 
 
 async def of_dead_issuers(lookout: Lookout, ledger: Ledger, lists: AzureLists, *, after: str) -> bool:
-    """Prune our credentials that name a dead issuer, report others'; False if the time was up."""
-    dead = {
-        issuer: cluster.cluster_id
-        for cluster in await lookout.inventory.clusters()
-        for issuer in cluster.former_issuers
-    }
+    """Look through identities that are not ours for dead issuers; False if the time was up.
+
+    Ours were looked at with their connections: their credentials are not listed twice.
+    """
+    dead = await dead_issuers(lookout)
     identities = await lists.identities() if dead else None
-    keys = [key for key in sorted(identities or {}) if key > after]
+    group = naming.fold_id(lookout.identity_resource_group_id)
+    keys = [
+        key
+        for key, identity in sorted((identities or {}).items())
+        if key > after and (naming.resource_group_of(key) != group or TAG_WORKLOAD not in identity.tags)
+    ]
 
     async def one(key: str) -> None:
-        identity = (identities or {})[key]
-        for credential in await lists.credentials(identity.resource_id) or ():
-            if credential.issuer in dead and not naming.protected_credential(credential.name):
-                await _dead(lookout, ledger, identity, credential, dead)
+        await of_identity(lookout, ledger, lists, (identities or {})[key], dead)
 
     for first in range(0, len(keys), PAGE):
         part = keys[first : first + PAGE]
@@ -108,6 +109,24 @@ async def of_dead_issuers(lookout: Lookout, ledger: Ledger, lists: AzureLists, *
             return False
     await _missed(lookout, ledger, lists, credentials=bool(identities))
     return True
+
+
+async def dead_issuers(lookout: Lookout) -> Mapping[str, str]:
+    """Issuers with which no cluster signs any more, each with the cluster that did."""
+    return {
+        issuer: cluster.cluster_id
+        for cluster in await lookout.inventory.clusters()
+        for issuer in cluster.former_issuers
+    }
+
+
+async def of_identity(
+    lookout: Lookout, ledger: Ledger, lists: AzureLists, identity: Identity, dead: Mapping[str, str]
+) -> None:
+    """Prune credentials of ours that name a dead issuer, report others'."""
+    for credential in await lists.credentials(identity.resource_id) or ():
+        if credential.issuer in dead and not naming.protected_credential(credential.name):
+            await _dead(lookout, ledger, identity, credential, dead)
 
 
 async def _dead(

@@ -48,11 +48,12 @@ class SubscriptionSlice:
         )
         ledger.count_once("subscriptions")
         used: set[str] = set()
+        dead = await identity_orphans.dead_issuers(lookout)
         stages, after = ledger.stage(STAGES)
         for stage in stages:
             ledger.move(stage, after)
             if stage == "connections":
-                done = await self._connections(ledger, lists, used, after)
+                done = await self._connections(ledger, lists, used, dead, after=after)
             elif stage == "identities":
                 done = await identity_orphans.without_users(lookout, ledger, lists, used, after=after)
             else:
@@ -62,15 +63,22 @@ class SubscriptionSlice:
             after = ""
         return True
 
-    async def _connections(self, ledger: Ledger, lists: AzureLists, used: set[str], after: str) -> bool:
+    async def _connections(
+        self, ledger: Ledger, lists: AzureLists, used: set[str], dead: Mapping[str, str], *, after: str
+    ) -> bool:
         async def one(entries: Sequence[Entry]) -> None:
             record = await on_record.read(self.lookout.store, ledger, entries[0].connection_id)
             if record is None:
                 return
             await self._tidy(ledger, record, entries, lists)
             if record.present:
-                used.update(_identity_of(plan.planned) for plan in record.plans("managed_identity"))
+                new = {_identity_of(plan.planned) for plan in record.plans("managed_identity")} - used
+                used.update(new)
                 await self._connection(ledger, record, lists)
+                identities = (await lists.identities() or {}) if dead and new else {}
+                for identity_id in sorted(new & identities.keys()):
+                    identity = identities[identity_id]
+                    await identity_orphans.of_identity(self.lookout, ledger, lists, identity, dead)
 
         scope = subscription_scope(ledger.what)
         return await each_connection(self.lookout.inventory, ledger, scope, one, after=after)

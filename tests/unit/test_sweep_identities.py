@@ -144,3 +144,20 @@ def with_pruning(app: LocalApp, pruned: Pruned) -> None:
     workers = {**slices.workers, "subscription": SubscriptionSlice(lookout=lookout)}
     sweeping = dataclasses.replace(app.services.sweeping, slices=dataclasses.replace(slices, workers=workers))
     app.services = dataclasses.replace(app.services, sweeping=sweeping)
+
+
+async def test_each_identity_is_asked_for_its_credentials_once_whatever_is_looked_for(app: LocalApp):
+    for name in ("orders-blob", "orders-second"):
+        await connected(app, name, workload=name)
+    dead = app.world.clusters[naming.fold_id(CLUSTER)].described.issuer
+    await Inventory(app.store).saw_issuer(CLUSTER, dead)
+    await Inventory(app.store).saw_issuer(CLUSTER, "https://new/")
+    cluster = app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, issuer="https://new/")
+    identities = app.services.engine.outside.identities
+    await identities.ensure(THEIRS, location="westeurope", tags={})
+    before = app.journal.names().count("identities.list_credentials")
+    found = await swept(app)
+    assert app.journal.names().count("identities.list_credentials") == before + 3
+    assert found["totals"]["prunes"] == {"cluster": 2}
+    assert found["totals"]["prunesKnown"] == 2
