@@ -92,7 +92,7 @@ async def put_connection(app: LocalApp, model: Json, cluster_id: str, issuer: st
     await app.store.transact("connections", connection_id, [*changes, *operation(model, operation_id)])
     identity_id = made["managed_identity"][1]["resourceId"]
     user = User(connection_id=connection_id, generation=1)
-    await app.services.engine.users.join(f"identity|{naming.fold_id(identity_id)}", user, ended=never)
+    await app.services.engine.users.join(f"identity|{naming.fold_id(identity_id)}", user, settled=never)
     credential = f"{identity_id}/federatedIdentityCredentials/{made['federated_credential'][1]['name']}"
     for kind, resource_id in (
         ("target", target_id),
