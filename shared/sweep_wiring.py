@@ -8,17 +8,15 @@ from collections.abc import Callable
 
 from shared.announcer import OVERDUE_SECONDS
 from shared.drift import Drifts
+from shared.engine import Engine
 from shared.inventory import Inventory
-from shared.limits import Limits
 from shared.observing import Observer
 from shared.opening import Opener
+from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
 from shared.policy import Policy
-from shared.ports import Clock, StateStore, StepQueue
-from shared.records import Dependents
+from shared.ports import StepQueue
 from shared.settings import DriftMode, Settings
-from shared.state import State
-from shared.steps.base import Outside
 from shared.sweeping.cluster_slice import ClusterSlice
 from shared.sweeping.hints import Hints
 from shared.sweeping.housekeeping import Housekeeping
@@ -27,8 +25,6 @@ from shared.sweeping.slices import Slices
 from shared.sweeping.subscription_slice import SubscriptionSlice
 from shared.sweeping.sweeper import Sweeper
 from shared.sweeping.sweeps import Sweeps
-from shared.targets import Catalogue
-from shared.users import Users
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,35 +40,31 @@ class Sweeping:
 def build(
     settings: Settings,
     *,
-    store: StateStore,
+    engine: Engine,
     queue: StepQueue,
-    outside: Outside,
-    clock: Clock,
-    state: State,
-    users: Users,
-    dependents: Dependents,
-    limits: Limits,
     opener: Opener,
     observer: Observer,
-    catalogue: Catalogue,
+    orphan_pruner: OrphanPruner,
     load_policy: Callable[[], Policy],
     logger: logging.Logger,
 ) -> Sweeping:
-    """Sweeps on any ports."""
+    """Sweeps on the ports and rows that the engine works with."""
+    state, clock = engine.state, engine.clock
+    store = state.store
     inventory, sweeps, drifts = Inventory(store), Sweeps(store), Drifts(store)
     lookout = Lookout(
         store=store,
         state=state,
         inventory=inventory,
-        dependents=dependents,
-        users=users,
-        limits=limits,
+        dependents=engine.dependents,
+        users=engine.users,
+        limits=engine.limits,
         orphans=Orphans(store),
         drifts=drifts,
-        hints=Hints(opener=opener, state=state),
+        hints=Hints(opener=opener, state=state, orphan_pruning=orphan_pruner),
         observer=observer,
-        outside=outside,
-        catalogue=catalogue,
+        outside=engine.outside,
+        catalogue=engine.catalogue,
         load_policy=load_policy,
         tenant_id=settings.tenant_id,
         identity_resource_group_id=settings.identity_resource_group_id,
@@ -84,7 +76,7 @@ def build(
     slices = Slices(
         sweeps=sweeps,
         queue=queue,
-        limits=limits,
+        limits=engine.limits,
         clock=clock,
         workers={
             "cluster": ClusterSlice(lookout=lookout),

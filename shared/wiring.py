@@ -226,20 +226,23 @@ def build(
         tenant_id=settings.tenant_id,
         logger=logger,
     )
+    orphan_pruner = OrphanPruner(
+        state=state,
+        orphans=orphans,
+        users=users,
+        outside=outside,
+        opener=opener,
+        clock=clock,
+        load_policy=read_policy,
+    )
     sweeping = sweep_wiring.build(
         settings,
-        store=store,
+        engine=engine,
         queue=queue,
-        outside=outside,
-        clock=clock,
-        state=state,
-        users=users,
-        dependents=dependents,
-        limits=limits,
         opener=opener,
         observer=observer,
-        catalogue=rows,
-        load_policy=lambda: load_policy(settings.policy_file),
+        orphan_pruner=orphan_pruner,
+        load_policy=read_policy,
         logger=logger,
     )
     return Services(
@@ -257,15 +260,7 @@ def build(
         orphans=orphans,
         restorer=Restorer(state=state, prunes=prunes, opener=opener, load_policy=read_policy),
         releaser=Releaser(state=state, announcer=announcer),
-        orphan_pruner=OrphanPruner(
-            state=state,
-            orphans=orphans,
-            users=users,
-            outside=outside,
-            opener=opener,
-            clock=clock,
-            load_policy=read_policy,
-        ),
+        orphan_pruner=orphan_pruner,
     )
 
 
