@@ -5,12 +5,11 @@ import dataclasses
 import pytest
 
 from shared import naming
-from shared.errors import RefusedError
 from shared.inventory import Inventory
-from shared.opening import Answer
 from shared.orphans import Orphans
 from shared.ports import Credential
-from shared.sweeping.subscription_slice import SubscriptionSlice
+from shared.users import Shared, User
+from tests.fakes.journal import Call
 from tests.fakes.local_app import (
     CLUSTER,
     GROUP,
@@ -100,50 +99,56 @@ async def test_credentials_of_a_dead_issuer_are_pruned_if_ours_and_told_if_not(a
     assert (cluster.issuer, cluster.former_issuers) == ("", (dead,))
 
 
-class Pruned:
-    """Notes which orphans it was to prune; refuses the second."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    async def prune(self, orphan_id: str, *, key: str) -> Answer:
-        self.asked.append((orphan_id, key))
-        if len(self.asked) > 1:
-            raise RefusedError("orphan-owned", "somebody uses it")
-        return Answer("opened", f"{'0' * 24}-{'0' * 12}")
-
-
 async def test_an_identity_that_an_ended_connection_has_left_is_pruned_and_no_other(app: LocalApp):
     await connected(app)
     identity = app.world.identities[identity_of(app)]
     await app.send(delete_body(), message_id="d")
     await app.settle()
-    app.world.identities[naming.fold_id(identity.resource_id)] = identity  # a write that landed late
-    other = identity.resource_id + "-other"
+    left = naming.fold_id(identity.resource_id)
+    app.world.identities[left] = identity  # a write that landed late
+    other = f"{identity.resource_id}-other"
     app.world.identities[naming.fold_id(other)] = dataclasses.replace(identity, resource_id=other)
-    pruned = Pruned()
-    with_pruning(app, pruned)
     found = await swept(app)
     assert found["totals"]["orphans"] == {"identity": {"new": 2}}
-    [(orphan_id, key)] = pruned.asked
-    orphan = await Orphans(app.store).get(orphan_id)
-    assert orphan is not None
-    assert naming.fold_id(orphan.resource_id) == naming.fold_id(identity.resource_id)
+    assert found["totals"]["prunes"] == {"orphan": 1}
+    orphan = next(one for one in await Orphans(app.store).list() if naming.fold_id(one.resource_id) == left)
     assert orphan.evidence["connections"] == {ID: "deleted"}
-    assert key == f"sweep|{app.clock.now():%Y-%m-%d}"
-    assert (await swept(app))["details"] == {"orphan-owned": 1}
+    assert orphan.prune
+    app.clock.advance(3600)
+    assert (await swept(app))["totals"]["orphans"] == {"identity": {"known": 1}}  # the other one
+    await app.settle()
+    assert set(app.world.identities) == {naming.fold_id(other)}
+    app.clock.advance(3600)
+    assert (await swept(app))["totals"]["orphans"] == {"identity": {"gone": 1, "known": 1}}
 
 
-def with_pruning(app: LocalApp, pruned: Pruned) -> None:
-    """Let the subscription's slice prune what is left behind."""
-    slices = app.services.sweeping.slices
-    worker = slices.workers["subscription"]
-    assert isinstance(worker, SubscriptionSlice)
-    hints = dataclasses.replace(worker.lookout.hints, orphan_pruning=pruned)
-    lookout = dataclasses.replace(worker.lookout, hints=hints)
-    workers = {**slices.workers, "subscription": SubscriptionSlice(lookout=lookout)}
-    sweeping = dataclasses.replace(app.services.sweeping, slices=dataclasses.replace(slices, workers=workers))
-    app.services = dataclasses.replace(app.services, sweeping=sweeping)
+async def test_what_a_living_connection_uses_by_now_is_not_pruned_as_left_behind(app: LocalApp):
+    await connected(app)
+    identity = app.world.identities[identity_of(app)]
+    await app.send(delete_body(), message_id="d")
+    await app.settle()
+    app.world.identities[naming.fold_id(identity.resource_id)] = identity
+
+    def joined(call: Call) -> None:
+        if call.name == "identities.get":
+            app.journal.before = None
+            user = User(connection_id=ID, generation=2)
+            shared = Shared(thing=f"identity|{naming.fold_id(identity.resource_id)}", users=(user,))
+            pending.append(shared)
+
+    pending: list[Shared] = []
+    app.journal.before = joined
+    users = app.services.engine.users
+    get = users.get
+
+    async def after_the_look(thing: str) -> Shared | None:
+        return pending[0] if pending else await get(thing)
+
+    object.__setattr__(users, "get", after_the_look)
+    found = await swept(app)
+    assert found["details"] == {"orphan-owned": 1}
+    await app.settle()
+    assert naming.fold_id(identity.resource_id) in app.world.identities
 
 
 async def test_each_identity_is_asked_for_its_credentials_once_whatever_is_looked_for(app: LocalApp):
