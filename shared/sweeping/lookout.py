@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from shared import drift, naming
+from shared.catalogue import Catalogue
 from shared.drift import Drift, Drifted, Drifts
 from shared.inventory import Inventory
 from shared.limits import Limits
@@ -20,7 +21,6 @@ from shared.steps.base import Outside
 from shared.sweeping.hints import Hints
 from shared.sweeping.ledger import Ledger
 from shared.sweeping.on_record import OnRecord
-from shared.targets import Catalogue
 from shared.users import Users
 
 MISSED_BY = "missedBy"

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError
 from shared.sweeping.subscription_slice import SubscriptionSlice
-from shared.targets import Catalogue
 from tests.fakes.journal import Call
 from tests.fakes.local_app import STORAGE, LocalApp
 from tests.fakes.sweeps import connected, prunes, swept
