@@ -20,11 +20,16 @@ _CONFLICT = {
     "body-differs",
     "linker-holds-name",
     "observed-connection",
+    "adopted-connection",
+    "not-repairable",
+    "linker-not-ready",
+    "linker-incomplete",
     "request-id-reused",
     "dead-letters-off",
 }
 _STATUS: Mapping[str, HTTPStatus] = {
     "not-found": HTTPStatus.NOT_FOUND,
+    "linker-not-found": HTTPStatus.NOT_FOUND,
     "message-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "policy-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,
     **dict.fromkeys(_FORBIDDEN, HTTPStatus.FORBIDDEN),

@@ -56,14 +56,11 @@ class OperationState(StrEnum):
         return self in _FINAL
 
 
-_FINAL = frozenset(
-    {
-        OperationState.SUCCEEDED,
-        OperationState.FAILED,
-        OperationState.SUPERSEDED,
-        OperationState.REJECTED,
-    },
-)
+_FINAL = frozenset(OperationState) - {
+    OperationState.RUNNING,
+    OperationState.WAITING,
+    OperationState.HELD,
+}
 
 
 class StepState(StrEnum):
@@ -145,7 +142,9 @@ class Connection(Model):
     """Operations that are not final, oldest first; ``validate`` is never among them."""
     last_operation: OperationId = OperationId("")
     linker_id: str = ""
-    """Set for observed connections."""
+    """Set for connections of Service Connector: observed or adopted."""
+    adopted_at: datetime | None = None
+    """Set for adopted connections; Service Connector makes and deletes them all the same."""
     created_at: datetime
     configured_at: datetime | None = None
     usable_at: datetime | None = None

@@ -14,7 +14,7 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Credential
-from shared.steps.base import StepContext, found
+from shared.steps.base import StepContext, credential_thing, found
 from shared.steps.removal import Removal, credential_lease, forget, live_linkers, require_still_gone
 
 BUDGET = 20
@@ -27,6 +27,8 @@ class FederatedCredential:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Compare issuer, subject and audience character by character, as Entra does."""
+        if ctx.for_pruning_only:
+            return []
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("credential-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
@@ -66,7 +68,7 @@ class FederatedCredential:
                 "provenance": Provenance.CREATED,
             },
         )
-        thing = _thing(identity_id, wanted.issuer, wanted.subject)
+        thing = credential_thing(identity_id, wanted.issuer, wanted.subject)
         await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled)
         present = await ctx.outside.identities.list_credentials(identity_id)
         for other in present:
@@ -105,7 +107,7 @@ class FederatedCredential:
         if ctx.operation.report_only:
             removal.would.append(f"delete credential {name} unless shared")
             return
-        thing = _thing(identity_id, str(planned["issuer"]), str(planned["subject"]))
+        thing = credential_thing(identity_id, str(planned["issuer"]), str(planned["subject"]))
         leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
         if leaving.shared:
             removal.kept.append(f"{name}: still used")
@@ -119,6 +121,7 @@ class FederatedCredential:
             if leaving.last:
                 await self._delete(ctx, identity_id, name, credential)
             item = {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name}
+            item["provenance"] = str(planned.get("provenance", ""))
             removal.removed.append({**item, **credential})
         if leaving.last:
             await forget(ctx, thing)
@@ -131,10 +134,6 @@ class FederatedCredential:
             there = await ctx.outside.identities.get_credential(identity_id, name)
             if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
                 await ctx.outside.identities.delete_credential(identity_id, name)
-
-
-def _thing(identity_id: str, issuer: str, subject: str) -> str:
-    return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
 
 
 def _credential_id(identity_id: str, name: str) -> str:

@@ -7,13 +7,13 @@ for a young identity (Azure RBAC documentation, aka.ms/docs-principaltype).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
 from shared.models import Done, Finding, Provenance
 from shared.ports import RoleAssignment
-from shared.steps.base import StepContext, found
+from shared.steps.adopted import still_relied_on
+from shared.steps.base import StepContext, found, role_thing
 from shared.steps.removal import Removal, forget, require_still_gone
 
 
@@ -24,11 +24,16 @@ class RoleAssignments:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say of each recorded assignment whether it exists with the right principal and role."""
+        if ctx.for_pruning_only:
+            return []
         findings: list[Finding] = []
         for item in _made(ctx):
             there = await ctx.outside.roles.get(item["scope"], item["name"])
             ok = there is not None and there.principal_id.lower() == str(item["principalId"]).lower()
             findings.append(found("role-assigned", ok=ok, detail=str(item["role"])))
+        if not findings and ctx.adopted:
+            # Service Connector also grants by other means than roles, such as a vault's access policies.
+            return [Finding(name="role-assigned", result="unknown", detail="none was seen on the target")]
         return findings or [found("role-assigned", ok=False, detail="none recorded")]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -54,7 +59,7 @@ class RoleAssignments:
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
         for item in items:
-            await ctx.users.join(_thing(item), ctx.user, settled=ctx.recorder.settled)
+            await ctx.users.join(role_thing(item), ctx.user, settled=ctx.recorder.settled)
             assignment = await ctx.outside.roles.ensure(
                 RoleAssignment(
                     scope=item["scope"],
@@ -81,22 +86,33 @@ class RoleAssignments:
             if ctx.operation.report_only:
                 removal.would.append(f"revoke {item['role']} unless shared")
                 continue
-            thing = _thing(item)
+            thing = role_thing(item)
             leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
             if leaving.shared:
                 removal.kept.append(f"{item['role']}: still used")
+                continue
+            adopted = item.get("provenance") == Provenance.ADOPTED
+            reason = await still_relied_on(ctx, item) if adopted else ""
+            if reason:
+                removal.kept.append(f"{item['role']}: {reason}")
+                await forget(ctx, thing)
                 continue
             if leaving.last:
                 await ctx.outside.roles.delete(item["scope"], item["name"])
                 await forget(ctx, thing)
             kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            removal.removed.append({"kind": "role", "thing": thing, **kept})
+            provenance = str(item.get("provenance", ""))
+            removal.removed.append({"kind": "role", "thing": thing, "provenance": provenance, **kept})
         return removal.done()
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:
     """Everything that was ever meant to be assigned in this life, under the names that we compute."""
-    return [dict(item) for plan in ctx.plans for item in plan.planned.get("assignments", ())]
+    return [
+        {**item, "provenance": plan.planned.get("provenance", "")}
+        for plan in ctx.plans
+        for item in plan.planned.get("assignments", ())
+    ]
 
 
 def _made(ctx: StepContext) -> list[dict[str, Any]]:
@@ -105,8 +121,3 @@ def _made(ctx: StepContext) -> list[dict[str, Any]]:
 
 def _definition_id(subscription: str, role_id: str) -> str:
     return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}"
-
-
-def _thing(item: Mapping[str, Any]) -> str:
-    role = str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
-    return f"role|{naming.fold_id(str(item['scope']))}|{str(item['principalId']).lower()}|{role}"

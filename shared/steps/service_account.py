@@ -14,7 +14,7 @@ from shared.steps.base import (
     StepContext,
     account_thing,
     found,
-    ours,
+    owned,
 )
 from shared.steps.removal import (
     Removal,
@@ -34,6 +34,8 @@ class ServiceAccount:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say whether the account is there, is the one we made, and names the right identity."""
+        if ctx.for_pruning_only:
+            return []
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("service-account-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
@@ -63,7 +65,10 @@ class ServiceAccount:
         client_id = ctx.output("managed_identity", "clientId")
         name = naming.service_account_name(client_id)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        if there is not None and not ours(there, LABEL_WORKLOAD, ctx.workload_key):
+        shared = await ctx.users.get(self._thing(ctx, client_id))
+        nonces = {str(shared.details.get("nonce", ""))} if shared else set()
+        mark = (LABEL_WORKLOAD, ctx.workload_key)
+        if there is not None and not owned(ctx, there, mark, intent=ctx.intent, nonces=nonces):
             raise PermanentError(
                 "object-not-ours",
                 f"service account {spec.namespace}/{name} exists and was not made for this workload",
@@ -95,6 +100,7 @@ class ServiceAccount:
                 ANNOTATION_TENANT_ID: ctx.rules.tenant_id,
                 ANNOTATION_NONCE: nonce,
             },
+            force=ctx.repairing,
         )
         return Done(outputs={"name": name, "uid": applied.uid, "clientId": client_id})
 
