@@ -253,9 +253,9 @@ def _steps(operation: Operation) -> Sequence[StepRecord]:
 
 
 def _lost_in_part(asked: Asked, connection: Connection | None) -> bool:
-    """Say whether a prune is about something that a connection of Service Connector can lose and live on."""
-    theirs = connection is not None and bool(connection.linker_id) and connection.state.live
-    return theirs and asked.cause is not None and asked.cause.kind not in admission.LOST_AS_A_WHOLE
+    """Say whether a prune is about something that an adopted connection can lose and live on."""
+    adopted = connection is not None and connection.adopted_at is not None and connection.state.live
+    return adopted and asked.cause is not None and asked.cause.kind not in admission.LOST_AS_A_WHOLE
 
 
 def _as_a_look(asked: Asked) -> Asked:

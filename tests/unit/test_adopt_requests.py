@@ -29,7 +29,6 @@ from tests.fakes.their_linker import (
     make_linker,
 )
 from tests.unit.test_adopt_records import adopt_body, adopted
-from tests.unit.test_event_intake import receive, written_event
 from tests.unit.test_opening import opened
 
 OTHER = "99999999-9999-4999-8999-999999999999"
@@ -269,15 +268,3 @@ async def test_a_loss_that_the_linker_survives_is_looked_at_and_not_pruned(
     await app.settle()
     assert {one.kind for one in await app.operations(THEIRS)} == {Kind.VALIDATE}
     assert await app.state(THEIRS) == "adopted"
-
-
-async def test_a_loss_of_what_is_only_observed_is_no_affair_of_ours(app: LocalApp, theirs: TheirLinker):
-    await receive(app, written_event(LINKER))
-    wish = Asked(
-        kind=Kind.PRUNE,
-        connection_id=THEIRS,
-        key="hint",
-        cause=Cause(kind="target", resource_id=STORAGE),
-        generation=1,
-    )
-    assert (await opened(app, wish)).outcome == "nothing-to-do"
