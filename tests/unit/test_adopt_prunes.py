@@ -10,7 +10,7 @@ from shared.errors import PermanentError
 from shared.models import Operation
 from shared.ports import Credential, Linker, RoleAssignment
 from shared.steps.base import ANNOTATION_KEEP
-from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, deletion_event, make_app
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, create_body, deletion_event, make_app
 from tests.fakes.their_linker import (
     ASSIGNMENT,
     CREDENTIAL,
@@ -257,6 +257,23 @@ async def test_a_second_life_of_the_linker_is_observed_and_adopted_anew(app: Loc
     found = await app.services.state.connection(THEIRS)
     assert found is not None
     assert (found.value.state, found.value.generation) == ("adopted", 2)
+
+
+async def test_a_connection_of_ours_under_the_name_of_a_pruned_one_is_ours_alone(
+    app: LocalApp, theirs: TheirLinker
+):
+    theirs.delete()
+    await pruned(app)
+    record = await app.send(create_body("their_blob"), message_id="ours")
+    assert record.connection_id == THEIRS
+    await app.settle()
+    found = await app.services.state.connection(THEIRS)
+    assert found is not None
+    assert (found.value.state, found.value.adopted_at, found.value.linker_id) == ("configured", None, "")
+    await app.send({"action": "delete", "connectionId": THEIRS}, message_id="d")
+    await app.settle()
+    assert await app.state(THEIRS) == "deleted"
+    assert app.leftovers() == {"identities": [KEY], "assignments": [], "objects": [], "users": []}
 
 
 async def test_an_adoption_for_pruning_only_prunes_its_secret(app: LocalApp):
