@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError, RefusedError, StateConflictError, TransientError
-from shared.holdings import Holdings, HoldingsReader, intent_of, role_id
+from shared.holdings import Holdings, HoldingsReader, intent_of, role_id, thing_of
 from shared.models import (
     Connection,
     ConnectionId,
@@ -240,18 +240,15 @@ def _judge(
 
 
 def _same(one: Connection, other: Connection, known: dict[str, Intent], intents: Sequence[Intent]) -> bool:
-    """Say whether a connection is on record as adopted, with exactly this."""
-    recorded = [known.get(intent.step) for intent in intents]
+    """Say whether a connection is on record as adopted, with all of this; events may have added to it."""
     return (
         one.state is ConnectionState.ADOPTED
         and one.spec == other.spec
-        and all(
-            had is not None and _content(had) == _content(intent)
-            for had, intent in zip(recorded, intents, strict=True)
-        )
+        and all(_holds(known.get(intent.step), intent) for intent in intents)
     )
 
 
-def _content(intent: Intent) -> tuple[dict[str, object], dict[str, object]]:
-    planned = {name: value for name, value in intent.planned.items() if name != "request"}
-    return planned, dict(intent.outputs)
+def _holds(recorded: Intent | None, seen: Intent) -> bool:
+    if recorded is None or thing_of(recorded.planned) != thing_of(seen.planned):
+        return False
+    return all(recorded.outputs.get(name) == value for name, value in seen.outputs.items())

@@ -26,6 +26,7 @@ from shared.ports import (
 )
 
 IDENTITY_AUTH = "userassignedidentity"
+_NOT_THE_THING = frozenset({"provenance", "nonce", "request"})
 PROTECTED_CREDENTIAL = "aks-identity-binding"
 """AKS's own credentials (identity bindings) are nobody's to take over."""
 
@@ -145,7 +146,7 @@ class HoldingsReader:
 
     async def _credential(self, identity: Identity, issuer: str, subject: str) -> Credential | None:
         for one in await self.identities.list_credentials(identity.resource_id):
-            ours = one.name.lower() != PROTECTED_CREDENTIAL
+            ours = PROTECTED_CREDENTIAL not in one.name.lower()
             if ours and issuer and (one.issuer, one.subject) == (issuer, subject):
                 return one
         return None
@@ -165,7 +166,8 @@ def role_id(assignment: RoleAssignment) -> str:
 
 def intent_of(connection: Connection, step: str, plan: Plan, known: Intent | None) -> Intent:
     """A plan as the step's present intent; earlier plans of other things are kept beside it."""
-    earlier = tuple(one for one in known.plans() if _thing(one) != _thing(plan)) if known else ()
+    about = thing_of(plan.planned)
+    earlier = tuple(one for one in known.plans() if thing_of(one.planned) != about) if known else ()
     return Intent(
         connection_id=connection.connection_id,
         step=step,
@@ -174,6 +176,11 @@ def intent_of(connection: Connection, step: str, plan: Plan, known: Intent | Non
         outputs=plan.outputs,
         previous=earlier,
     )
+
+
+def thing_of(planned: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan is about, whoever it belongs to and whoever asked for it."""
+    return {name: value for name, value in planned.items() if name not in _NOT_THE_THING}
 
 
 def still_adopted(connection: Connection, intents: Mapping[str, Intent], linker: Linker) -> bool:
@@ -203,8 +210,3 @@ def _assignment_item(one: RoleAssignment) -> dict[str, Any]:
         "roleDefinitionId": one.role_definition_id,
         "name": one.name,
     }
-
-
-def _thing(plan: Plan) -> dict[str, Any]:
-    """What a plan is about, whoever it belongs to."""
-    return {name: value for name, value in plan.planned.items() if name not in {"provenance", "nonce"}}

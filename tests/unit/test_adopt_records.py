@@ -201,8 +201,22 @@ async def test_an_adoption_that_finds_more_than_is_on_record_records_it_and_look
     theirs.grant(STORAGE, "66666666-6666-4666-8666-666666666666")
     record = await adopted(app, "later")
     assert record.outcome == "opened"
-    [intent] = [(await app.services.state.intents(THEIRS))["role_assignments"]]
-    assert len(intent.outputs["assignments"]) == 2
+    intents = await app.services.state.intents(THEIRS)
+    assert len(intents["role_assignments"].outputs["assignments"]) == 2
+    assert len(intents["role_assignments"].previous) == 1
+    assert intents["preflight"].previous == (), "the same cluster, asked for by another request"
+
+
+async def test_what_events_have_added_to_the_record_is_no_reason_to_adopt_again(
+    app: LocalApp, theirs: TheirLinker
+):
+    await adopted(app)
+    stored = await app.services.state.connection(THEIRS)
+    assert stored is not None
+    known = (await app.services.state.intents(THEIRS))["preflight"]
+    richer = known.model_copy(update={"outputs": {**known.outputs, "more": "1"}})
+    await app.services.state.observe(stored.value, [richer], etag=stored.etag)
+    assert (await adopted(app, "later")).outcome == "unchanged"
 
 
 async def test_only_roles_on_the_target_are_taken_over(app: LocalApp, theirs: TheirLinker):
