@@ -177,7 +177,7 @@ async def test_a_proved_repair_makes_the_connection_usable_and_one_that_is_refus
 
 async def test_a_connection_that_never_came_to_its_settings_is_made_whole(app: LocalApp):
     def refuse(call: Call) -> Exception | None:
-        return RefusedError("denied") if call.name == "clusters.apply" else None
+        return RefusedError("denied") if call.name in {"clusters.apply", "clusters.create"} else None
 
     app.journal.before = refuse
     await made(app)
