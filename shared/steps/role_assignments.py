@@ -83,16 +83,19 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
+            adopted = item["provenance"] == Provenance.ADOPTED
+            reason = await still_relied_on(ctx, item) if adopted else ""
             if ctx.operation.report_only:
-                removal.would.append(f"revoke {item['role']} unless shared")
+                if reason:
+                    removal.kept.append(f"{item['role']}: {reason}")
+                else:
+                    removal.would.append(f"revoke {item['role']} unless shared")
                 continue
             thing = role_thing(item)
             leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
             if leaving.shared:
                 removal.kept.append(f"{item['role']}: still used")
                 continue
-            adopted = item.get("provenance") == Provenance.ADOPTED
-            reason = await still_relied_on(ctx, item) if adopted else ""
             if reason:
                 removal.kept.append(f"{item['role']}: {reason}")
                 await forget(ctx, thing)

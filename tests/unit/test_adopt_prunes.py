@@ -298,3 +298,16 @@ async def test_in_report_mode_all_is_said_and_nothing_done(tmp_path: Any):
     assert (await outputs(app, operation, "role_assignments"))["would"]
     assert (roles(app), list(app.world.credentials[KEY])) == ([ASSIGNMENT], [CREDENTIAL])
     assert await app.state(THEIRS) == "adopted"
+
+
+async def test_a_report_says_which_role_would_stay(tmp_path: Any):
+    app = make_app(tmp_path, MOORING_PRUNE_MODE="report")
+    made = make_linker(app)
+    await adopted(app)
+    made.delete(credential=False, role=False)
+    [known] = app.world.credentials[KEY].values()
+    app.world.credentials[KEY]["elsewhere"] = dataclasses.replace(known, name="elsewhere", subject="other")
+    operation = await pruned(app)
+    said = await outputs(app, operation, "role_assignments")
+    assert "other users" in str(said["kept"])
+    assert "would" not in said
