@@ -8,6 +8,8 @@ from handlers import (
     dead_letters,
     http_api,
     http_operations,
+    http_orphans,
+    http_prunes,
     poison,
     resource_events,
     timers,
@@ -25,6 +27,8 @@ for part in (
     http_api,
     http_operations,
     dead_letters,
+    http_orphans,
+    http_prunes,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

@@ -26,10 +26,15 @@ _CONFLICT = {
     "linker-incomplete",
     "request-id-reused",
     "dead-letters-off",
+    "not-restorable",
+    "orphan-changed",
+    "orphan-owned",
+    "orphan-protected",
 }
 _STATUS: Mapping[str, HTTPStatus] = {
     "not-found": HTTPStatus.NOT_FOUND,
     "linker-not-found": HTTPStatus.NOT_FOUND,
+    "orphan-gone": HTTPStatus.GONE,
     "message-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "policy-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,
     **dict.fromkeys(_FORBIDDEN, HTTPStatus.FORBIDDEN),

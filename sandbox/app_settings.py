@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
+from shared.catalogue import catalogue
 
 STORAGE_API_VERSION = "2025-11-05"
 """Newest service version that Azurite 3.35 knows."""
@@ -19,7 +20,7 @@ version = 1
 clusters = ["{cluster_id}"]
 namespaces = ["*"]
 subscriptions = ["{subscription_id}"]
-target_types = ["storage-blob", "keyvault"]
+target_types = [{target_types}]
 identities = []
 """
 
@@ -37,7 +38,11 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
     folder = Path(topology.state_dir)
     policy_file = folder / "policy.toml"
     policy_file.write_text(
-        POLICY.format(cluster_id=topology.cluster_id, subscription_id=topology.subscription_id),
+        POLICY.format(
+            cluster_id=topology.cluster_id,
+            subscription_id=topology.subscription_id,
+            target_types=", ".join(f'"{row.name}"' for row in catalogue().working),
+        ),
     )
     values = {
         "FUNCTIONS_WORKER_RUNTIME": "python",

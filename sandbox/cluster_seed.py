@@ -22,6 +22,7 @@ from sandbox.topology import Topology
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMESPACES = ("orders", "billing")
 """Namespaces besides ``default``."""
+ROLES = ("role.yaml", "role-sweep.yaml")
 CLUSTER_VERSION = "2025-10-01"
 SERVER_APPLICATION = "6dae42f8-4368-4678-94ff-3960e28e3630"
 """Audience of Entra tokens for AKS's API servers."""
@@ -66,8 +67,11 @@ class ClusterSeed:
         return str(config["clusters"][0]["cluster"]["server"])
 
     async def _grant_app(self) -> None:
+        for file in ROLES:
+            await self._bind_app(yaml.safe_load((REPOSITORY / "infra" / "kubernetes" / file).read_text()))
+
+    async def _bind_app(self, role: dict[str, Any]) -> None:
         group = "rbac.authorization.k8s.io"
-        role = yaml.safe_load((REPOSITORY / "infra" / "kubernetes" / "role.yaml").read_text())
         name = role["metadata"]["name"]
         await self._create(f"/apis/{group}/v1/clusterroles", role)
         binding = {

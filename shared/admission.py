@@ -7,9 +7,6 @@ from shared.errors import RefusedError
 from shared.models import Connection, ConnectionSpec, ConnectionState, Kind
 
 REPAIRABLE = frozenset({ConnectionState.CONFIGURED, ConnectionState.USABLE, ConnectionState.FAILED})
-LOST_AS_A_WHOLE = frozenset({"linker", "cluster", "namespace", "orphan"})
-"""Causes that end a connection of Service Connector. What else is lost under a living linker is its owner's
-affair: it is reported and nothing is taken away."""
 
 
 def refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:

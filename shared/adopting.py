@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from shared import naming
+from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError, RefusedError, StateConflictError, TransientError
 from shared.holdings import Holdings, HoldingsReader, intent_of, role_id, thing_of
 from shared.models import (
@@ -25,7 +26,6 @@ from shared.models import (
 from shared.policy import Policy
 from shared.ports import Clock, Identity, Linker, Linkers, ManagedCluster, Resources
 from shared.state import State, Stored
-from shared.targets import Catalogue
 from shared.ties import Ties
 
 _TRIES = 8
@@ -98,9 +98,8 @@ class Adopter:
         policy, spec = self.load_policy(), self._spec(cluster_id, linker)
         self._require_listed(linker.target_id)
         # What the policy does not list is not looked at either.
-        usual = [
-            role.name for row in self.catalogue.rows if row.name == spec.target_type for role in row.roles
-        ]
+        row = self.catalogue.match(spec.target_id)
+        usual = [role.name for role in row.roles()] if row else []
         _judge(policy, spec, usual)
         if linker.provisioning_state.lower() != "succeeded":
             raise RefusedError(
@@ -149,7 +148,7 @@ class Adopter:
 
     def _roles(self, held: Holdings) -> list[str]:
         """Names of the roles that the identity has on the target; the GUID of one that no row gives."""
-        names = {role.id.lower(): role.name for row in self.catalogue.rows for role in row.roles}
+        names = {role.id.lower(): role.name for row in self.catalogue.rows for role in row.known_roles}
         return [names.get(role_id(one), role_id(one)) for one in held.assignments]
 
     async def _preflight(self, spec: ConnectionSpec, held: Holdings, mark: str) -> Plan:
@@ -160,11 +159,12 @@ class Adopter:
             "auth": held.linker.auth_type,
         }
         row = self.catalogue.match(spec.target_id)
-        if row is not None and held.identity is not None:
-            target_id = row.existence_id(spec.target_id)
+        if row is not None and row.works and held.identity is not None:
+            target_id, parent_id = row.existence_id(spec.target_id), row.parent_id(spec.target_id)
             target = await self.resources.get(target_id, api_version=row.api_version)
+            above = await self.resources.get(parent_id, api_version=row.api_version) if parent_id else None
             if target is not None:
-                outputs["facts"] = row.facts(spec.target_id, target, client_id="")
+                outputs["facts"] = row.facts(spec.target_id, target, client_id="", parent=above)
         return Plan(planned={"provenance": Provenance.ADOPTED, "request": mark}, outputs=outputs)
 
     async def _record(self, spec: ConnectionSpec, held: Holdings, preflight: Plan) -> Adoption:

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from shared import decoding, naming, requests
 from shared.adopting import Adopter, Adoption
 from shared.announcer import Announcer
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
 from shared.models import ConnectionId, ConnectionSpec, Kind, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.policy import Policy
 from shared.ports import Clock, StepQueue
 from shared.records import RequestLog, RequestRecord
-from shared.targets import Catalogue
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -189,7 +189,7 @@ class Intake:
         return record
 
     def _judge(self, spec: ConnectionSpec) -> None:
-        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type)
+        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
                 raise RefusedError(
@@ -202,7 +202,7 @@ class Intake:
             policy = self.load_policy()
         except PermanentError as error:
             raise RefusedError(error.code, error.detail, remedy=error.remedy) from error
-        policy.judge(spec, [role.name for role in target.roles])
+        policy.judge(spec, [role.name for role in target.roles(spec.intent)])
 
     async def _ensure_started(self, record: RequestRecord) -> None:
         if record.outcome == "opened":

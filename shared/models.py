@@ -56,11 +56,9 @@ class OperationState(StrEnum):
         return self in _FINAL
 
 
-_FINAL = frozenset(OperationState) - {
-    OperationState.RUNNING,
-    OperationState.WAITING,
-    OperationState.HELD,
-}
+_FINAL = frozenset(
+    {OperationState.SUCCEEDED, OperationState.FAILED, OperationState.SUPERSEDED, OperationState.REJECTED}
+)
 
 
 class StepState(StrEnum):
@@ -124,6 +122,8 @@ class ConnectionSpec(Model):
     target_type: str
     target_id: str
     client_type: str = "none"
+    intent: str = ""
+    """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
 
@@ -145,6 +145,8 @@ class Connection(Model):
     """Set for connections of Service Connector: observed or adopted."""
     adopted_at: datetime | None = None
     """Set for adopted connections; Service Connector makes and deletes them all the same."""
+    restored: bool = False
+    """A restore was opened in this life: a delete removes what it may have put back."""
     created_at: datetime
     configured_at: datetime | None = None
     usable_at: datetime | None = None
@@ -300,3 +302,7 @@ class Done(Model):
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     ends_operation: str = ""
     """Non-empty: the rest of the plan is not needed and this is the operation's result code."""
+    detail: str = ""
+    """Of an early end, for people."""
+    remedy: str = ""
+    """The next command or action after an early end, empty if there is none."""

@@ -21,6 +21,7 @@ _ROLE_NAMESPACE = uuid.UUID("6f1a9c1e-2f0b-5d0e-9a55-3d1d6c0a7f10")
 AUDIENCE = "api://AzureADTokenExchange"
 """The audience Entra expects of an exchanged token (azure.github.io/azure-workload-identity)."""
 MANAGED_BY = "mooring"
+PROTECTED_CREDENTIAL = "aks-identity-binding"
 _GROUP_LENGTH = 4
 """Segments of a resource group's id: subscriptions, GUID, resourceGroups, name."""
 _RESOURCE_LENGTH = 8
@@ -93,6 +94,8 @@ def body_hash(body: Mapping[str, Any]) -> str:
 def spec_hash(spec: ConnectionSpec) -> str:
     """Hash of a wanted connection; ids that differ only in casing are the same wish."""
     body = spec.model_dump()
+    if not spec.intent:
+        del body["intent"]  # so that connections from before there were intents keep their hash
     for field in ("cluster_id", "target_id", "identity_id"):
         body[field] = fold_id(body[field]) if body[field] else ""
     return body_hash(body)
@@ -154,6 +157,15 @@ def identity_name(cluster_id: str, namespace: str, workload: str) -> str:
 def credential_name(cluster_id: str, namespace: str, service_account: str) -> str:
     """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore)."""
     return f"mooring-{digest([fold_id(cluster_id), namespace, service_account], 20)}"
+
+
+def protected_credential(name: str) -> bool:
+    """Say whether a federated credential is AKS's own: identity bindings write it, and need it.
+
+    Source: learn.microsoft.com/azure/aks, identity-bindings-concepts: AKS makes one for each identity,
+    however many clusters are bound to it.
+    """
+    return PROTECTED_CREDENTIAL in name.translate(_LOWER)
 
 
 def role_assignment_name(scope: str, principal_id: str, role_definition_id: str) -> str:

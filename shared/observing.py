@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from shared import events, naming
+from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
 from shared.holdings import intent_of, still_adopted
 from shared.logs import bind
@@ -25,12 +26,11 @@ from shared.models import (
     Provenance,
 )
 from shared.policy import Policy
-from shared.ports import Clock, Clusters, KubeObject, Linker, Linkers, StepQueue, Upsert
+from shared.ports import Clock, Clusters, Identities, KubeObject, Linker, Linkers, StepQueue, Upsert
 from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
-from shared.targets import Catalogue
 from shared.users import User, Users
 
 TRIES = 60
@@ -48,6 +48,7 @@ class Observer:
     queue: StepQueue
     clusters: Clusters
     linkers: Linkers
+    identities: Identities
     catalogue: Catalogue
     clock: Clock
     subscription_ids: frozenset[str]
@@ -142,13 +143,20 @@ class Observer:
         if present is not None and alive and still_adopted(present, known, linker):
             connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
         intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
-        dependent = Dependent(
-            resource_id=linker.resource_id,
-            kind="linker",
-            connection_id=connection_id,
-            generation=generation,
-        )
-        await self.dependents.add(dependent)
+        place = await self._place(connection, linker, known.get("preflight"))
+        intents = [*intents, place]
+        relied_on = {"linker": linker.resource_id, "identity": str(place.outputs.get("identityId", ""))}
+        if row is not None:
+            relied_on["target"] = row.existence_id(linker.target_id)
+        for kind, resource_id in relied_on.items():
+            if resource_id:
+                dependent = Dependent(
+                    resource_id=resource_id,
+                    kind=kind,
+                    connection_id=connection_id,
+                    generation=generation,
+                )
+                await self.dependents.add(dependent)
         # A conflict is transient: the event comes again and finds what moved.
         await self.state.observe(connection, intents, etag=stored.etag if stored else "")
         if linker.client_id:
@@ -163,6 +171,43 @@ class Observer:
             [Upsert(key=key_hash(naming.fold_id(linker.resource_id)), columns=inventory)],
         )
         return "observed"
+
+    async def _place(self, connection: Connection, linker: Linker, known: Intent | None) -> Intent:
+        """What tells later whether cluster and identity are still the same: the issuer, the identity's id."""
+        cluster = await self.clusters.describe(connection.spec.cluster_id)
+        outputs = dict(known.outputs) if known else {}
+        if cluster is not None and cluster.issuer:
+            outputs["issuer"] = cluster.issuer
+        if outputs.get("identityClientId", "") != linker.client_id:
+            identity_id = await self._identity_of(linker)
+            if identity_id is not None:
+                outputs |= {"identityClientId": linker.client_id, "identityId": identity_id}
+        return Intent(
+            connection_id=connection.connection_id,
+            step="preflight",
+            generation=connection.generation,
+            planned=known.planned if known else {"provenance": Provenance.OBSERVED},
+            outputs=outputs,
+        )
+
+    async def _identity_of(self, linker: Linker) -> str | None:
+        """Id of a linker's identity, empty if its subscription has none; ``None`` if we may not look.
+
+        A linker names its identity by client id alone, so the subscription's identities are listed, once in
+        the life of a connection.
+        """
+        subscription_id = linker.identity_subscription_id or naming.subscription_of(linker.resource_id)
+        if not linker.client_id or subscription_id not in self.subscription_ids:
+            return ""
+        try:
+            found = await self.identities.list(f"/subscriptions/{subscription_id}")
+        except PermanentError as error:
+            bind(self.logger).warning(
+                "observe-identity", extra={"id": linker.resource_id, "code": error.code}
+            )
+            return None
+        wanted = linker.client_id.lower()
+        return next((one.resource_id for one in found if one.client_id.lower() == wanted), "")
 
     async def _settled(self, operation_id: OperationId) -> bool:
         return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)

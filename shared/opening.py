@@ -13,6 +13,7 @@ from datetime import datetime
 from shared import admission, naming, plans
 from shared.admission import refuse_another
 from shared.announcer import Announcer
+from shared.beginnings import left_by_linker, require_restorable
 from shared.errors import RefusedError, StateConflictError
 from shared.models import (
     Cause,
@@ -24,11 +25,10 @@ from shared.models import (
     Operation,
     OperationId,
     OperationState,
-    StepRecord,
-    StepState,
 )
 from shared.ports import Clock
 from shared.precedence import Decision, decide
+from shared.prunes import PruneEntry, Prunes
 from shared.state import State, Stored
 
 TRIES = 8
@@ -47,6 +47,8 @@ class Asked:
     cause: Cause | None = None
     generation: int | None = None
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
+    restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
+    """The prune that a restore undoes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,12 +89,11 @@ class Opener:
                 return Answer("opened", operation_id)
             stored = await self.state.connection(asked.connection_id)
             present = stored.value if stored else None
-            wish = _as_a_look(asked) if _lost_in_part(asked, present) else asked
-            settled = self._settled(wish, present)
+            settled = self._settled(asked, present)
             if settled is not None:
                 return settled
             try:
-                answer = await self._open(wish, operation_id, stored)
+                answer = await self._open(asked, operation_id, stored)
             except StateConflictError:
                 continue
             if answer.outcome == "opened":
@@ -102,6 +103,9 @@ class Opener:
 
     def _settled(self, asked: Asked, connection: Connection | None) -> Answer | None:
         """Answer a wish that needs no new operation; ``None`` if it does."""
+        if asked.kind is Kind.RESTORE:
+            require_restorable(asked.generation, connection)
+            return None
         # What was opened and has not begun yet is as good as there.
         if connection is None or not (connection.state.live or connection.active):
             if asked.kind is Kind.CREATE:
@@ -111,8 +115,11 @@ class Opener:
             return Answer("nothing-to-do", connection.last_operation if connection else "")
         if asked.generation not in {None, connection.generation}:
             return Answer("nothing-to-do", connection.last_operation)
+        if asked.kind is Kind.PRUNE and connection.state is ConnectionState.RESTORED:
+            # What a person has put back stays until a person says otherwise.
+            return Answer("nothing-to-do", connection.last_operation)
         try:
-            if connection.linker_id and connection.state.live:
+            if connection.linker_id and connection.state.live and not left_by_linker(connection):
                 admission.refuse_theirs(asked.kind, connection)
             if asked.kind is Kind.REPAIR:
                 admission.refuse_unrepairable(connection)
@@ -127,6 +134,8 @@ class Opener:
 
     def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
         """The answer to a create that finds its connection made; ``None`` if it is not made."""
+        if left_by_linker(connection):
+            return None
         refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
         return Answer("unchanged", connection.last_operation) if made else None
@@ -171,6 +180,7 @@ class Opener:
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
             overtakes=tuple(other.value.operation_id for other in overtaken),
             cause=asked.cause,
+            restores=asked.restores,
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
@@ -178,10 +188,13 @@ class Opener:
         gone = {other.value.operation_id for other in overtaken}
         kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
         active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
+        if asked.kind is Kind.PRUNE and asked.cause is not None:
+            await Prunes(self.state.store).note(PruneEntry.of(operation, asked.cause, connection.spec))
+        restored = connection.restored or asked.kind is Kind.RESTORE
         await self.state.open(
             operation,
-            _steps(operation),
-            connection=connection.model_copy(update={"active": active}),
+            plans.records(operation),
+            connection=connection.model_copy(update={"active": active, "restored": restored}),
             connection_etag=stored.etag if stored else "",
             superseded=rewritten,
         )
@@ -196,6 +209,9 @@ class Opener:
         decision = decide(asked.kind, under_way.kind)
         if asked.kind is Kind.PRUNE and self.report_only and decision is Decision.OVERTAKE:
             return Decision.BESIDE  # it will change nothing
+        if asked.kind is Kind.PRUNE and under_way.kind is Kind.RESTORE and not connection.state.live:
+            # All was pruned already: an event that comes again must not stop what a person asked for.
+            return Decision.YIELD
         if under_way.kind is not Kind.PRUNE:
             return decision
         if asked.kind is Kind.PRUNE and not _same_cause(asked.cause, under_way.cause):
@@ -221,6 +237,8 @@ class Opener:
         if not decisions or decisions[-1] is not Decision.ATTACH:
             return None
         newest = running[-1].value
+        if newest.restores != asked.restores:
+            return None
         if asked.spec is not None and newest.spec is not None:
             refuse_another(newest.spec, asked.spec)
         return newest
@@ -237,30 +255,6 @@ class Opener:
             generation=0,
             created_at=self.clock.now(),
         )
-
-
-def _steps(operation: Operation) -> Sequence[StepRecord]:
-    return [
-        StepRecord(
-            operation_id=operation.operation_id,
-            name=planned.name,
-            direction=planned.direction,
-            state=StepState.PENDING if planned.needs else StepState.READY,
-            turn=0 if planned.needs else 1,
-        )
-        for planned in operation.plan
-    ]
-
-
-def _lost_in_part(asked: Asked, connection: Connection | None) -> bool:
-    """Say whether a prune is about something that an adopted connection can lose and live on."""
-    adopted = connection is not None and connection.adopted_at is not None and connection.state.live
-    return adopted and asked.cause is not None and asked.cause.kind not in admission.LOST_AS_A_WHOLE
-
-
-def _as_a_look(asked: Asked) -> Asked:
-    """The same wish as a validation: its findings say what was lost, and nothing is taken away."""
-    return dataclasses.replace(asked, kind=Kind.VALIDATE, cause=None)
 
 
 def _same_cause(one: Cause | None, other: Cause | None) -> bool:

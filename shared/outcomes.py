@@ -52,7 +52,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
     operation, connection = snapshot.operation.value, snapshot.connection.value
     finished = _rest(step, now, StepState.DONE).model_copy(update={"outputs": result.outputs})
     intents: tuple[Intent, ...] = ()
-    makes = operation.kind in {Kind.CREATE, Kind.REPAIR}
+    makes = operation.kind in {Kind.CREATE, Kind.REPAIR, Kind.RESTORE}
     if makes and step.direction is Direction.APPLY and result.outputs:
         known = snapshot.intents.get(step.name)
         intents = (
@@ -103,6 +103,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             steps=(finished,),
             state=OperationState.SUCCEEDED,
             code=result.ends_operation,
+            detail=result.detail,
+            remedy=result.remedy,
             now=now,
         )
     if all(state is StepState.DONE for state in states.values()):

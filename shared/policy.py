@@ -88,9 +88,13 @@ class Policy:
             protected=reader.texts(protected, "namespaces", -1, _namespace) if protected else PROTECTED,
         )
 
+    def protects(self, namespace: str) -> bool:
+        """Say whether a namespace is the cluster's own: nothing is made, watched or pruned there."""
+        return any(fnmatchcase(namespace, pattern) for pattern in self.protected)
+
     def watches(self, cluster_id: str, namespace: str) -> bool:
         """Say whether objects of a namespace may be looked at: some rule lists it, and none protects it."""
-        if any(fnmatchcase(namespace, pattern) for pattern in self.protected):
+        if self.protects(namespace):
             return False
         folded = naming.fold_id(cluster_id)
         return any(
@@ -113,7 +117,7 @@ class Policy:
             RefusedError: ``namespace-protected``, or ``policy-denied`` naming the first thing that no rule
                 lists together with what stands before it; the remedy is a rule that would allow it.
         """
-        if any(fnmatchcase(spec.namespace, pattern) for pattern in self.protected):
+        if self.protects(spec.namespace):
             raise RefusedError(
                 "namespace-protected",
                 f"namespace {spec.namespace} is protected by the policy",

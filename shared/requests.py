@@ -106,10 +106,8 @@ Label = Annotated[
     ),
 ]
 TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
-ClientType = Annotated[
-    str,
-    _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none, python or springBoot"),
-]
+ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
+Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
 RequestId = Annotated[
     str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
 ]
@@ -153,6 +151,8 @@ class NewConnection(ConnectionKey):
     target: Target
     client_type: ClientType = "none"
     """Decides the names of the settings."""
+    intent: Intent = ""
+    """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
     identity_id: Annotated[str, _arm_id(_IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
 
@@ -268,6 +268,7 @@ def to_spec(request: CreateRequest) -> ConnectionSpec:
         target_type=asked.target.type,
         target_id=asked.target.id,
         client_type=asked.client_type,
+        intent=asked.intent,
         identity_id=asked.identity_id,
     )
 

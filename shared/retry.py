@@ -76,8 +76,10 @@ WAITS = {
     "confirm": WaitRule(interval_seconds=60, deadline_seconds=86400, code="never-confirmed"),
     "grace": WaitRule(interval_seconds=3600, deadline_seconds=None, held=True),
     "in-use": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
+    "uses-unknown": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "cap": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "no-canary": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
+    "policy-unreadable": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
 }
 """Every reason that a step may wait for; a step that names another one is at fault."""
 

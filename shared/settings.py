@@ -149,7 +149,10 @@ class Settings:
     prune_grace_seconds: int = _setting("MOORING_PRUNE_GRACE_SECONDS", _whole(0), "1209600")
     """Seconds that a deleted target which can be recovered is waited for (default 14 days)."""
     prune_cap_per_hour: int = _setting("MOORING_PRUNE_CAP_PER_HOUR", _whole(1), "20")
-    """Connections of one cluster that may be pruned in one hour; the rest is held."""
+    """Connections of one cluster that may be pruned in one hour; the rest is held until released."""
+    orphan_retention_seconds: int = _setting("MOORING_ORPHAN_RETENTION_SECONDS", _whole(0), "1209600")
+    """Seconds for which identity and roles of a connection are kept for a rebuild of its cluster (default
+    14 days)."""
     hold_recheck_seconds: int = _setting("MOORING_HOLD_RECHECK_SECONDS", _whole(1), "300")
     """Seconds between two looks at something held, such as a secret that a pod still uses."""
     step_deadline_seconds: int = _setting("MOORING_STEP_DEADLINE_SECONDS", _whole(5), "90")

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from shared import naming
+from shared.catalogue import Catalogue
 from shared.models import Connection, Intent, OperationId
 from shared.ports import Upsert
 from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing, credential_thing, role_thing
-from shared.targets import Catalogue
 from shared.users import User, Users
 
 

@@ -44,6 +44,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "workload": spec.workload,
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
+        "intent": spec.intent or None,
         "generation": value.generation,
         "createdAt": _instant(value.created_at),
         "configuredAt": _instant(value.configured_at),

@@ -11,6 +11,7 @@ from pathlib import Path
 from shared import logs, plans
 from shared.adopting import Adopter
 from shared.announcer import OVERDUE_SECONDS, Announcer
+from shared.catalogue import catalogue
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -34,14 +35,18 @@ from shared.intake import Intake
 from shared.limits import Limits
 from shared.observing import Observer
 from shared.opening import Opener
+from shared.orphan_prunes import OrphanPruner
+from shared.orphans import Orphans
 from shared.policy import Policy
 from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
+from shared.prunes import Prunes
 from shared.records import Dependents, RequestLog
+from shared.releasing import Releaser
+from shared.restoring import Restorer
 from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
-from shared.targets import catalogue
 from shared.throttling import Throttling
 from shared.ties import Ties
 from shared.users import Users
@@ -62,6 +67,11 @@ class Services:
     events: EventIntake
     dead_letters: DeadLetterReplay
     clock: Clock
+    prunes: Prunes
+    orphans: Orphans
+    restorer: Restorer
+    releaser: Releaser
+    orphan_pruner: OrphanPruner
 
 
 class Wiring:
@@ -147,7 +157,12 @@ def build(
         overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
     )
     requests, rows = RequestLog(store), catalogue()
+    prunes, orphans = Prunes(store), Orphans(store)
     subscription_ids = frozenset(settings.subscription_ids)
+
+    def read_policy() -> Policy:
+        return load_policy(settings.policy_file)
+
     opener = Opener(
         state=state,
         announcer=announcer,
@@ -211,6 +226,7 @@ def build(
         queue=queue,
         clusters=outside.clusters,
         linkers=outside.linkers,
+        identities=outside.identities,
         catalogue=rows,
         clock=clock,
         subscription_ids=subscription_ids,
@@ -239,6 +255,19 @@ def build(
         events=events,
         dead_letters=DeadLetterReplay(blobs=dead_letters, queue=queue, logger=logger),
         clock=clock,
+        prunes=prunes,
+        orphans=orphans,
+        restorer=Restorer(state=state, prunes=prunes, opener=opener, load_policy=read_policy),
+        releaser=Releaser(state=state, announcer=announcer),
+        orphan_pruner=OrphanPruner(
+            state=state,
+            orphans=orphans,
+            users=users,
+            outside=outside,
+            opener=opener,
+            clock=clock,
+            load_policy=read_policy,
+        ),
     )
 
 
@@ -271,4 +300,7 @@ def _rules(settings: Settings) -> Rules:
         prune_grace_seconds=settings.prune_grace_seconds,
         prune_cap_per_hour=settings.prune_cap_per_hour,
         hold_recheck_seconds=settings.hold_recheck_seconds,
+        orphan_retention_seconds=settings.orphan_retention_seconds,
+        subscription_ids=frozenset(settings.subscription_ids),
+        load_policy=lambda: load_policy(settings.policy_file),
     )

@@ -25,6 +25,8 @@ def missing() -> dict[str, str]:
         lacking["live (real Kubernetes)"] = "KUBEBUILDER_ASSETS with kube-apiserver and etcd"
     if not os.environ.get("MOORING_RECORDINGS"):
         lacking["recordings (classifier)"] = "MOORING_RECORDINGS, a folder of recorded Azure traffic"
+    if not os.environ.get("MOORING_REFERENCE"):
+        lacking["reference (catalogue)"] = "MOORING_REFERENCE, a folder with Service Connector's targets"
     return lacking
 
 

@@ -38,6 +38,7 @@ class Control:
         router.add_get("/sandbox/directory", self.directory)
         router.add_put("/sandbox/directory", self.set_directory)
         router.add_put("/sandbox/operation-seconds", self.set_operation_seconds)
+        router.add_put("/sandbox/page-size", self.set_page_size)
         router.add_get("/sandbox/resources", self.resources)
 
     async def principal(self, request: web.Request) -> web.Response:
@@ -71,6 +72,11 @@ class Control:
         """``PUT /sandbox/operation-seconds`` with ``{"linker-put": 1.5, ...}``; replaces all."""
         self._world.operations.seconds = {str(kind): float(n) for kind, n in (await request.json()).items()}
         return web.json_response(self._world.operations.seconds)
+
+    async def set_page_size(self, request: web.Request) -> web.Response:
+        """``PUT /sandbox/page-size`` with ``{"rows": n}``: rows of one page of a list."""
+        self._world.page_size = max(1, int((await request.json())["rows"]))
+        return web.json_response({"rows": self._world.page_size})
 
     async def event_subscriptions(self, request: web.Request) -> web.Response:
         """``GET /sandbox/event-subscriptions``."""

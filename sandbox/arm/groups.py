@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import json
 
-from sandbox.arm.call import Answer, Call
+from sandbox.arm.call import Answer, Call, filter_terms
 from sandbox.arm.errors import group_not_found
 from sandbox.arm.events import Occurrence
 from sandbox.arm.ids import ResourceId, parse_id
@@ -62,23 +63,25 @@ class Groups(ResourceType):
         )
 
     async def list_resources(self, call: Call) -> Answer:
-        """``GET .../resources``: top-level resources, optionally of one type."""
-        from sandbox.arm.call import filter_terms
+        """``GET .../resources``: top-level resources, optionally of one type and of one name.
 
-        wanted = filter_terms(call.query.get("$filter", "")).get("resourcetype", "").lower()
+        Both are compared without regard to case, as everything in an id is.
+        """
+        terms = filter_terms(call.query.get("$filter", ""))
+        wanted, name = terms.get("resourcetype", "").lower(), terms.get("name", "").lower()
         scope = call.id.text.rsplit("/", 1)[0]
-        rows = []
+        rows: builtins.list[Body] = []
         for body in self.store.below(scope):
             target = parse_id(body["id"])
             if not target.namespace or len(target.types) != 1 or target.is_extension:
                 continue
-            if wanted in {"", body["type"].lower()} and not body["type"].startswith(
-                "Microsoft.Authorization/"
-            ):
+            if body["type"].startswith("Microsoft.Authorization/"):
+                continue
+            if wanted in {"", body["type"].lower()} and name in {"", body["name"].lower()}:
                 rows.append(
                     {key: body[key] for key in ("id", "name", "type", "location", "tags") if key in body}
                 )
-        return Answer(200, {"value": rows})
+        return self.page(call, rows)
 
     async def delete(self, call: Call) -> Answer:
         found = self.require(call)

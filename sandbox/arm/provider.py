@@ -7,7 +7,9 @@ makes a later target cheap to add.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from sandbox.arm.call import Answer, Call
 from sandbox.arm.errors import ArmError, bad_request, resource_not_found
@@ -67,15 +69,22 @@ class ResourceType:
         depth = len(self.type.split("/"))
         rows = [self.shown(body) for body in self.store.of_type(self.type, below)]
         rows = [row for row in rows if depth < 3 or id_key(row["id"]).startswith(id_key(below) + "/")]
-        top = int(call.query.get("$top", "0") or 0)
+        return self.page(call, rows)
+
+    def page(self, call: Call, rows: Sequence[Body]) -> Answer:
+        """One page of a list: as many rows as were asked for, or as the emulator's page size allows.
+
+        A ``nextLink`` repeats the whole question, filter included, as Azure's do.
+        """
+        top, size = int(call.query.get("$top", "0") or 0), self.world.page_size
         skip = int(call.query.get("$skiptoken", "0") or 0)
-        if not top:
-            return Answer(200, {"value": rows[skip:]})
-        page: dict[str, Any] = {"value": rows[skip : skip + top]}
-        if skip + top < len(rows):
-            base = f"{self.world.topology.arm_url}{call.id.text}"
-            page["nextLink"] = f"{base}?api-version={call.api_version}&$top={top}&$skiptoken={skip + top}"
-        return Answer(200, page)
+        length = min(part for part in (top, size, len(rows) or 1) if part)
+        shown: dict[str, Any] = {"value": [*rows[skip : skip + length]]}
+        if skip + length < len(rows):
+            rest = {name: value for name, value in call.query.items() if name.lower() != "$skiptoken"}
+            query = urlencode({**rest, "$skiptoken": skip + length}, quote_via=quote)
+            shown["nextLink"] = f"{self.world.topology.arm_url}{call.id.text}?{query}"
+        return Answer(200, shown)
 
     async def put(self, call: Call) -> Answer:
         existing = self.store.get(call.id.text)

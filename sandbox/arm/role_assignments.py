@@ -148,7 +148,7 @@ class RoleAssignments(ResourceType):
             below = is_at_or_below(scope, here) and "atscope" not in terms
             if (above or below) and principal in {"", body["properties"]["principalId"].lower()}:
                 rows.append(body)
-        return Answer(200, {"value": rows})
+        return self.page(call, rows)
 
 
 def _triple(body: Body) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ from sandbox.arm.world import World
 
 VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 GROUP_ACTIONS = "Microsoft.Resources/subscriptions/resourceGroups"
+RESOURCE_LIST_ACTION = "Microsoft.Resources/subscriptions/resources/read"
 TENANT_READS = ("/providers/microsoft.authorization/roledefinitions", "/subscriptions")
 """What every principal of the tenant may read without a role."""
 PLAIN_EXTENSIONS = frozenset({"microsoft.authorization"})
@@ -45,6 +46,8 @@ class Router:
 
     def action(self, call: Call) -> str:
         """The authorization action, for example ``Microsoft.Storage/storageAccounts/read``."""
+        if _is_resource_list(call):
+            return RESOURCE_LIST_ACTION
         if not call.id.namespace:
             type_name = (
                 GROUP_ACTIONS
@@ -81,7 +84,7 @@ class Router:
 
     async def _without_provider(self, call: Call) -> Answer:
         lower = call.id.text.lower()
-        if lower.endswith("/resources") and call.method == "GET":
+        if _is_resource_list(call):
             return await self._groups.list_resources(call)
         if call.id.group:
             check_locks(self._world.store, call.method, call.id)
@@ -174,6 +177,10 @@ def _is_tenant_read(key: str) -> bool:
 
 def _is_group_list(target: ResourceId) -> bool:
     return not target.group and target.text.lower().endswith("/resourcegroups")
+
+
+def _is_resource_list(call: Call) -> bool:
+    return call.method == "GET" and not call.id.namespace and call.id.text.lower().endswith("/resources")
 
 
 def _always_there(parent: ResourceId, account: object) -> bool:

@@ -27,6 +27,8 @@ class World:
     operations: Operations
     throttle: Throttle
     events: EventPublisher
+    page_size: int = 1000
+    """Rows of one page of a list; Azure's own sizes are its own business, so a test may make it small."""
     session: aiohttp.ClientSession | None = None
     """Client for the other emulators; made when the application starts."""
 

@@ -77,8 +77,12 @@ def _write(target: Object, managed: Managed) -> None:
 
 
 def record_update(old: Object | None, new: Object, manager: Manager, now: str) -> None:
-    """Write into ``new`` who owns what after an update (create, replace, patch) by ``manager``."""
-    managed = managed_fields(old) if old else {}
+    """Write into ``new`` who owns what after an update (create, replace, patch) by ``manager``.
+
+    An update may say itself who owns what: managedFields that it brings along count, as in the server's own
+    field manager (kubernetes.io, "Server-Side Apply", migration between client-side and server-side apply).
+    """
+    managed = (managed_fields(new) or managed_fields(old)) if old else {}
     before = field_set(old, containers=True) if old else set()
     after = field_set(new, containers=True)
     changed = {path for path in after if path not in before or _differs(old, new, path)}
@@ -140,7 +144,7 @@ def applied(live: Object | None, config: Object, manager: Manager, now: str, *, 
         if owner != manager:
             managed[owner] = (paths - contested, owner_time)
     others = set().union(*(paths for owner, (paths, _) in managed.items() if owner != manager))
-    _prune(merged, before - stated - others, others)
+    _prune(merged, before - stated - others, others | stated)
     managed[manager] = (stated, time if stated == before else now)
     _write(merged, managed)
     return merged
@@ -155,10 +159,10 @@ def _states_otherwise(live: Object, config: Object, path: tuple[str, ...]) -> bo
     return bool(current != wanted)
 
 
-def _prune(merged: Object, let_go: FieldSet, others: FieldSet) -> None:
+def _prune(merged: Object, let_go: FieldSet, owned: FieldSet) -> None:
     # An item of a list goes before its fields: without its key it could not be found any more.
     for path in sorted(let_go, key=lambda path: (len(path), path)):
-        if any(other[: len(path)] == path for other in others):
+        if any(other[: len(path)] == path for other in owned):
             continue
         remove_at(merged, path)
 

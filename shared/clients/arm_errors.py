@@ -11,7 +11,7 @@ import dataclasses
 import email.utils
 import json
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,29 @@ async def ask[T](call: Awaitable[T], intent: Intent, *, service: Service = Servi
         if outcome is None:
             return None
         raise outcome from error
+
+
+async def ask_all[T](pages: AsyncIterable[T]) -> list[T] | None:
+    """Read a list to its end.
+
+    Returns:
+        All items, or ``None`` if what was listed is definitely not there.
+
+    Raises:
+        TransientError: ``list-broken`` if a later page is missing: a list with a hole would show less than
+            there is. Otherwise as ``ask``.
+    """
+    found: list[T] = []
+
+    async def collect() -> list[T]:
+        async for item in pages:
+            found.append(item)  # noqa: PERF401 - what came before a fault is known after it
+        return found
+
+    listed = await ask(collect(), Intent.READ)
+    if listed is None and found:
+        raise TransientError("list-broken", "a page of the list is missing")
+    return listed
 
 
 def judge(failure: Failure, intent: Intent) -> MooringError | None:

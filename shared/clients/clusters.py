@@ -1,30 +1,29 @@
-"""AKS clusters, and the few Kubernetes calls that Mooring makes in them.
-
-A cluster's address and CA come from ``listClusterUserCredential``; the credential in that kubeconfig is not
-used, the app signs in with its own Entra token. Connections are kept per cluster inside the instance and
-dropped when the API server cannot be reached: then Azure is asked again, which finds a rebuilt cluster's new
-address, or that the cluster is gone.
-"""
+"""The few Kubernetes calls that Mooring makes in AKS clusters."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.arm_connection import ArmConnection, split_id
-from shared.clients.arm_errors import ask
-from shared.clients.cluster_facts import address_of, cluster_of
+from shared.clients.arm_connection import ArmConnection
+from shared.clients.cluster_reach import ClusterReach
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent
-from shared.clients.kube_connection import KubeConnection, UnreachableError
-from shared.clients.kube_objects import applied, namespace_path, object_of, path_of, use_of
+from shared.clients.kube_connection import KubeConnection
+from shared.clients.kube_objects import applied, namespace_path, object_of, path_of
+from shared.clients.kube_ownership import takeover
+from shared.clients.kube_uses import EARLIER, UNSERVED, USERS, use_of
 from shared.errors import PermanentError, TransientError
-from shared.naming import MANAGED_BY, fold_id
+from shared.naming import MANAGED_BY
 from shared.ports import KubeObject, ManagedCluster, Use
 
 PAGE_LIMIT = 500
+TERMINATING = "Terminating"
+TAKEOVERS = 3
+"""Tries to become the owner of what we have just made."""
+APPLY_PATCH = "application/apply-patch+yaml"
 TOKEN_SECONDS = 600
 """The shortest life that TokenRequest allows."""
 
@@ -43,24 +42,21 @@ class AksClusters:
     """
 
     def __init__(self, arm: ArmConnection, credential: AppCredential, *, ca_file: str = "") -> None:
-        self._arm = arm
-        self._credential = credential
-        self._ca_file = ca_file
-        self._clients: dict[str, Any] = {}
-        self._connections: dict[str, KubeConnection] = {}
-        self._lock = asyncio.Lock()
+        self._reach = ClusterReach(arm, credential, ca_file=ca_file)
 
     async def describe(self, cluster_id: str) -> ManagedCluster | None:
         """What Azure says of the cluster, ``None`` if it does not exist."""
-        clusters, group, name = self._locate(cluster_id)
-        found = await ask(clusters.get(group, name), Intent.READ)
-        return None if found is None else cluster_of(found, cluster_id)
+        return await self._reach.describe(cluster_id)
 
     async def namespace_exists(self, cluster_id: str, namespace: str) -> bool:
         """Say whether a namespace exists and is not being removed."""
+        return await self.namespace_phase(cluster_id, namespace) not in {"", TERMINATING}
+
+    async def namespace_phase(self, cluster_id: str, namespace: str) -> str:
+        """``Active``, ``Terminating``, or empty for a namespace that is not there."""
         path = namespace_path(namespace)
-        found = await self._call(cluster_id, lambda kube: kube.send("GET", path, intent=Intent.READ))
-        return found is not None and (found.get("status") or {}).get("phase") != "Terminating"
+        found = await self._reach.call(cluster_id, lambda kube: kube.send("GET", path, intent=Intent.READ))
+        return "" if found is None else str((found.get("status") or {}).get("phase") or "Active")
 
     async def get(
         self,
@@ -74,7 +70,7 @@ class AksClusters:
         """Read the metadata of a ``ServiceAccount`` or ``Secret``, a secret's values only if asked for."""
         path = path_of(kind, namespace, name)
         accept = "application/json" if values else METADATA_ONLY
-        found = await self._call(
+        found = await self._reach.call(
             cluster_id,
             lambda kube: kube.send("GET", path, intent=Intent.READ, accept=accept),
         )
@@ -97,20 +93,56 @@ class AksClusters:
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
         """
-        path = path_of(kind, namespace, name)
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
-        found = await self._call(
+        where = (cluster_id, path_of(kind, namespace, name))
+        try:
+            found = await self._patch(*where, body, APPLY_PATCH, force=force)
+        except PermanentError as error:
+            if error.code != "field-conflict" or not await self._take_over(*where):
+                raise
+            found = {}
+        if not found or await self._take_over(*where, found):
+            # A run that was cut off after its POST has left fields that no apply may change or drop.
+            found = await self._patch(*where, body, APPLY_PATCH, force=force)
+        return object_of(kind, found)
+
+    async def _patch(
+        self, cluster_id: str, path: str, body: Any, content_type: str, *, force: bool = False
+    ) -> dict[str, Any]:
+        query = {"fieldManager": MANAGED_BY, **({"force": "true"} if force else {})}
+        found = await self._reach.call(
             cluster_id,
             lambda kube: kube.send(
-                "PATCH",
-                path,
-                intent=Intent.ENSURE,
-                query={"fieldManager": MANAGED_BY, **({"force": "true"} if force else {})},
-                body=body,
-                content_type="application/apply-patch+yaml",
+                "PATCH", path, intent=Intent.ENSURE, query=query, body=body, content_type=content_type
             ),
         )
-        return object_of(kind, found or {})
+        return found or {}
+
+    async def _take_over(
+        self, cluster_id: str, path: str, found: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Make apply the owner of what our POST wrote; the object after that, empty if there was nothing.
+
+        Raises:
+            TransientError: ``kubernetes-conflict``: others went on changing the object.
+        """
+        for left in reversed(range(TAKEOVERS)):
+            if found is None:
+                found = await self._reach.call(
+                    cluster_id,
+                    lambda kube: kube.send("GET", path, intent=Intent.READ, accept=METADATA_ONLY),
+                )
+            patch = takeover(found or {})
+            if not patch:
+                break
+            try:
+                return await self._patch(cluster_id, path, patch, "application/json-patch+json")
+            except TransientError as error:
+                # A young service account gets its token's name from a controller in the same moment.
+                if error.code != "kubernetes-conflict" or not left:
+                    raise
+                found = None
+        return {}
 
     async def create(
         self,
@@ -129,17 +161,18 @@ class AksClusters:
             PermanentError: ``object-exists`` if somebody made one of that name.
         """
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
-        found = await self._call(
+        found = await self._reach.call(
             cluster_id,
             lambda kube: kube.send(
                 "POST",
                 path_of(kind, namespace),
-                intent=Intent.ENSURE,
+                intent=Intent.CREATE,
                 query={"fieldManager": MANAGED_BY},
                 body=body,
             ),
         )
-        return object_of(kind, found or {})
+        owned = await self._take_over(cluster_id, path_of(kind, namespace, name), found)
+        return object_of(kind, owned or found or {})
 
     async def delete(
         self,
@@ -165,15 +198,37 @@ class AksClusters:
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid, "resourceVersion": resource_version},
         }
-        answer = await self._call(
+        answer = await self._reach.call(
             cluster_id, lambda kube: kube.send("DELETE", path, intent=Intent.DELETE, body=body)
         )
         return answer is not None
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts and secrets in a namespace: pods that are not finished."""
-        pods = await self._pages(cluster_id, f"{namespace_path(namespace)}/pods")
-        return [use for use in map(use_of, pods) if use is not None]
+        """What uses service accounts and secrets in a namespace: one list for each kind of user.
+
+        Raises:
+            PermanentError: ``kubernetes-access-denied`` if one of the lists is refused: a part is no answer.
+        """
+        everywhere = [kind for kind in USERS if kind not in EARLIER]
+        lists = await asyncio.gather(
+            *(self._pages(cluster_id, _users_path(USERS[kind], namespace)) for kind in everywhere),
+        )
+        bodies = dict(zip(everywhere, lists, strict=True))
+        for kind, earlier in EARLIER.items():
+            bodies[kind] = await self._either(cluster_id, namespace, USERS[kind], earlier)
+        uses = (use_of(kind, body) for kind, found in bodies.items() for body in found)
+        return [use for use in uses if use is not None]
+
+    async def _either(
+        self, cluster_id: str, namespace: str, now: tuple[str, str], earlier: tuple[str, str]
+    ) -> list[dict[str, Any]]:
+        """Items of a kind under the version of today, or under that of an old cluster."""
+        try:
+            return await self._pages(cluster_id, _users_path(now, namespace))
+        except TransientError as error:
+            if error.code not in UNSERVED:
+                raise
+        return await self._pages(cluster_id, _users_path(earlier, namespace))
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
         """Metadata of every ``ServiceAccount`` or ``Secret`` of a namespace, or of the whole cluster.
@@ -188,8 +243,7 @@ class AksClusters:
         """Every namespace; ``False`` for one that is being removed."""
         items = await self._pages(cluster_id, "/api/v1/namespaces")
         return {
-            item["metadata"]["name"]: (item.get("status") or {}).get("phase") != "Terminating"
-            for item in items
+            item["metadata"]["name"]: (item.get("status") or {}).get("phase") != TERMINATING for item in items
         }
 
     async def _pages(
@@ -203,12 +257,12 @@ class AksClusters:
             read = functools.partial(
                 KubeConnection.send, method="GET", path=path, intent=Intent.READ, query=query, accept=accept
             )
-            page = await self._call(cluster_id, read)
-            if page is None and resume:
-                # A list whose next page is missing may have holes: it is none.
+            page = await self._reach.call(cluster_id, read)
+            if page is None:
+                # An empty list answers 200; one that is missing, or has a hole, must not pass for empty.
                 raise TransientError("list-broken", path)
-            items += (page or {}).get("items") or []
-            resume = ((page or {}).get("metadata") or {}).get("continue") or ""
+            items += page.get("items") or []
+            resume = (page.get("metadata") or {}).get("continue") or ""
             if not resume:
                 return items
 
@@ -224,7 +278,7 @@ class AksClusters:
             "kind": "TokenRequest",
             "spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS},
         }
-        answer = await self._call(
+        answer = await self._reach.call(
             cluster_id, lambda kube: kube.send("POST", path, intent=Intent.READ, body=body)
         )
         if answer is None:
@@ -236,74 +290,9 @@ class AksClusters:
 
     async def aclose(self) -> None:
         """Close all connections and the SDK's clients."""
-        opened = [*self._connections.values()]
-        clients = [*self._clients.values()]
-        self._connections, self._clients = {}, {}
-        for connection in opened:
-            await connection.aclose()
-        for client in clients:
-            await client.close()
+        await self._reach.aclose()
 
-    async def _call(
-        self,
-        cluster_id: str,
-        request: Callable[[KubeConnection], Awaitable[dict[str, Any] | None]],
-    ) -> dict[str, Any] | None:
-        """Send a request; if a kept connection does not reach the server, ask Azure where it is and repeat.
 
-        Repeating is safe: an apply, a delete with preconditions and a token request may run twice.
-        """
-        key = fold_id(cluster_id)
-        kept = self._connections.get(key)
-        if kept is not None:
-            try:
-                return await request(kept)
-            except UnreachableError:
-                await self._drop(key, kept)
-        connection = await self._connect(cluster_id)
-        try:
-            return await request(connection)
-        except UnreachableError:
-            await self._drop(key, connection)
-            raise
-
-    async def _connect(self, cluster_id: str) -> KubeConnection:
-        key = fold_id(cluster_id)
-        async with self._lock:
-            if key not in self._connections:
-                server, ca_data = await self._address(cluster_id)
-                self._connections[key] = KubeConnection(
-                    self._credential, server=server, ca_data=ca_data, ca_file=self._ca_file
-                )
-            return self._connections[key]
-
-    async def _drop(self, key: str, connection: KubeConnection) -> None:
-        if self._connections.get(key) is connection:
-            del self._connections[key]
-            await connection.aclose()
-
-    async def _address(self, cluster_id: str) -> tuple[str, str]:
-        """URL and CA (PEM text) of the API server.
-
-        Raises:
-            PermanentError: ``cluster-gone``.
-            TransientError: ``kubeconfig-unusable`` if Azure's answer names no server (a stopped cluster).
-        """
-        clusters, group, name = self._locate(cluster_id)
-        found = await ask(clusters.list_cluster_user_credentials(group, name, format="exec"), Intent.READ)
-        if found is None:
-            raise PermanentError("cluster-gone", cluster_id)
-        address = address_of(bytes(one.value or b"") for one in found.kubeconfigs or [])
-        if address is None:
-            raise TransientError("kubeconfig-unusable", cluster_id)
-        return address
-
-    def _locate(self, cluster_id: str) -> tuple[Any, str, str]:
-        subscription, group, name = split_id(cluster_id, "Microsoft.ContainerService", "managedClusters")
-        if subscription not in self._clients:
-            from azure.mgmt.containerservice.aio import ContainerServiceClient
-
-            self._clients[subscription] = ContainerServiceClient(
-                self._arm.credential, subscription, **self._arm.options()
-            )
-        return self._clients[subscription].managed_clusters, group, name
+def _users_path(kind: tuple[str, str], namespace: str) -> str:
+    root, plural = kind
+    return f"{namespace_path(namespace, root=root)}/{plural}"

@@ -32,6 +32,8 @@ class Intent(StrEnum):
     READ = "read"
     ENSURE = "ensure"
     DELETE = "delete"
+    CREATE = "create"
+    """Make something that must not be there yet."""
 
 
 class Effect(StrEnum):
@@ -78,7 +80,12 @@ def always(rule: Rule) -> Rules:
 def absent_else(ensure: Rule) -> Rules:
     """A definite not-found: the answer when reading or deleting, ``ensure`` when making something."""
     absent = Rule(Effect.ABSENT)
-    return {Intent.READ: absent, Intent.DELETE: absent, Intent.ENSURE: ensure}
+    return {Intent.READ: absent, Intent.DELETE: absent, Intent.ENSURE: ensure, Intent.CREATE: ensure}
+
+
+def only(special: Mapping[Intent, Rule], *, otherwise: Rule) -> Rules:
+    """Rules for some intents, and one for all others."""
+    return {intent: special.get(intent, otherwise) for intent in Intent}
 
 
 _GRANT = "Grant the app's identity the missing action at that scope (infra/ has the role), then repeat."
@@ -157,18 +164,10 @@ _STORAGE: Mapping[str, Rules] = {
     "EntityAlreadyExists": always(_CONFLICT),
     "UpdateConditionNotSatisfied": always(_CONFLICT),
     "ConditionNotMet": always(_CONFLICT),
-    "EntityNotFound": {Intent.READ: Rule(Effect.ABSENT), Intent.ENSURE: _CONFLICT, Intent.DELETE: _CONFLICT},
-    "ResourceNotFound": {
-        Intent.READ: Rule(Effect.ABSENT),
-        Intent.ENSURE: _CONFLICT,
-        Intent.DELETE: _CONFLICT,
-    },
+    "EntityNotFound": only({Intent.READ: Rule(Effect.ABSENT)}, otherwise=_CONFLICT),
+    "ResourceNotFound": only({Intent.READ: Rule(Effect.ABSENT)}, otherwise=_CONFLICT),
     "TableNotFound": always(permanent("table-missing", "Deploy infra/ again: it makes the tables.")),
-    "QueueNotFound": {
-        Intent.READ: Rule(Effect.ABSENT),
-        Intent.ENSURE: permanent("queue-missing", "Deploy infra/ again: it makes the queues."),
-        Intent.DELETE: Rule(Effect.ABSENT),
-    },
+    "QueueNotFound": absent_else(permanent("queue-missing", "Deploy infra/ again: it makes the queues.")),
     "MessageNotFound": always(Rule(Effect.ABSENT)),
     "BlobNotFound": absent_else(_CONFLICT),
     "ContainerNotFound": always(
@@ -193,14 +192,15 @@ _STORAGE: Mapping[str, Rules] = {
     "InvalidDuplicateRow": always(permanent("row-twice-in-transaction")),
 }
 
+_KUBERNETES_CONFLICT = transient("kubernetes-conflict", Pace.FAST)
+
 _KUBERNETES: Mapping[str, Rules] = {
     "NotFound": absent_else(permanent("namespace-not-found", "Create the namespace, then repeat.")),
-    "AlreadyExists": always(transient("kubernetes-conflict", Pace.FAST)),
-    "Conflict": {
-        Intent.READ: transient("kubernetes-conflict", Pace.FAST),
-        Intent.ENSURE: transient("kubernetes-conflict", Pace.FAST),
-        Intent.DELETE: transient("precondition", Pace.FAST),
-    },
+    "AlreadyExists": only(
+        {Intent.CREATE: permanent("object-exists", "Look whose it is: kubectl get --output yaml.")},
+        otherwise=_KUBERNETES_CONFLICT,
+    ),
+    "Conflict": only({Intent.DELETE: transient("precondition", Pace.FAST)}, otherwise=_KUBERNETES_CONFLICT),
     # Not reasons of the API: clusters.py reports these causes of Conflict and Forbidden by their own names.
     "FieldManagerConflict": always(
         permanent(

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.clients.arm_connection import ArmConnection, split_id
-from shared.clients.arm_errors import ask
+from shared.clients.arm_errors import ask, ask_all
 from shared.clients.error_rules import Intent
 from shared.errors import PermanentError, TransientError
-from shared.naming import resource_group_of, subscription_of
+from shared.naming import protected_credential, resource_group_of, subscription_of
 from shared.ports import Credential, Identity
 
 
@@ -64,11 +64,8 @@ class AzureIdentities:
         """All credentials of an identity; empty if the identity is gone."""
         client, group, identity = self._locate(identity_id)
 
-        async def collect() -> builtins.list[Credential]:
-            pages = client.federated_identity_credentials.list(group, identity)
-            return [_credential(found) async for found in pages]
-
-        return await ask(collect(), Intent.READ) or []
+        listed = await ask_all(client.federated_identity_credentials.list(group, identity))
+        return [_credential(found) for found in listed or []]
 
     async def ensure_credential(self, identity_id: str, credential: Credential) -> Credential:
         """Make or change one credential.
@@ -89,25 +86,31 @@ class AzureIdentities:
         return _credential(_expect(made))
 
     async def delete_credential(self, identity_id: str, name: str) -> None:
-        """Delete one credential; absent is fine."""
+        """Delete one credential; absent is fine.
+
+        Raises:
+            PermanentError: ``credential-protected``: it is AKS's own, whoever asks.
+        """
+        if protected_credential(name):
+            raise PermanentError("credential-protected", f"{name} belongs to AKS's identity bindings")
         client, group, identity = self._locate(identity_id)
         await ask(client.federated_identity_credentials.delete(group, identity, name), Intent.DELETE)
 
     async def list(self, scope_id: str) -> builtins.list[Identity]:
         """All identities of a resource group or of a subscription; empty if it is gone."""
         subscription, group = subscription_of(scope_id), resource_group_of(scope_id)
+        if not subscription:
+            raise PermanentError("resource-id-invalid", scope_id)
         operations = self._client(subscription).user_assigned_identities
-
-        async def collect() -> builtins.list[Identity]:
-            pages = (
-                operations.list_by_resource_group(group.rsplit("/", 1)[-1])
-                if group
-                else operations.list_by_subscription()
-            )
-            # One that is just being made has no ids yet; the next look finds it.
-            return [_identity(found, found.id) async for found in pages if found.client_id]
-
-        return await ask(collect(), Intent.READ) or []
+        listed = await ask_all(
+            operations.list_by_resource_group(group.rsplit("/", 1)[-1])
+            if group
+            else operations.list_by_subscription(),
+        )
+        # One that is just being made has no ids yet; the next look finds it.
+        return [
+            _identity(found, found.id) for found in listed or [] if found.client_id and found.principal_id
+        ]
 
     async def aclose(self) -> None:
         """Close the SDK's clients."""

@@ -8,7 +8,7 @@ server application, the same in all clouds (learn.microsoft.com, "Use kubelogin"
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -65,7 +65,7 @@ class KubeConnection:
         *,
         intent: Intent,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> dict[str, Any] | None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from shared.errors import PermanentError
-from shared.ports import KubeObject, Use
+from shared.ports import KubeObject
 
 PATHS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets"}
-FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
-_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
@@ -28,9 +26,9 @@ def path_of(kind: str, namespace: str, name: str = "") -> str:
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
-def namespace_path(namespace: str) -> str:
-    """URL path of a namespace."""
-    return f"/api/v1/namespaces/{quote(namespace, safe='')}"
+def namespace_path(namespace: str, *, root: str = "/api/v1") -> str:
+    """URL path of a namespace, or of what an API group has in it (``root`` is then the group's path)."""
+    return f"{root}/namespaces/{quote(namespace, safe='')}"
 
 
 def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
@@ -80,35 +78,6 @@ def applied(
             raise PermanentError("kind-unknown", f"a {kind} has no data")
         body["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
     return body
-
-
-def use_of(pod: Mapping[str, Any]) -> Use | None:
-    """What a pod uses, or ``None`` for one that is finished."""
-    if (pod.get("status") or {}).get("phase") in FINISHED_PHASES:
-        return None
-    spec = pod.get("spec") or {}
-    return Use(
-        kind="Pod",
-        name=(pod.get("metadata") or {}).get("name", ""),
-        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
-        secrets=tuple(sorted({name for name in _secrets(spec) if name})),
-    )
-
-
-def _secrets(spec: Mapping[str, Any]) -> Iterable[str]:
-    for part in _CONTAINER_LISTS:
-        for container in spec.get(part) or []:
-            for source in container.get("envFrom") or []:
-                yield (source.get("secretRef") or {}).get("name", "")
-            for variable in container.get("env") or []:
-                yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
-    for volume in spec.get("volumes") or []:
-        yield (volume.get("secret") or {}).get("secretName", "")
-        yield ((volume.get("csi") or {}).get("nodePublishSecretRef") or {}).get("name", "")
-        for source in (volume.get("projected") or {}).get("sources") or []:
-            yield (source.get("secret") or {}).get("name", "")
-    for reference in spec.get("imagePullSecrets") or []:
-        yield reference.get("name", "")
 
 
 def _decoded(value: Any) -> str:

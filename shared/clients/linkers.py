@@ -37,10 +37,11 @@ class ServiceLinkers:
     async def list(self, cluster_id: str) -> list[Linker]:
         """All linkers of a cluster; empty if the cluster is gone."""
         found: list[Linker] = []
-        page: str | None = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers"
+        first = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers"
+        page: str | None = first
         while page:
             body = await ask(self._arm.get_json(page, api_version=API_VERSION), Intent.READ)
-            if body is None and found:
+            if body is None and page != first:
                 raise TransientError("list-broken", "a page of the linkers is missing")
             if body is None:
                 return []
@@ -66,4 +67,5 @@ def linker_of(body: Mapping[str, Any]) -> Linker:
         client_type=properties.get("clientType") or "none",
         provisioning_state=properties.get("provisioningState") or "",
         auth_type=authentication.get("authType") or "",
+        identity_subscription_id=str(authentication.get("subscriptionId") or "").lower(),
     )

@@ -11,7 +11,7 @@ import builtins
 from typing import Any
 
 from shared.clients.arm_connection import ArmConnection, safe_path
-from shared.clients.arm_errors import ask, failure_of
+from shared.clients.arm_errors import ask, ask_all, failure_of
 from shared.clients.error_rules import Intent, Service
 from shared.errors import PermanentError, TransientError
 from shared.naming import fold_id, subscription_of
@@ -84,26 +84,19 @@ class AzureRoles:
         if not _is_guid_like(principal_id):
             raise PermanentError("principal-invalid", principal_id)
 
-        async def collect() -> builtins.list[RoleAssignment]:
-            pages = self._assignments(scope).list_for_scope(
-                _bare(scope), filter=f"principalId eq '{principal_id}'"
-            )
-            return [_assignment(found, found.scope or scope) async for found in pages]
-
-        return await ask(collect(), Intent.READ) or []
+        pages = self._assignments(scope).list_for_scope(
+            _bare(scope), filter=f"principalId eq '{principal_id}'"
+        )
+        return [_assignment(found, found.scope or scope) for found in await ask_all(pages) or []]
 
     async def list(self, scope: str) -> builtins.list[RoleAssignment]:
         """All assignments at a scope and below it; empty if the scope is gone.
 
         Azure's list has those above the scope too (Role Assignments - List For Scope): they are left out.
         """
-
-        async def collect() -> builtins.list[RoleAssignment]:
-            pages = self._assignments(scope).list_for_scope(_bare(scope))
-            found = [_assignment(one, one.scope or scope) async for one in pages]
-            return [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
-
-        return await ask(collect(), Intent.READ) or []
+        listed = await ask_all(self._assignments(scope).list_for_scope(_bare(scope)))
+        found = [_assignment(one, one.scope or scope) for one in listed or []]
+        return [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
 
     async def aclose(self) -> None:
         """Close the SDK's client."""

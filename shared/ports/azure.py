@@ -56,7 +56,11 @@ class Identities(Protocol):
         ...
 
     async def delete_credential(self, identity_id: str, name: str) -> None:
-        """Delete one credential; absent is fine."""
+        """Delete one credential; absent is fine.
+
+        Raises:
+            PermanentError: ``credential-protected``: it is AKS's own (``naming.protected_credential``).
+        """
         ...
 
     async def list(self, scope_id: str) -> list[Identity]:
@@ -131,6 +135,8 @@ class Linker:
     provisioning_state: str
     auth_type: str = ""
     """``properties.authInfo.authType``, such as ``userAssignedIdentity`` or ``secret``."""
+    identity_subscription_id: str = ""
+    """Subscription of the identity, folded; empty if the linker names none."""
 
 
 class Linkers(Protocol):

@@ -67,6 +67,10 @@ class Clusters(Protocol):
         """Say whether a namespace exists and is not being removed."""
         ...
 
+    async def namespace_phase(self, cluster_id: str, namespace: str) -> str:
+        """``Active``, ``Terminating``, or empty for a namespace that is not there."""
+        ...
+
     async def get(
         self,
         cluster_id: str,

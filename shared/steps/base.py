@@ -7,16 +7,19 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared import naming
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
 from shared.models import Connection, Done, Finding, Intent, Kind, Operation, OperationId, Plan
+from shared.policy import Policy
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
-from shared.targets import Catalogue, TargetType
+from shared.prunes import SavedObject
+from shared.targets import TargetType
 from shared.users import User, Users
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -57,6 +60,14 @@ class Rules:
     prune_grace_seconds: float
     prune_cap_per_hour: int
     hold_recheck_seconds: float
+    orphan_retention_seconds: float
+    subscription_ids: frozenset[str]
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh: a prune asks it what is protected.
+
+    Raises:
+        PermanentError: ``policy-unreadable``.
+    """
 
 
 class Recorder(Protocol):
@@ -75,6 +86,14 @@ class Recorder(Protocol):
 
     async def depend(self, kind: str, resource_id: str) -> None:
         """Record that the connection relies on a resource."""
+        ...
+
+    async def save(self, saved: SavedObject) -> None:
+        """Save what a cluster object is, before this prune removes it."""
+        ...
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        """What a prune has saved."""
         ...
 
     async def settled(self, operation_id: OperationId) -> bool:
@@ -130,9 +149,10 @@ class StepContext:
     def offered_target(self) -> TargetType | None:
         """The catalogue's row, or ``None`` where Service Connector can reach what we do not offer."""
         try:
-            return self.target
+            row = self.target
         except RefusedError:
             return None
+        return row if row.works else None
 
     @property
     def workload_key(self) -> str:
@@ -262,14 +282,19 @@ def owned(
     return thing.uid in uids or thing.annotations.get(ANNOTATION_NONCE, "") in saved - {""}
 
 
-def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:
-    """Name of a service account's users row."""
-    return f"account|{naming.fold_id(cluster_id)}|{namespace}|{client_id.lower()}"
+def identity_thing(resource_id: str) -> str:
+    """Name of an identity's users row."""
+    return f"identity|{naming.fold_id(resource_id)}"
 
 
 def credential_thing(identity_id: str, issuer: str, subject: str) -> str:
-    """Name of a federated credential's users row."""
+    """Name of a credential's users row."""
     return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
+
+
+def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:
+    """Name of a service account's users row."""
+    return f"account|{naming.fold_id(cluster_id)}|{namespace}|{client_id.lower()}"
 
 
 def role_thing(item: Mapping[str, Any]) -> str:

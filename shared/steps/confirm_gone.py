@@ -1,35 +1,29 @@
-"""Azure itself says that the resource is gone, twice, while a witness of its kind still answers.
+"""The cause of a prune is a fact: looked at twice, with a witness, and nowhere else under another id.
 
-An event is a hint, never an order. Only a definite not-found counts (``Resources.get`` returns
-``None`` for nothing else), asked for twice with a pause, and only if this identity can demonstrably
-still read such resources: a 404 to everything is how a lost permission or a disabled subscription
-can look. Targets that Azure can give back (soft delete) wait a grace period.
+An event is a hint, never an order, and so is a sweep's list. Only a definite not-found counts, asked for
+twice with a pause, and only if this identity can demonstrably still read such things. Targets that Azure can
+give back (soft delete) wait a grace period.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from shared import limits, naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
-from shared.steps.removal import cause_alive
-
-API_VERSIONS = {
-    "identity": "2024-11-30",
-    "credential": "2024-11-30",
-    "cluster": "2024-09-01",
-    "linker": "2024-04-01",
-    "group": "2021-04-01",
-}
-"""Versions for a plain GET of each kind of thing that a connection may rely on, besides its target."""
+from shared.steps.orphan_claims import FAULTS, orphan_fault
+from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
+from shared.steps.successors import find_successor
+from shared.steps.witnesses import API_VERSIONS, find_witness
 
 LOOK_AGAIN_SECONDS = 3600.0
-CANARIES = 3
 FIRST_GONE_AT = "firstGoneAt"
+CAPPED_AT = "cappedAt"
+REPORTED_UNDER_A_LINKER = frozenset({"target", "identity", "credential"})
+"""Causes that Service Connector's own connection outlives: its linker decides, not they."""
 
 
 class ConfirmGone:
@@ -42,7 +36,7 @@ class ConfirmGone:
         return []
 
     async def apply(self, ctx: StepContext) -> Done:
-        """Ask Azure; end the operation if the resource is alive.
+        """Ask Azure; end the operation if the resource is alive, has moved, or is not ours to judge.
 
         Raises:
             NotYetError: ``confirm``, ``grace``, ``no-canary`` or ``cap``.
@@ -54,44 +48,81 @@ class ConfirmGone:
         # An orphan's credential went by our own hand: Azure's event of that says nothing new.
         if ctx.connection.state is ConnectionState.ORPHANED and cause.kind in {"cluster", "credential"}:
             return Done(ends_operation="already-orphaned")
-        api_version = self._api_version(ctx, cause)
-        if await cause_alive(ctx, cause, api_version=api_version):
-            return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
-        first_gone_at = datetime.fromisoformat(ctx.noted.get(FIRST_GONE_AT, ctx.now.isoformat()))
-        note = {FIRST_GONE_AT: first_gone_at.isoformat()}
-        self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
-        witness = await self._witness(ctx, cause, api_version, note)
-        if cause.kind == "target" and ctx.target.soft_delete and not ctx.operation.report_only:
-            grace_seconds = ctx.rules.prune_confirm_seconds + ctx.rules.prune_grace_seconds
-            self._require_age(ctx, "grace", first_gone_at, grace_seconds)
-        taken = ctx.operation.report_only or await ctx.limits.take_cap(
-            ctx.connection.spec.cluster_id,
-            ctx.operation.operation_id,
-            limit=ctx.rules.prune_cap_per_hour,
-            now=ctx.now,
-        )
-        if not taken:
-            left_seconds = (limits.hour_end(ctx.now) - ctx.now).total_seconds()
-            limit = ctx.rules.prune_cap_per_hour
-            detail = f"{limit} prunes of this cluster in this hour"
-            raise NotYetError("cap", detail, seconds=left_seconds, note=note)
-        return Done(
-            outputs={
-                "fact": "gone",
-                "resourceId": cause.resource_id,
-                "apiVersion": api_version,
-                "firstGoneAt": first_gone_at.isoformat(),
-                "confirmedAt": ctx.now.isoformat(),
-                "witness": witness,
-            },
-        )
+        if cause.kind == "orphan":
+            return await _named(ctx, cause)
+        _wait_for_release(ctx)
+        if cause.kind == "expiry":
+            return await self._expired(ctx, cause)
+        return await self._gone(ctx, cause)
 
     async def revert(self, ctx: StepContext) -> Done:
         """Nothing was made."""
         return Done()
 
-    def _api_version(self, ctx: StepContext, cause: Cause) -> str:
-        return ctx.target.api_version if cause.kind == "target" else API_VERSIONS[cause.kind]
+    async def _expired(self, ctx: StepContext, cause: Cause) -> Done:
+        """What was kept for a rebuild has been kept long enough: no look at Azure can tell more."""
+        if await cause_alive(ctx, cause, api_version=""):
+            return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
+        await _take_cap(ctx, {})
+        return Done(
+            outputs={
+                "fact": "expired",
+                "resourceId": cause.resource_id,
+                "endedAt": ctx.connection.ended_at.isoformat() if ctx.connection.ended_at else "",
+                "retentionSeconds": ctx.rules.orphan_retention_seconds,
+                "confirmedAt": ctx.now.isoformat(),
+            },
+        )
+
+    async def _gone(self, ctx: StepContext, cause: Cause) -> Done:
+        api_version = ctx.target.api_version if cause.kind == "target" else API_VERSIONS[cause.kind]
+        if cause.kind == "namespace":
+            ended = await _of_another_cluster(ctx)
+            if ended is not None:
+                return ended
+        if await cause_alive(ctx, cause, api_version=api_version):
+            return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
+        first_gone_at = datetime.fromisoformat(ctx.noted.get(FIRST_GONE_AT, ctx.now.isoformat()))
+        note = {FIRST_GONE_AT: first_gone_at.isoformat()}
+        self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
+        witness = await find_witness(ctx, cause, api_version, note)
+        fact: dict[str, Any] = {
+            "fact": "gone",
+            "resourceId": cause.resource_id,
+            "apiVersion": api_version,
+            "firstGoneAt": first_gone_at.isoformat(),
+            "confirmedAt": ctx.now.isoformat(),
+            "witness": witness,
+        }
+        if await _linker_lives(ctx, cause):
+            outputs = {**fact, "reported": True, "linkerId": ctx.connection.linker_id}
+            return Done(
+                outputs=outputs,
+                ends_operation="linker-alive",
+                detail=f"{cause.resource_id} is gone, but {ctx.connection.linker_id} lives",
+                remedy=f"az aks connection delete --id {ctx.connection.linker_id}",
+            )
+        theirs = bool(ctx.connection.linker_id) and cause.kind in REPORTED_UNDER_A_LINKER
+        # Their linker is gone too: then nothing depends on where the target is, or whether it returns.
+        successor = "" if theirs else await find_successor(ctx, cause, witness, note)
+        if successor:
+            return Done(
+                outputs={**fact, "fact": "moved", "successor": successor},
+                ends_operation="resource-moved",
+                detail=f"{cause.resource_id} lives on as {successor}: nothing is removed",
+                remedy="delete the connection and create it again with the new id",
+            )
+        recoverable = cause.kind == "target" and not theirs and ctx.target.soft_delete
+        if recoverable and not ctx.operation.report_only:
+            grace_seconds = ctx.rules.prune_confirm_seconds + ctx.rules.prune_grace_seconds
+            self._require_age(ctx, "grace", first_gone_at, grace_seconds)
+        await _take_cap(ctx, note)
+        if newer_than_event(cause, ctx.connection.configured_at or ctx.connection.created_at):
+            # What was made after the event may not be what the event was about: once more, at the end.
+            if await cause_alive(ctx, cause, api_version=api_version):
+                return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
+            fact |= {"newerThanEvent": True}
+        return Done(outputs=fact)
 
     def _require_age(self, ctx: StepContext, reason: str, since: datetime, seconds: float) -> None:
         until = since + timedelta(seconds=seconds)
@@ -104,61 +135,73 @@ class ConfirmGone:
                 reason, f"until {until.isoformat(timespec='seconds')}", seconds=seconds, note=note
             )
 
-    async def _witness(
-        self,
-        ctx: StepContext,
-        cause: Cause,
-        api_version: str,
-        note: Mapping[str, str],
-    ) -> str:
-        """A resource that this identity can read right now, so that not-found means not found.
 
-        Best is one of the same subscription and type that answered before. Failing that, the nearest
-        thing above the resource: the parent of a linker or credential, else the resource group; if the
-        group is gone itself, the cluster or target of the same connection in the same subscription.
-        """
-        for canary in await ctx.limits.canaries(cause.resource_id, limit=CANARIES):
-            if await _answers(ctx, canary.resource_id, canary.api_version):
-                return canary.resource_id
-            await ctx.limits.forget_canary(canary)
-        spec = ctx.connection.spec
-        candidates = [
-            (above, self._version_of(above, api_version)) for above in naming.ancestors(cause.resource_id)[1:]
-        ]
-        candidates += [(spec.cluster_id, API_VERSIONS["cluster"])]
-        if cause.kind != "target" and ctx.connection.linker_id == "":
-            candidates += [(ctx.target.existence_id(spec.target_id), ctx.target.api_version)]
-        subscription = naming.subscription_of(cause.resource_id)
-        usable = [
-            (resource_id, version)
-            for resource_id, version in candidates
-            if naming.subscription_of(resource_id) == subscription and version
-        ]
-        answers = await asyncio.gather(
-            *(_answers(ctx, resource_id, version) for resource_id, version in usable),
-        )
-        for (resource_id, _), answer in zip(usable, answers, strict=True):
-            if answer:
-                return resource_id
-        raise NotYetError(
-            "no-canary",
-            f"nothing else of subscription {subscription} could be read",
-            seconds=ctx.rules.hold_recheck_seconds,
-            note=note,
-        )
+async def _of_another_cluster(ctx: StepContext) -> Done | None:
+    """How a namespace's prune ends where the cluster is not the recorded one; ``None`` where it is.
 
-    def _version_of(self, resource_id: str, fallback: str) -> str:
-        kinds = {
-            "microsoft.managedidentity/userassignedidentities": API_VERSIONS["identity"],
-            "microsoft.containerservice/managedclusters": API_VERSIONS["cluster"],
-            "microsoft.resources/resourcegroups": API_VERSIONS["group"],
-        }
-        return kinds.get(naming.type_of(resource_id), fallback)
+    A namespace that another cluster does not have was never there; the old cluster's own prune sees to its
+    leftovers.
+
+    Raises:
+        NotYetError: ``no-canary``: nothing tells which cluster this is.
+    """
+    now = await incarnation(ctx)
+    if now in {Incarnation.ANOTHER, Incarnation.GONE}:
+        return Done(outputs={"fact": "alive", "cluster": now.value}, ends_operation="cluster-replaced")
+    if now is Incarnation.UNKNOWN:
+        detail = "nothing on record, or nothing in Azure, tells which cluster this is"
+        raise NotYetError("no-canary", detail, seconds=ctx.rules.hold_recheck_seconds)
+    return None
 
 
-async def _answers(ctx: StepContext, resource_id: str, api_version: str) -> bool:
-    """Say whether a resource can be read now; one that we may not read is no witness."""
-    try:
-        return await ctx.outside.resources.get(resource_id, api_version=api_version) is not None
-    except PermanentError:
+async def _linker_lives(ctx: StepContext, cause: Cause) -> bool:
+    if not ctx.connection.linker_id or cause.kind not in REPORTED_UNDER_A_LINKER:
         return False
+    return await ctx.outside.linkers.get(ctx.connection.linker_id) is not None
+
+
+async def _named(ctx: StepContext, cause: Cause) -> Done:
+    """A person named it: a call a thing, so no cap counts; its own proof is the uid that was reported."""
+    fault = await orphan_fault(ctx)
+    if fault:
+        return Done(outputs={"fact": "alive", "fault": fault}, ends_operation=fault, detail=FAULTS[fault])
+    outputs = {"fact": "orphan", "resourceId": cause.resource_id, "confirmedAt": ctx.now.isoformat()}
+    return Done(outputs=outputs)
+
+
+def _wait_for_release(ctx: StepContext) -> None:
+    """What met the cap stays held until a person releases it; whether it is alive is asked each hour.
+
+    Raises:
+        NotYetError: ``cap``.
+    """
+    capped_at = ctx.noted.get(CAPPED_AT)
+    if not capped_at or ctx.operation.released:
+        return
+    asked_seconds = (ctx.now - datetime.fromisoformat(capped_at)).total_seconds()
+    if asked_seconds < LOOK_AGAIN_SECONDS:
+        raise _capped(ctx, {})
+
+
+async def _take_cap(ctx: StepContext, note: Mapping[str, str]) -> None:
+    """Count this prune in its cluster and hour, before the first removal.
+
+    Raises:
+        NotYetError: ``cap``.
+    """
+    if ctx.operation.report_only or ctx.operation.released:
+        return
+    here, operation_id = ctx.connection.spec.cluster_id, ctx.operation.operation_id
+    limit = ctx.rules.prune_cap_per_hour
+    held = CAPPED_AT in ctx.noted
+    if held or not await ctx.limits.take_cap(here, operation_id, limit=limit, now=ctx.now):
+        raise _capped(ctx, {**note, CAPPED_AT: ctx.now.isoformat()})
+
+
+def _capped(ctx: StepContext, note: Mapping[str, str]) -> NotYetError:
+    return NotYetError(
+        "cap",
+        f"more than {ctx.rules.prune_cap_per_hour} prunes of this cluster in an hour: held until released",
+        seconds=ctx.rules.hold_recheck_seconds,
+        note=note,
+    )

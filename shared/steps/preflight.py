@@ -7,6 +7,8 @@ Looks only. The cluster's OIDC issuer and workload identity are checked and neve
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
@@ -97,12 +99,19 @@ class Preflight:
             )
         await self._refuse_foreign_secret(ctx)
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="")
+        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Nothing was made."""
         return Done()
+
+    async def _parent(self, ctx: StepContext) -> Mapping[str, Any] | None:
+        """The resource above the target, where that one knows the endpoints."""
+        parent_id = ctx.target.parent_id(ctx.connection.spec.target_id)
+        if not parent_id:
+            return None
+        return await ctx.outside.resources.get(parent_id, api_version=ctx.target.api_version)
 
     async def _refuse_foreign_secret(self, ctx: StepContext) -> None:
         spec = ctx.connection.spec

@@ -15,6 +15,8 @@ from shared.steps.base import StepContext
 
 PROVED = "proved"
 NOT_REACHABLE = "not-reachable-from-here"
+NOT_PROVABLE = "not-provable"
+"""The roles allow no read that is harmless, or the target's kind has none."""
 OFF = "off"
 
 
@@ -54,6 +56,9 @@ class Prove:
 
     async def _try(self, ctx: StepContext) -> str:
         spec = ctx.connection.spec
+        read = ctx.target.read(spec.target_id, ctx.facts, intent=spec.intent)
+        if read is None:
+            return NOT_PROVABLE
         client_id = ctx.output("managed_identity", "clientId")
         assertion = await ctx.outside.clusters.request_token(
             spec.cluster_id,
@@ -65,11 +70,11 @@ class Prove:
             token = await ctx.outside.prover.exchange(
                 client_id=client_id,
                 assertion=assertion,
-                scope=ctx.target.read_check.token_scope,
+                scope=read.token_scope,
             )
         except PermanentError as refused:
             raise NotYetError("propagation", refused.detail) from refused
-        status = await ctx.outside.prover.read(ctx.target.read_url(ctx.facts), token=token)
+        status = await ctx.outside.prover.read(read.url, token=token)
         if status is None:
             return NOT_REACHABLE
         if status >= HTTPStatus.BAD_REQUEST:

@@ -7,14 +7,16 @@ for a young identity (Azure RBAC documentation, aka.ms/docs-principaltype).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
-from shared.models import Done, Finding, Provenance
+from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.adopted import still_relied_on
 from shared.steps.base import StepContext, found, role_thing
-from shared.steps.removal import Removal, forget, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
+from shared.users import Leaving
 
 
 class RoleAssignments:
@@ -40,7 +42,7 @@ class RoleAssignments:
         """Make sure of every role of the target's row.
 
         Raises:
-            NotYetError: ``closing``.
+            NotYetError: ``closing``, or ``settle`` after revoking what an earlier create gave.
         """
         spec = ctx.connection.spec
         principal_id = ctx.output("managed_identity", "principalId")
@@ -54,7 +56,7 @@ class RoleAssignments:
                 "roleDefinitionId": _definition_id(subscription, role.id),
                 "name": naming.role_assignment_name(scope, principal_id, role.id),
             }
-            for role in ctx.target.roles
+            for role in ctx.target.roles(spec.intent, variant=ctx.facts.get("variant", ""))
         ]
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
@@ -72,6 +74,7 @@ class RoleAssignments:
             # An equal assignment under another name was there before us: it is used, never deleted.
             provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
             made.append({**item, "name": assignment.name, "provenance": provenance})
+        await self._revoke_earlier(ctx, keep={role_thing(item) for item in items})
         return Done(outputs={"assignments": made})
 
     async def revert(self, ctx: StepContext) -> Done:
@@ -83,30 +86,57 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
+            thing = role_thing(item)
+            shown = {
+                "kind": "role",
+                **{name: item[name] for name in ("scope", "name", "role", "principalId")},
+            }
             adopted = item["provenance"] == Provenance.ADOPTED
             reason = await still_relied_on(ctx, item) if adopted else ""
             if ctx.operation.report_only:
-                if reason:
-                    removal.kept.append(f"{item['role']}: {reason}")
+                shared = await ctx.users.get(thing)
+                if shared is not None and set(shared.users) - {ctx.user}:
+                    removal.keep(shown, "still-shared", "still used")
+                elif reason:
+                    removal.keep(shown, "still-relied-on", reason)
                 else:
-                    removal.would.append(f"revoke {item['role']} unless shared")
+                    removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
-            thing = role_thing(item)
-            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            leaving = await _revoke(ctx, item, kept=bool(reason))
             if leaving.shared:
-                removal.kept.append(f"{item['role']}: still used")
+                removal.keep(shown, "still-shared", "still used")
                 continue
             if reason:
-                removal.kept.append(f"{item['role']}: {reason}")
-                await forget(ctx, thing)
+                removal.keep(shown, "still-relied-on", reason)
                 continue
-            if leaving.last:
-                await ctx.outside.roles.delete(item["scope"], item["name"])
-                await forget(ctx, thing)
-            kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            provenance = str(item.get("provenance", ""))
-            removal.removed.append({"kind": "role", "thing": thing, "provenance": provenance, **kept})
+            rule = "last-user" if leaving.last else "already-gone"
+            gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
+            removal.remove(gone, rule, restorable="no", why=MADE_AGAIN)
         return removal.done()
+
+    async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
+        """Revoke what this life was given before and is not given any more.
+
+        A create that narrows the intent, or names another target, would else leave the wider right behind
+        until the connection is deleted.
+        """
+        for item in _planned(ctx):
+            if role_thing(item) not in keep and item["provenance"] != Provenance.ADOPTED:
+                await _revoke(ctx, item)
+
+
+async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
+    """Leave an assignment, and revoke it with its last user unless it is ``kept`` for others."""
+    thing = role_thing(item)
+    leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+    if leaving.last and kept:
+        await forget(ctx, thing)
+    elif leaving.last:
+        await ctx.outside.roles.delete(item["scope"], item["name"])
+        # A life that planned other roles before may have had some of them revoked by a create.
+        by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
+        await forget(ctx, thing, by_creates=by_creates)
+    return leaving
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
+from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_NONCE,
     LABEL_CONNECTION,
@@ -18,14 +19,9 @@ from shared.steps.base import (
     found,
     owned,
 )
-from shared.steps.removal import (
-    Removal,
-    hold_if_used,
-    live_linkers,
-    remove_object,
-    require_still_gone,
-    same_secret,
-)
+from shared.steps.making import put_object
+from shared.steps.objects import cluster_lost, hold_if_used, remove_object
+from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
 
 KIND = "Secret"
 
@@ -70,13 +66,18 @@ class Settings:
         spec = ctx.connection.spec
         name = naming.secret_name(spec.name)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        mark = (LABEL_CONNECTION, ctx.connection.connection_id)
-        if there is not None and not owned(ctx, there, mark, intent=ctx.intent):
-            raise PermanentError(
-                "object-not-ours",
-                f"secret {spec.namespace}/{name} exists and was not made by this connection",
-                remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-            )
+        refusal = PermanentError(
+            "object-not-ours",
+            f"secret {spec.namespace}/{name} exists and was not made by this connection",
+            remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
+        )
+
+        def is_ours(thing: KubeObject) -> bool:
+            mark = (LABEL_CONNECTION, ctx.connection.connection_id)
+            return owned(ctx, thing, mark, intent=ctx.intent)
+
+        if there is not None and not is_ours(there):
+            raise refusal
         planned = await ctx.recorder.intend(
             {
                 "namespace": spec.namespace,
@@ -86,11 +87,13 @@ class Settings:
             },
         )
         values = self._values(ctx)
-        applied = await ctx.outside.clusters.apply(
-            spec.cluster_id,
+        applied = await put_object(
+            ctx,
+            there,
             KIND,
-            spec.namespace,
             name,
+            ours=is_ours,
+            refusal=refusal,
             labels={
                 LABEL_MANAGED_BY: naming.MANAGED_BY,
                 LABEL_CONNECTION: ctx.connection.connection_id,
@@ -105,17 +108,19 @@ class Settings:
         """Delete the secret.
 
         Raises:
-            NotYetError: ``in-use`` (prunes only).
+            NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
         """
         removal = Removal()
         await require_still_gone(ctx)
         linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
+        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
             if linked:
-                removal.kept.append(f"{plan.planned['name']}: a live linker writes it")
+                item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
+                removal.keep(item, "live-linker", "a live linker writes it")
                 continue
-            await hold_if_used(ctx, KIND, plan)
-            await remove_object(ctx, removal, KIND, plan)
+            use = await hold_if_used(ctx, KIND, plan, lost=lost)
+            await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
         return removal.done()
 
     def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:

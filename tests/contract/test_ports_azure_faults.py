@@ -163,3 +163,87 @@ async def test_errors_hold_no_token(azure: Adapters):
     token = await azure.arm.credential.token(azure.arm.scope)
     assert token not in str(caught.value)
     assert "Bearer" not in caught.value.detail
+
+
+@pytest.mark.parametrize("listed", ["identities", "roles", "resources"])
+async def test_a_list_whose_second_page_is_missing_is_none(azure: Adapters, listed: str):
+    subscription = azure.contract["subscription_id"]
+    for name in ("id-1", "id-2"):
+        await azure.identities.ensure(identity_id(azure, name), location="westeurope", tags={})
+    body = arm_error("ResourceGroupNotFound")
+    azure.control(azure.contract["arm_url"], "/sandbox/page-size", method="PUT", body={"rows": 1})
+    break_arm(azure, path="skiptoken", status=404, body=body)
+    ask = {
+        "identities": lambda: azure.identities.list(f"/subscriptions/{subscription}"),
+        "roles": lambda: azure.roles.list(f"/subscriptions/{subscription}"),
+        "resources": lambda: azure.resources.list(
+            subscription, resource_type="Microsoft.ManagedIdentity/userAssignedIdentities"
+        ),
+    }
+    try:
+        with pytest.raises(TransientError, match="list-broken"):
+            await ask[listed]()
+    finally:
+        azure.control(azure.contract["arm_url"], "/sandbox/page-size", method="PUT", body={"rows": 1000})
+
+
+async def test_a_list_of_resources_that_is_refused_is_no_empty_list(azure: Adapters):
+    break_arm(azure, path="/resources", status=403, body=arm_error("AuthorizationFailed"))
+    with pytest.raises(PermanentError, match="access-denied"):
+        await azure.resources.list(azure.contract["subscription_id"], resource_type="Microsoft.X/y")
+
+
+def break_kubernetes(azure: Adapters, **rule: Any) -> None:
+    """Put one fault before the cluster."""
+    azure.control(azure.contract["kubernetes_url"], "/sandbox/faults", method="PUT", body=[rule])
+
+
+async def test_a_list_of_users_that_is_missing_is_no_empty_list(azure: Adapters):
+    cluster_id = azure.contract["cluster_id"]
+    missing = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+    break_kubernetes(azure, path="/statefulsets", times=None, status=404, body=missing)
+    with pytest.raises(TransientError, match="list-broken"):
+        await azure.clusters.list_uses(cluster_id, "orders")
+    break_kubernetes(azure, path="/v1/namespaces/orders/cronjobs", times=None, status=404, body=missing)
+    with pytest.raises(TransientError, match="cluster-unreachable"):
+        await azure.clusters.list_uses(cluster_id, "orders")  # the emulator serves no batch/v1beta1
+    refused = {**missing, "reason": "Forbidden", "code": 403}
+    break_kubernetes(azure, path="/v1/namespaces/orders/cronjobs", times=None, status=403, body=refused)
+    with pytest.raises(PermanentError, match="kubernetes-access-denied"):
+        await azure.clusters.list_uses(cluster_id, "orders")
+    break_kubernetes(azure, path="/v1/namespaces/orders/cronjobs", times=None, status=503, body={})
+    with pytest.raises(TransientError, match="service-unavailable"):
+        await azure.clusters.list_uses(cluster_id, "orders")
+
+
+async def test_cron_jobs_of_an_old_cluster_are_found_under_their_earlier_version(azure: Adapters):
+    gone = {"path": "/batch/v1/namespaces/orders/cronjobs", "times": None, "status": 404, "body": {}}
+    template = {"spec": {"serviceAccountName": "nightly"}}
+    job = {"metadata": {"name": "n"}, "spec": {"jobTemplate": {"spec": {"template": template}}}}
+    old = {"path": "/batch/v1beta1/", "times": None, "status": 200, "body": {"items": [job]}}
+    azure.control(azure.contract["kubernetes_url"], "/sandbox/faults", method="PUT", body=[gone, old])
+    uses = await azure.clusters.list_uses(azure.contract["cluster_id"], "orders")
+    assert [(use.kind, use.service_account) for use in uses if use.name == "n"] == [("CronJob", "nightly")]
+
+
+async def test_an_object_that_others_change_while_it_is_made_is_made_all_the_same(azure: Adapters):
+    place = (azure.contract["cluster_id"], "Secret", "orders")
+    moved = {"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409}
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=2, status=409, body=moved)
+    made = await azure.clusters.create(
+        *place, "sc-contested-secret", labels={}, annotations={}, data={"A": "1"}
+    )
+    changed = await azure.clusters.apply(*place, "sc-contested-secret", labels={}, annotations={}, data={})
+    assert (dict(made.data), dict(changed.data), made.uid) == ({"A": "1"}, {}, changed.uid)
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=3, status=409, body=moved)
+    with pytest.raises(TransientError, match="kubernetes-conflict"):
+        await azure.clusters.create(
+            *place, "sc-contested-2-secret", labels={}, annotations={}, data={"A": "1"}
+        )
+    assert (await azure.clusters.get(*place, "sc-contested-2-secret")) is not None, "the next run finds it"
+    refused = {**moved, "reason": "Forbidden", "code": 403}
+    break_kubernetes(azure, method="PATCH", path="/secrets/", times=1, status=403, body=refused)
+    with pytest.raises(PermanentError, match="kubernetes-access-denied"):
+        await azure.clusters.create(
+            *place, "sc-contested-3-secret", labels={}, annotations={}, data={"A": "1"}
+        )

@@ -36,6 +36,9 @@ class StoredCluster:
     terminating: set[str] = dataclasses.field(default_factory=set)
     objects: dict[tuple[str, str, str], StoredObject] = dataclasses.field(default_factory=dict)
     pods: dict[tuple[str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    workloads: dict[tuple[str, str, str], dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """Kubernetes JSON of what makes pods, and of service accounts with lists of secrets, by namespace,
+    kind and name."""
     reachable: bool = True
 
 

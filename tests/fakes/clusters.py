@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.kube_objects import use_of
+from shared.clients.kube_uses import USERS, use_of
 from shared.errors import Pace, PermanentError, TransientError
 from shared.naming import MANAGED_BY, fold_id, subject
 from shared.ports import KubeObject, ManagedCluster, Use
@@ -24,6 +24,8 @@ class InMemoryClusters:
         self._world = world
         self.may_list = True
         """Whether the app may list objects; reading by name it always may."""
+        self.may_list_uses = True
+        """Whether the app may list pods and what makes them."""
 
     async def describe(self, cluster_id: str) -> ManagedCluster | None:
         cluster = self._world.clusters.get(fold_id(cluster_id))
@@ -32,6 +34,12 @@ class InMemoryClusters:
     async def namespace_exists(self, cluster_id: str, namespace: str) -> bool:
         cluster = self._cluster(cluster_id)
         return namespace in cluster.namespaces - cluster.terminating
+
+    async def namespace_phase(self, cluster_id: str, namespace: str) -> str:
+        cluster = self._cluster(cluster_id)
+        if namespace in cluster.terminating:
+            return "Terminating"
+        return "Active" if namespace in cluster.namespaces else ""
 
     async def get(
         self, cluster_id: str, kind: str, namespace: str, name: str, *, values: bool = False
@@ -93,6 +101,8 @@ class InMemoryClusters:
 
     async def list_namespaces(self, cluster_id: str) -> Mapping[str, bool]:
         cluster = self._cluster(cluster_id)
+        if not self.may_list:
+            raise PermanentError("kubernetes-access-denied", "cannot list namespaces")
         return {name: name not in cluster.terminating for name in sorted(cluster.namespaces)}
 
     async def delete(
@@ -118,9 +128,14 @@ class InMemoryClusters:
         return True
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        pods = self._cluster(cluster_id).pods
-        uses = [use_of(pod) for (place, _), pod in sorted(pods.items()) if place == namespace]
-        return [use for use in uses if use is not None]
+        cluster = self._cluster(cluster_id)
+        if not self.may_list_uses:
+            raise PermanentError("kubernetes-access-denied", "cannot list deployments")
+        bodies = [("Pod", pod) for (place, _), pod in sorted(cluster.pods.items()) if place == namespace]
+        bodies += [
+            (kind, body) for (place, kind, _), body in sorted(cluster.workloads.items()) if place == namespace
+        ]
+        return [use for use in (use_of(kind, body) for kind, body in bodies) if use is not None]
 
     async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:
         cluster = self._cluster(cluster_id)
@@ -149,12 +164,35 @@ class InMemoryClusters:
         self._put(cluster, key, fields, manager, force=True)
         return _seen(key, cluster.objects[key])
 
+    def end_namespace(self, cluster_id: str, namespace: str) -> None:
+        """A namespace that is being removed and is not gone yet."""
+        cluster = self._cluster(cluster_id)
+        cluster.namespaces.add(namespace)
+        cluster.terminating.add(namespace)
+
     def put_pod(
         self, cluster_id: str, namespace: str, name: str, spec: Mapping[str, Any], phase: str = "Running"
     ) -> None:
         """Run a pod."""
         body = {"metadata": {"name": name}, "spec": dict(spec), "status": {"phase": phase}}
         self._cluster(cluster_id).pods[namespace, name] = body
+
+    def put_workload(
+        self, cluster_id: str, namespace: str, kind: str, name: str, body: Mapping[str, Any]
+    ) -> None:
+        """Deploy what makes pods, as Kubernetes JSON; or a service account that lists secrets."""
+        if kind not in USERS:
+            raise PermanentError("kind-unknown", kind)
+        metadata = {**body.get("metadata", {}), "name": name}
+        self._cluster(cluster_id).workloads[namespace, kind, name] = {**body, "metadata": metadata}
+
+    def workloads_of(self, cluster_id: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """What is deployed, to change it."""
+        return self._cluster(cluster_id).workloads
+
+    def remove_workload(self, cluster_id: str, namespace: str, kind: str, name: str) -> None:
+        """Take it away."""
+        del self._cluster(cluster_id).workloads[namespace, kind, name]
 
     def remove_pod(self, cluster_id: str, namespace: str, name: str) -> None:
         """End a pod."""

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from shared.errors import NotYetError, PermanentError, TransientError
-from shared.naming import fold_id, resource_group_of, type_of
+from shared.naming import fold_id, protected_credential, resource_group_of, type_of
 from shared.ports import Credential, Identity
 from tests.fakes.azure_world import AzureWorld
 
@@ -74,6 +74,8 @@ class InMemoryIdentities:
 
     async def delete_credential(self, identity_id: str, name: str) -> None:
         key = _key(identity_id)
+        if protected_credential(name):
+            raise PermanentError("credential-protected", name)
         if key in self.busy:
             raise NotYetError("credential-write-busy", identity_id)
         self._world.credentials.get(key, {}).pop(name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.errors import MooringError
+from shared.errors import MooringError, PermanentError
 from shared.naming import fold_id, type_of
 from shared.ports import Linker
 from tests.fakes.azure_world import AzureWorld
@@ -18,6 +18,8 @@ class InMemoryResources:
         self._world = world
         self.broken: dict[str, MooringError] = {}
         """Errors by folded id, for answers that are neither 200 nor a definite not-found."""
+        self.list_broken: MooringError | None = None
+        """Error of every list."""
 
     async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
         if not api_version:
@@ -32,6 +34,10 @@ class InMemoryResources:
         return self._world.resources.get(key)
 
     async def list(self, subscription_id: str, *, resource_type: str, name: str = "") -> list[str]:
+        if "'" in resource_type or "'" in name:
+            raise PermanentError("filter-invalid", "a quote in a type or name")
+        if self.list_broken is not None:
+            raise self.list_broken
         present = {key: str(body["id"]) for key, body in self._world.resources.items()}
         present |= {key: found.resource_id for key, found in self._world.identities.items()}
         return [

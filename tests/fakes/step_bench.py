@@ -22,6 +22,7 @@ from shared.models import (
     OperationId,
     OperationState,
 )
+from shared.prunes import Prunes, SavedObject
 from shared.recording import _merged
 from shared.steps.base import StepContext
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
@@ -47,6 +48,12 @@ class MemoryRecorder:
 
     async def depend(self, kind: str, resource_id: str) -> None:
         self.bench.dependents.append((kind, resource_id))
+
+    async def save(self, saved: SavedObject) -> None:
+        await Prunes(self.bench.app.store).save(saved)
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        return await Prunes(self.bench.app.store).saved(operation_id)
 
     async def settled(self, operation_id: OperationId) -> bool:
         return operation_id in self.bench.ended

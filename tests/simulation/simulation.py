@@ -29,6 +29,7 @@ from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
 from tests.simulation.oracles import Oracles
 from tests.simulation.ports import Entry, Port, Wire
 from tests.simulation.records import Records
+from tests.simulation.releasing import Person
 from tests.simulation.rival import Rival
 from tests.simulation.scheduler import VirtualLoop
 from tests.simulation.storage import SimulatedStore
@@ -163,6 +164,7 @@ class Simulation:
         self.wire.dice.on = False
         self.wire.say("world", "CALM")
         self.workload.heal()
+        Person(self.loop, self.store).act()
         if not self._settle():
             return self._broken or [*self._unsettled()]
         found = [*self._at_rest(), *rest.ghosts_change_nothing(self.records, self.store)]
@@ -244,7 +246,9 @@ class Simulation:
         intake = dataclasses.replace(services.intake, load_policy=_policy)
         observer = dataclasses.replace(services.events.observer, load_policy=_policy)
         events = dataclasses.replace(services.events, observer=observer)
-        host.services = dataclasses.replace(services, intake=intake, events=events)
+        rules = dataclasses.replace(services.engine.rules, load_policy=_policy)
+        engine = dataclasses.replace(services.engine, rules=rules)
+        host.services = dataclasses.replace(services, intake=intake, events=events, engine=engine)
         self.platform.hosts.append(host)
 
 

@@ -129,7 +129,7 @@ async def test_of_a_target_that_the_catalogue_does_not_offer_existence_and_keys_
     app: LocalApp, listed: bool
 ):
     made = make_linker(app, target=DATABASE)
-    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"unknown"'))
+    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"postgres-flexible"'))
     if listed:
         app.world.add_resource(SERVER)
     secret(app).clear()
@@ -146,7 +146,7 @@ async def test_of_a_target_that_the_catalogue_does_not_offer_existence_and_keys_
 async def test_access_is_proved_where_the_catalogue_says_how_to_read(tmp_path: Any, offered: bool):
     app = make_app(tmp_path, MOORING_PROVE="on")
     make_linker(app, target=STORAGE if offered else DATABASE)
-    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"storage-blob", "unknown"'))
+    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"storage-blob", "postgres-flexible"'))
     await adopted(app)
     found = (await look(app))["access-proved"]
     assert found["result"] == ("ok" if offered else "unknown")

@@ -157,13 +157,13 @@ async def test_a_role_that_the_catalogue_never_gives_must_be_listed_by_name(
     assert (await app.send(adopt_body())).outcome == "opened"
 
 
-async def test_a_target_that_the_catalogue_does_not_offer_is_of_unknown_type(
+async def test_a_target_that_the_catalogue_knows_and_does_not_offer_can_be_adopted(
     app: LocalApp, theirs: TheirLinker
 ):
     theirs.change(target_id=DATABASE)
     record = await refused(app)
-    assert "target type unknown" in record.detail
-    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"unknown"'))
+    assert "target type postgres-flexible" in record.detail
+    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"postgres-flexible"'))
     assert (await app.send(adopt_body())).outcome == "opened"
 
 
@@ -252,7 +252,7 @@ async def test_an_adopted_connection_is_validated_and_neither_deleted_repaired_n
 
 
 @pytest.mark.parametrize("kind", ["target", "identity", "credential"])
-async def test_a_loss_that_the_linker_survives_is_looked_at_and_not_pruned(
+async def test_a_loss_that_the_linker_survives_is_reported_and_not_pruned(
     app: LocalApp, theirs: TheirLinker, kind: str
 ):
     await adopted(app)
@@ -260,11 +260,12 @@ async def test_a_loss_that_the_linker_survives_is_looked_at_and_not_pruned(
         kind=Kind.PRUNE,
         connection_id=THEIRS,
         key="hint",
-        cause=Cause(kind=kind, resource_id=STORAGE),
+        cause=Cause(kind=kind, resource_id=IDENTITY if kind == "identity" else STORAGE),
         generation=1,
     )
     answer = await opened(app, wish)
     assert answer.outcome == "opened"
     await app.settle()
-    assert {one.kind for one in await app.operations(THEIRS)} == {Kind.VALIDATE}
+    ended = [(one.kind, one.code) for one in await app.operations(THEIRS) if one.kind is Kind.PRUNE]
+    assert ended == [(Kind.PRUNE, "resource-alive")]
     assert await app.state(THEIRS) == "adopted"

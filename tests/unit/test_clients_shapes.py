@@ -12,7 +12,8 @@ import pytest
 
 from shared.clients.arm_connection import ArmConnection, safe_path, split_id
 from shared.clients.cluster_facts import cluster_of
-from shared.clients.kube_objects import applied, object_of, use_of
+from shared.clients.kube_objects import applied, object_of
+from shared.clients.kube_uses import USERS, use_of
 from shared.clients.linkers import linker_of
 from shared.errors import PermanentError
 
@@ -141,10 +142,80 @@ def test_secret_values_go_out_as_data_and_come_back_decoded():
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_finished_pods_use_nothing(phase: str):
-    assert use_of({"metadata": {"name": "p"}, "spec": {}, "status": {"phase": phase}}) is None
+    assert use_of("Pod", {"metadata": {"name": "p"}, "spec": {}, "status": {"phase": phase}}) is None
 
 
 def test_a_pod_without_an_account_uses_the_default_one():
-    use = use_of({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}})
+    use = use_of("Pod", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}})
     assert use is not None
     assert (use.service_account, use.secrets) == ("default", ())
+
+
+TEMPLATE = {"spec": {"serviceAccountName": "a", "containers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]}}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob"])
+def test_what_makes_pods_uses_what_its_pods_would(kind: str):
+    spec = {"replicas": 0, "template": TEMPLATE}
+    body = {"metadata": {"name": "w"}, "spec": {"jobTemplate": {"spec": spec}} if kind == "CronJob" else spec}
+    use = use_of(kind, body)
+    assert use is not None
+    assert (use.kind, use.name, use.service_account, use.secrets) == (kind, "w", "a", ("s",))
+    bare = use_of(kind, {"metadata": {"name": "w"}})
+    assert bare is not None
+    assert (bare.service_account, bare.secrets) == ("default", ())
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"conditions": [{"type": "Complete", "status": "True"}]}, False),
+        ({"conditions": [{"type": "Failed", "status": "True"}]}, False),
+        ({"conditions": [{"type": "Complete", "status": "False"}]}, True),
+        ({"conditions": [{"type": "Suspended", "status": "True"}]}, True),
+        ({}, True),
+    ],
+)
+def test_a_job_uses_until_it_is_finished(status: dict[str, Any], expected: bool):
+    body = {"metadata": {"name": "j"}, "spec": {"template": TEMPLATE}, "status": status}
+    assert (use_of("Job", body) is not None) is expected
+
+
+def test_a_replica_set_of_a_deployment_is_the_deployments_past():
+    owner = {"kind": "Deployment", "controller": True}
+    body = {"metadata": {"name": "r", "ownerReferences": [owner]}, "spec": {"template": TEMPLATE}}
+    assert use_of("ReplicaSet", body) is None
+    body["metadata"]["ownerReferences"] = [{"kind": "Other"}]
+    assert use_of("ReplicaSet", body) is not None
+
+
+def test_a_service_account_uses_the_secrets_that_it_lists():
+    body = {"metadata": {"name": "a"}, "secrets": [{"name": "s"}, {}], "imagePullSecrets": [{"name": "r"}]}
+    use = use_of("ServiceAccount", body)
+    assert use is not None
+    assert (use.service_account, use.secrets) == ("", ("r", "s"))
+    assert use_of("ServiceAccount", {"metadata": {"name": "a"}}) is None
+    assert "ServiceAccount" in USERS
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"secret": {"secretName": "s"}},
+        {"azureFile": {"secretName": "s"}},
+        {"csi": {"nodePublishSecretRef": {"name": "s"}}},
+        {"projected": {"sources": [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]}},
+        {"flexVolume": {"secretRef": {"name": "s"}}},
+    ],
+)
+def test_every_kind_of_volume_that_names_a_secret_counts(volume: dict[str, Any]):
+    use = use_of("Pod", {"metadata": {"name": "p"}, "spec": {"volumes": [{"name": "v", **volume}]}})
+    assert use is not None
+    assert use.secrets == ("s",)
+
+
+def test_container_of_a_kind_that_is_added_later_counts_too():
+    spec = {"ephemeralContainers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "s"}}}]}]}
+    use = use_of("Pod", {"metadata": {"name": "p"}, "spec": spec})
+    assert use is not None
+    assert use.secrets == ("s",)

@@ -13,6 +13,8 @@ from shared.clients.kube_connection import failure_of
 from shared.errors import NotYetError, Pace, PermanentError, StateConflictError, TransientError
 
 ABSENT = "absent"
+WANTED = (Intent.READ, Intent.ENSURE, Intent.DELETE)
+"""What the columns of the tables below stand for; a create differs where a test says so."""
 
 
 def outcome(service: Service, status: int, code: str, intent: Intent, wait: float | None = None) -> str:
@@ -43,7 +45,7 @@ def outcome(service: Service, status: int, code: str, intent: Intent, wait: floa
 def test_only_definite_not_found_codes_are_absence(
     status: int, code: str, read: str, ensure: str, delete: str
 ):
-    found = [outcome(Service.ARM, status, code, intent) for intent in Intent]
+    found = [outcome(Service.ARM, status, code, intent) for intent in WANTED]
     assert found == [read, ensure, delete]
     assert outcome(Service.ARM, status, code.upper(), Intent.READ) == read
 
@@ -115,7 +117,7 @@ def test_resource_manager_codes_mean_the_same_whatever_was_wanted(status: int, c
     ],
 )
 def test_storage_codes(status: int, code: str, expected: list[str]):
-    assert [outcome(Service.STORAGE, status, code, intent) for intent in Intent] == expected
+    assert [outcome(Service.STORAGE, status, code, intent) for intent in WANTED] == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_storage_codes(status: int, code: str, expected: list[str]):
     ],
 )
 def test_kubernetes_reasons(status: int, reason: str, expected: list[str]):
-    assert [outcome(Service.KUBERNETES, status, reason, intent) for intent in Intent] == expected
+    assert [outcome(Service.KUBERNETES, status, reason, intent) for intent in WANTED] == expected
 
 
 def test_a_cause_with_a_rule_of_its_own_replaces_the_broader_reason():
@@ -212,3 +214,11 @@ def test_a_retry_after_date_is_turned_into_seconds():
     found = retry_after_seconds({"Retry-After": later})
     assert found is not None
     assert 80 < found <= 90
+
+
+def test_a_create_finds_what_is_there_already_to_be_somebodys():
+    assert outcome(Service.KUBERNETES, 409, "AlreadyExists", Intent.CREATE) == "permanent object-exists"
+    assert outcome(Service.KUBERNETES, 409, "AlreadyExists", Intent.ENSURE) == (
+        "transient kubernetes-conflict fast"
+    )
+    assert outcome(Service.KUBERNETES, 404, "NotFound", Intent.CREATE) == "permanent namespace-not-found"

@@ -86,9 +86,10 @@ async def test_a_group_takes_nothing_of_a_group_whose_name_begins_like_its_own(h
     for group in ("rg-a", "rg-ab"):
         account = (
             f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}"
-            "/providers/Microsoft.Storage/storageAccounts/same"
+            f"/providers/Microsoft.Storage/storageAccounts/{group}"
         )
-        blob = {"properties": {"primaryEndpoints": {"blob": "https://same.blob.core.windows.net/"}}}
+        # An account's name is given once in all of Azure: under the same name it would be the same, moved.
+        blob = {"properties": {"primaryEndpoints": {"blob": f"https://{group}.blob.core.windows.net/"}}}
         hasty.world.add_resource(account, blob)
         target = {"type": "storage-blob", "id": account}
         ids[group] = await made(hasty, group, target=target, workload=group)
@@ -186,9 +187,23 @@ async def test_an_object_of_the_same_name_that_another_tool_made_meanwhile_is_ke
     [prune] = await prunes(hasty, connection_id)
     snapshot = await hasty.services.state.load(prune.operation_id)
     assert snapshot is not None
-    kept = snapshot.steps["settings"].value.outputs["kept"]
-    assert kept == ["Secret shop/sc-ordersblob-secret: not proven ours"]
+    [kept] = snapshot.steps["settings"].value.outputs["kept"]
+    assert (kept["name"], kept["rule"]) == ("sc-ordersblob-secret", "object-changed")
     assert (prune.state, hasty.leftovers()["identities"]) == ("succeeded", [])
+
+
+async def test_an_object_that_somebody_took_our_mark_off_is_kept_and_told(hasty: LocalApp):
+    def unmarked(objects: dict[tuple[str, str, str], Any]) -> None:
+        if SECRET in objects:
+            objects[SECRET].labels.pop("app.kubernetes.io/managed-by", None)
+
+    connection_id = await confirmed(hasty, unmarked)
+    assert SECRET in hasty.world.clusters[KEY].objects
+    [prune] = await prunes(hasty, connection_id)
+    snapshot = await hasty.services.state.load(prune.operation_id)
+    assert snapshot is not None
+    [kept] = snapshot.steps["settings"].value.outputs["kept"]
+    assert (kept["name"], kept["rule"]) == ("sc-ordersblob-secret", "mark-removed")
 
 
 async def test_an_object_that_changes_between_look_and_delete_is_refused_by_its_precondition_and_read_again(

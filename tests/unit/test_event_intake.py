@@ -166,7 +166,7 @@ async def test_a_live_linker_is_recorded_with_the_uids_of_its_objects(app: Local
     assert (value.state, value.linker_id, value.generation) == ("observed", LINKER, 1)
     assert (value.spec.target_type, value.spec.client_type) == ("storage-blob", "none")
     intents = await app.services.state.intents(THEIRS)
-    assert set(intents) == {"settings", "service_account"}
+    assert set(intents) == {"settings", "service_account", "preflight"}
     objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
     assert intents["settings"].outputs == {"uid": objects["Secret", "shop", "sc-theirs-secret"].uid}
     assert {one.planned["provenance"] for one in intents.values()} == {"observed"}
@@ -182,7 +182,7 @@ async def test_a_linker_with_a_secret_only_is_complete_without_an_account(app: L
     stored = await app.services.state.connection(THEIRS)
     assert stored is not None
     assert stored.value.spec.target_type == "unknown"
-    assert set(await app.services.state.intents(THEIRS)) == {"settings"}
+    assert set(await app.services.state.intents(THEIRS)) == {"settings", "preflight"}
     assert app.store.rows("users") == []
 
 

@@ -245,11 +245,6 @@ def test_a_prune_that_overtakes_waits_first_for_what_it_overtook():
     assert hasty[1].needs == ("quiesce",)
 
 
-async def test_restore_has_no_plan_in_this_version():
-    with pytest.raises(ValueError, match="no plan"):
-        plans.plan(Kind.RESTORE)
-
-
 def test_a_prune_needs_its_cause():
     with pytest.raises(ValueError, match="no plan for prune"):
         plans.plan(Kind.PRUNE)

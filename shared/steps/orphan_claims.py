@@ -1,0 +1,100 @@
+"""Whether what a person named as an orphan still is one: the reported incarnation, and nobody's.
+
+Nobody saw it alive with its owner, so nothing on record proves whose it was: the person's word does, for
+exactly the thing that was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from shared import naming
+from shared.errors import PermanentError
+from shared.ports import Linker
+from shared.steps.base import StepContext, account_thing
+
+_CODES = (
+    ("orphan-changed", "what stands there is not what was reported"),
+    ("linker-alive", "a living connection of Service Connector computes it"),
+    ("still-used", "a connection on record uses it"),
+)
+CHANGED, LINKED, USED = (code for code, _ in _CODES)
+FAULTS: Mapping[str, str] = dict(_CODES)
+"""Why a named orphan is none, by the result's code."""
+
+
+async def orphan_fault(ctx: StepContext) -> str:
+    """Why a named orphan is none; empty if nothing speaks against it. What is gone already is no fault.
+
+    Returns:
+        One of ``FAULTS``, or nothing.
+    """
+    cluster_id = ctx.connection.spec.cluster_id
+    linkers = await ctx.outside.linkers.list(cluster_id) if cluster_id else []
+    for step, check in _CHECKS.items():
+        intent = ctx.intents.get(step)
+        for plan in intent.plans() if intent else ():
+            fault = await check(ctx, {**plan.planned, **plan.outputs}, linkers)
+            if fault:
+                return fault
+    return ""
+
+
+async def _secret(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+    namespace, name = str(known["namespace"]), str(known["name"])
+    linked = any(one.namespace == namespace and naming.secret_name(one.name) == name for one in linkers)
+    return LINKED if linked else await _changed(ctx, "Secret", known)
+
+
+async def _account(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+    namespace, name = str(known["namespace"]), str(known["name"])
+    linked = any(
+        one.namespace == namespace and one.client_id and naming.service_account_name(one.client_id) == name
+        for one in linkers
+    )
+    client_id = name.removeprefix(naming.service_account_name(""))
+    shared = await ctx.users.get(account_thing(ctx.connection.spec.cluster_id, namespace, client_id))
+    used = shared is not None and any(user != ctx.user for user in shared.users)
+    if linked or used:
+        return LINKED if linked else USED
+    return await _changed(ctx, "ServiceAccount", known)
+
+
+async def _changed(ctx: StepContext, kind: str, known: Mapping[str, Any]) -> str:
+    cluster_id = ctx.connection.spec.cluster_id
+    namespace, name = str(known["namespace"]), str(known["name"])
+    try:
+        there = await ctx.outside.clusters.get(cluster_id, kind, namespace, name)
+    except PermanentError as error:
+        if error.code != "cluster-gone":
+            raise
+        return ""
+    return CHANGED if there is not None and there.uid != known.get("uid") else ""
+
+
+async def _identity(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+    identity = await ctx.outside.identities.get(str(known["resourceId"]))
+    if identity is None:
+        return ""
+    changed = identity.principal_id != known.get("principalId")
+    linked = any(one.client_id.lower() == identity.client_id.lower() for one in linkers)
+    if changed:
+        return CHANGED
+    return LINKED if linked else ""
+
+
+async def _credential(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+    del linkers  # whatever works through a credential works in a cluster of its issuer, and that one is gone
+    there = await ctx.outside.identities.get_credential(str(known["identityId"]), str(known["name"]))
+    reported = (known.get("issuer"), known.get("subject"))
+    changed = there is not None and (there.issuer, there.subject) != reported
+    return CHANGED if changed else ""
+
+
+_CHECKS: Mapping[str, Callable[[StepContext, Mapping[str, Any], list[Linker]], Awaitable[str]]] = {
+    "settings": _secret,
+    "service_account": _account,
+    "managed_identity": _identity,
+    "federated_credential": _credential,
+}

@@ -1,0 +1,148 @@
+"""Clusters and the proof of access: fakes and adapters keep the same promises, on a real API server too."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+
+import pytest
+
+from shared.errors import PermanentError, TransientError
+from shared.naming import AUDIENCE, role_assignment_name
+from shared.ports import RoleAssignment
+from tests.contract.ports_azure import NAMESPACE, Azure, credential
+
+pytest_plugins = ("tests.contract.ports_fixtures",)
+
+
+async def test_a_cluster_is_described(azure: Azure):
+    found = await azure.clusters.describe(azure.cluster_id)
+    assert found is not None
+    assert found.resource_id == azure.cluster_id
+    assert found.issuer.startswith("https://")
+    assert found.issuer.endswith("/")
+    assert (found.workload_identity, found.provisioning_state, found.power_state) == (
+        True,
+        "Succeeded",
+        "Running",
+    )
+    assert await azure.clusters.describe(f"{azure.cluster_id}x") is None
+
+
+async def test_kubernetes_calls_in_a_cluster_that_azure_does_not_know_say_so(azure: Azure):
+    gone = f"{azure.cluster_id}x"
+    with pytest.raises(PermanentError, match="cluster-gone"):
+        await azure.clusters.namespace_exists(gone, NAMESPACE)
+    with pytest.raises(PermanentError, match="cluster-gone"):
+        await azure.clusters.get(gone, "Secret", NAMESPACE, "s")
+
+
+async def test_namespaces_are_known(azure: Azure):
+    assert await azure.clusters.namespace_exists(azure.cluster_id, NAMESPACE) is True
+    assert await azure.clusters.namespace_exists(azure.cluster_id, "no-such-namespace") is False
+
+
+async def test_a_secret_is_applied_read_and_its_stale_keys_pruned(azure: Azure):
+    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
+    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+    assert await azure.clusters.get(*place) is None
+    made = await azure.clusters.apply(
+        *place, labels={"app": "mooring"}, annotations={"note": "é"}, data={"A": "1", "B": "zwölf"}
+    )
+    assert (made.kind, made.namespace, made.name) == ("Secret", NAMESPACE, name)
+    assert made.uid
+    assert await azure.clusters.get(*place, values=True) == made
+    assert await azure.clusters.get(*place) == dataclasses.replace(made, data={}, secret_type="")
+    assert dict(made.data) == {"A": "1", "B": "zwölf"}
+    assert "zwölf" not in repr(made)
+    same = await azure.clusters.apply(
+        *place, labels={"app": "mooring"}, annotations={"note": "é"}, data={"A": "1", "B": "zwölf"}
+    )
+    assert same == made
+    changed = await azure.clusters.apply(*place, labels={}, annotations={}, data={"A": "2"})
+    assert (dict(changed.data), dict(changed.labels), changed.uid) == ({"A": "2"}, {}, made.uid)
+    assert changed.resource_version != made.resource_version
+
+
+async def test_a_field_that_another_tool_owns_is_not_taken(azure: Azure):
+    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
+    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+    azure.label_secret(name, {"team": "shop"})
+    await azure.clusters.apply(*place, labels={"ours": "yes"}, annotations={}, data={"A": "1"})
+    with pytest.raises(PermanentError, match="field-conflict"):
+        await azure.clusters.apply(*place, labels={"team": "mooring"}, annotations={}, data={"A": "1"})
+    found = await azure.clusters.get(*place)
+    assert found is not None
+    assert dict(found.labels) == {"team": "shop", "ours": "yes"}
+
+
+async def test_applying_into_a_namespace_that_is_missing_is_permanent(azure: Azure):
+    with pytest.raises(PermanentError, match="namespace-not-found"):
+        await azure.clusters.apply(
+            azure.cluster_id, "ServiceAccount", "no-such-namespace", "a", labels={}, annotations={}
+        )
+
+
+async def test_an_object_is_deleted_only_as_it_was_read(azure: Azure):
+    name = f"sc-account-{uuid.uuid4().hex[:8]}"
+    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
+    made = await azure.clusters.apply(*place, labels={"n": "1"}, annotations={})
+    changed = await azure.clusters.apply(*place, labels={"n": "2"}, annotations={})
+    with pytest.raises(TransientError, match="precondition"):
+        await azure.clusters.delete(*place, uid=made.uid, resource_version=made.resource_version)
+    with pytest.raises(TransientError, match="precondition"):
+        await azure.clusters.delete(*place, uid=str(uuid.uuid4()), resource_version=changed.resource_version)
+    with pytest.raises(PermanentError, match="precondition-missing"):
+        await azure.clusters.delete(*place, uid="", resource_version=changed.resource_version)
+    exact = {"uid": changed.uid, "resource_version": changed.resource_version}
+    assert await azure.clusters.delete(*place, **exact) is True
+    assert await azure.clusters.delete(*place, **exact) is False
+    assert await azure.clusters.get(*place) is None
+
+
+async def test_other_kinds_are_never_touched(azure: Azure):
+    with pytest.raises(PermanentError, match="kind-unknown"):
+        await azure.clusters.get(azure.cluster_id, "ConfigMap", NAMESPACE, "x")
+
+
+async def test_the_whole_chain_from_token_to_read_works_and_stops_working(azure: Azure):
+    identity = await azure.identities.ensure(azure.identity_id(), location="westeurope", tags={})
+    cluster = await azure.clusters.describe(azure.cluster_id)
+    assert cluster is not None
+    account = f"sc-account-{identity.client_id}"
+    await azure.clusters.apply(
+        azure.cluster_id, "ServiceAccount", NAMESPACE, account, labels={}, annotations={}
+    )
+    assertion = await azure.clusters.request_token(azure.cluster_id, NAMESPACE, account, audience=AUDIENCE)
+    scope = "https://storage.azure.com/.default"
+    with pytest.raises(PermanentError, match=r"exchange-refused: AADSTS\d+"):
+        await azure.prover.exchange(client_id=identity.client_id, assertion=assertion, scope=scope)
+    trust = credential("chain", account=account, issuer=cluster.issuer)
+    await azure.identities.ensure_credential(identity.resource_id, trust)
+    token = await azure.prover.exchange(client_id=identity.client_id, assertion=assertion, scope=scope)
+    assert await azure.prover.read(azure.blob_url, token=token) == 403
+    name = role_assignment_name(azure.storage_id, identity.principal_id, azure.role_id())
+    grant = RoleAssignment(
+        scope=azure.storage_id,
+        name=name,
+        principal_id=identity.principal_id,
+        role_definition_id=azure.role_id(),
+    )
+    await azure.roles.ensure(grant)
+    assert await azure.prover.read(azure.blob_url, token=token) == 200
+    await azure.roles.delete(azure.storage_id, name)
+    assert await azure.prover.read(azure.blob_url, token=token) == 403
+
+
+async def test_a_token_of_a_missing_account_and_a_read_of_nowhere(azure: Azure):
+    with pytest.raises(PermanentError, match="service-account-missing"):
+        await azure.clusters.request_token(azure.cluster_id, NAMESPACE, "no-such-account", audience=AUDIENCE)
+    assert await azure.prover.read("https://127.0.0.1:9/x", token="t") is None
+    with pytest.raises(PermanentError, match="proof-url-invalid"):
+        await azure.prover.read("http://127.0.0.1:9/x", token="t")
+
+
+async def test_sixteen_reads_at_once_all_answer(azure: Azure):
+    reads = [azure.clusters.namespace_exists(azure.cluster_id, NAMESPACE) for _ in range(16)]
+    assert await asyncio.gather(*reads) == [True] * 16

@@ -1,0 +1,154 @@
+"""Service Connector's connections: what is recorded of them alive, and what is only reported when it goes."""
+
+import dataclasses
+
+import pytest
+
+from shared import naming
+from shared.errors import PermanentError
+from shared.models import Intent
+from shared.ports import Identity, Linker
+from tests.fakes.azure_world import StoredCluster
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, deletion_event
+
+LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
+THEIRS = naming.connection_id(CLUSTER, "shop", "theirs")
+IDENTITY = (
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/theirs/providers/"
+    "Microsoft.ManagedIdentity/userAssignedIdentities/id-theirs"
+)
+TARGET = f"{STORAGE}/blobServices/default"
+CLIENT_ID = "55555555-5555-4555-8555-555555555555"
+
+
+@pytest.fixture
+async def observed(app: LocalApp) -> LocalApp:
+    app.world.identities[naming.fold_id(IDENTITY)] = Identity(
+        resource_id=IDENTITY, client_id=CLIENT_ID.upper(), principal_id="p", location="x", tags={}
+    )
+    put_linker(app)
+    app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{CLIENT_ID}")
+    assert await observe(app) == "observed"
+    return app
+
+
+def put_linker(app: LocalApp, **changes: str) -> None:
+    linker = Linker(
+        resource_id=LINKER,
+        name="theirs",
+        namespace="shop",
+        target_id=TARGET,
+        client_id=CLIENT_ID,
+        client_type="python",
+        provisioning_state="Succeeded",
+    )
+    app.world.linkers[naming.fold_id(LINKER)] = dataclasses.replace(linker, **changes)
+    app.world.add_resource(LINKER)
+
+
+async def observe(app: LocalApp) -> str:
+    return await app.services.events.observer.observe(LINKER, tries=0)
+
+
+async def place(app: LocalApp) -> Intent:
+    return (await app.services.state.intents(THEIRS))["preflight"]
+
+
+def cluster(app: LocalApp) -> StoredCluster:
+    return app.world.clusters[naming.fold_id(CLUSTER)]
+
+
+async def pruned_by(app: LocalApp, resource_id: str) -> str:
+    app.queue.put("resource-events", deletion_event(resource_id))
+    await app.settle(seconds=3600)
+    return (await app.operations(THEIRS))[-1].code
+
+
+# --- what is recorded ----------------------------------------------------------------------------
+
+
+async def test_the_issuer_and_the_identity_are_recorded_while_the_linker_lives(observed: LocalApp):
+    recorded = await place(observed)
+    assert recorded.outputs == {
+        "issuer": cluster(observed).described.issuer,
+        "identityClientId": CLIENT_ID,
+        "identityId": IDENTITY,
+    }
+    for resource_id in (LINKER, IDENTITY, STORAGE):
+        [dependent] = [
+            one
+            for one in await observed.services.events.dependents.of(resource_id)
+            if one.connection_id == THEIRS
+        ]
+        assert naming.fold_id(dependent.resource_id) == naming.fold_id(resource_id)
+
+
+async def test_identities_are_listed_once_in_a_connections_life(observed: LocalApp):
+    await observe(observed)
+    await observe(observed)
+    assert observed.journal.names().count("identities.list") == 1
+    put_linker(observed, client_id="")
+    await observe(observed)
+    assert (await place(observed)).outputs["identityId"] == ""
+
+
+async def test_a_rebuilt_cluster_is_recorded_when_its_linker_is_seen_alive_again(observed: LocalApp):
+    described = cluster(observed).described
+    cluster(observed).described = dataclasses.replace(described, issuer="https://issuer.example/new/")
+    await observe(observed)
+    assert (await place(observed)).outputs["issuer"] == "https://issuer.example/new/"
+    cluster(observed).described = dataclasses.replace(described, issuer="")
+    await observe(observed)
+    assert (await place(observed)).outputs["issuer"] == "https://issuer.example/new/"
+
+
+@pytest.mark.parametrize("reason", ["elsewhere", "absent", "refused"])
+async def test_a_linker_whose_identity_cannot_be_found_is_recorded_all_the_same(app: LocalApp, reason: str):
+    put_linker(app, identity_subscription_id="another" if reason == "elsewhere" else SUBSCRIPTION)
+    app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{CLIENT_ID}")
+
+    def rule(call: Call) -> BaseException | None:
+        refused = call.name == "identities.list" and reason == "refused"
+        return PermanentError("access-denied") if refused else None
+
+    app.journal.before = rule
+    assert await observe(app) == "observed"
+    known = (await place(app)).outputs
+    assert known.get("identityId", "none") == ("none" if reason == "refused" else "")
+    assert known["issuer"]
+    app.journal.before = None
+    await observe(app)
+    listed = app.journal.names().count("identities.list")
+    assert listed == {"elsewhere": 0, "absent": 1, "refused": 2}[reason]
+
+
+# --- what becomes of it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", [STORAGE, IDENTITY])
+async def test_what_goes_under_a_living_linker_is_reported_and_never_pruned(observed: LocalApp, gone: str):
+    observed.world.remove(gone)
+    assert await pruned_by(observed, gone) == "linker-alive"
+    assert await observed.state(THEIRS) == "observed"
+    assert len(observed.leftovers()["objects"]) == 2
+
+
+async def test_the_whole_group_of_target_and_linker_needs_no_grace_period(observed: LocalApp):
+    elsewhere = "/subscriptions/" + SUBSCRIPTION + "/resourceGroups/other"
+    observed.world.remove(STORAGE)
+    observed.world.remove(LINKER)
+    namesake = STORAGE.replace(STORAGE.partition("/providers/")[0], elsewhere)
+    observed.world.add_resource(namesake)
+    assert await pruned_by(observed, STORAGE) == ""
+    assert await observed.state(THEIRS) == "pruned"
+    assert observed.leftovers()["objects"] == []
+
+
+async def test_their_linkers_end_prunes_what_it_left(observed: LocalApp):
+    observed.world.remove(LINKER)
+    assert await pruned_by(observed, LINKER) == ""
+    assert await observed.state(THEIRS) == "pruned"
+    assert observed.leftovers()["objects"] == []
