@@ -20,6 +20,10 @@ _CONFLICT = {
     "body-differs",
     "linker-holds-name",
     "observed-connection",
+    "adopted-connection",
+    "not-repairable",
+    "linker-not-ready",
+    "linker-incomplete",
     "request-id-reused",
     "dead-letters-off",
     "not-restorable",
@@ -29,6 +33,7 @@ _CONFLICT = {
 }
 _STATUS: Mapping[str, HTTPStatus] = {
     "not-found": HTTPStatus.NOT_FOUND,
+    "linker-not-found": HTTPStatus.NOT_FOUND,
     "orphan-gone": HTTPStatus.GONE,
     "message-too-large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "policy-unreadable": HTTPStatus.SERVICE_UNAVAILABLE,

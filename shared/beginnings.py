@@ -118,6 +118,7 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
                 "usable_at": None,
                 "ended_at": None,
                 "linker_id": "",
+                "adopted_at": None,
                 "restored": connection.restored and not reborn,
             },
         )

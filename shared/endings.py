@@ -162,7 +162,7 @@ def end(
         update["last_operation"] = operation.operation_id
     if state is OperationState.FAILED:
         update |= _fallen(operation, connection, snapshot.intents)
-    end = plans.end_state(operation.kind, operation.cause)
+    end = plans.end_state(operation.kind, operation.cause, connection=connection)
     if end is ConnectionState.RESTORED and connection.state is not ConnectionState.PRUNED:
         end = None  # an orphan stays one
     if end is ConnectionState.PRUNED and plans.RESTORED_BY in snapshot.intents:
@@ -203,7 +203,8 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
     """What a failed operation makes of its connection."""
     if operation.kind is Kind.PRUNE and connection.linker_id:
         # Service Connector's, and not deleted by us: we go on watching it.
-        return {"state": ConnectionState.OBSERVED}
+        adopted = connection.adopted_at is not None
+        return {"state": ConnectionState.ADOPTED if adopted else ConnectionState.OBSERVED}
     if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
         # A hint that could not be checked breaks nothing.
         return {}

@@ -142,7 +142,9 @@ class Connection(Model):
     """Operations that are not final, oldest first; ``validate`` is never among them."""
     last_operation: OperationId = OperationId("")
     linker_id: str = ""
-    """Set for observed connections."""
+    """Set for connections of Service Connector: observed or adopted."""
+    adopted_at: datetime | None = None
+    """Set for adopted connections; Service Connector makes and deletes them all the same."""
     restored: bool = False
     """A restore was opened in this life: a delete removes what it may have put back."""
     created_at: datetime

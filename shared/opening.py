@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared import naming, plans
+from shared import admission, naming, plans
+from shared.admission import refuse_another
 from shared.announcer import Announcer
 from shared.beginnings import left_by_linker, require_restorable
 from shared.errors import RefusedError, StateConflictError
@@ -77,7 +78,8 @@ class Opener:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
 
         Raises:
-            RefusedError: name-collision, body-differs, observed-connection, not-restorable, not-found.
+            RefusedError: a code of ``shared/admission.py``; what asks about one ``generation`` is not refused
+                but has nothing to do.
             StateConflictError: too much moved meanwhile (transient).
         """
         for _ in range(TRIES):
@@ -86,7 +88,8 @@ class Opener:
                 await self.announcer.start(operation_id)
                 return Answer("opened", operation_id)
             stored = await self.state.connection(asked.connection_id)
-            settled = self._settled(asked, stored.value if stored else None)
+            present = stored.value if stored else None
+            settled = self._settled(asked, present)
             if settled is not None:
                 return settled
             try:
@@ -107,16 +110,24 @@ class Opener:
         if connection is None or not (connection.state.live or connection.active):
             if asked.kind is Kind.CREATE:
                 return None
-            if asked.kind is Kind.VALIDATE:
-                raise RefusedError("not-found", "there is no such connection", field="connectionId")
+            if asked.generation is None:
+                admission.refuse_missing(asked.kind)
             return Answer("nothing-to-do", connection.last_operation if connection else "")
         if asked.generation not in {None, connection.generation}:
             return Answer("nothing-to-do", connection.last_operation)
         if asked.kind is Kind.PRUNE and connection.state is ConnectionState.RESTORED:
             # What a person has put back stays until a person says otherwise.
             return Answer("nothing-to-do", connection.last_operation)
-        if connection.linker_id and connection.state.live and not left_by_linker(connection):
-            _refuse_observed(asked.kind, connection)
+        try:
+            if connection.linker_id and connection.state.live and not left_by_linker(connection):
+                admission.refuse_theirs(asked.kind, connection)
+            if asked.kind is Kind.REPAIR:
+                admission.refuse_unrepairable(connection)
+        except RefusedError:
+            # What looks after connections by itself names the life that it saw; nobody waits for its refusal.
+            if asked.generation is None:
+                raise
+            return Answer("nothing-to-do", connection.last_operation)
         if asked.spec is None or connection.active or not connection.state.live:
             return None
         return self._unchanged(connection, asked.spec)
@@ -125,7 +136,7 @@ class Opener:
         """The answer to a create that finds its connection made; ``None`` if it is not made."""
         if left_by_linker(connection):
             return None
-        _refuse_another(connection.spec, spec)
+        refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
         return Answer("unchanged", connection.last_operation) if made else None
 
@@ -143,8 +154,14 @@ class Opener:
         if same is not None:
             return Answer("attached", same.operation_id)
         unconfirmed = connection.state is not ConnectionState.PRUNING
-        if asked.spec is not None and unconfirmed and _kinds(running) == {Kind.PRUNE}:
-            # A prune that has confirmed nothing yet is a hint: the connection is as made as before.
+        if (
+            asked.spec is not None
+            and unconfirmed
+            and running
+            and _kinds(running) <= {Kind.PRUNE, Kind.REPAIR}
+        ):
+            # A prune that has confirmed nothing yet is a hint, and a repair unmakes nothing: the connection
+            # is as made as before.
             unchanged = self._unchanged(connection, asked.spec)
             if unchanged is not None:
                 return unchanged
@@ -157,7 +174,7 @@ class Opener:
             kind=asked.kind,
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
-            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause),
+            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken)),
             spec=asked.spec,
             request_id=asked.request_id,
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
@@ -190,6 +207,8 @@ class Opener:
         lets one at a time go on from there. A create does not wait for hints either.
         """
         decision = decide(asked.kind, under_way.kind)
+        if asked.kind is Kind.PRUNE and self.report_only and decision is Decision.OVERTAKE:
+            return Decision.BESIDE  # it will change nothing
         if asked.kind is Kind.PRUNE and under_way.kind is Kind.RESTORE and not connection.state.live:
             # All was pruned already: an event that comes again must not stop what a person asked for.
             return Decision.YIELD
@@ -221,7 +240,7 @@ class Opener:
         if newest.restores != asked.restores:
             return None
         if asked.spec is not None and newest.spec is not None:
-            _refuse_another(newest.spec, asked.spec)
+            refuse_another(newest.spec, asked.spec)
         return newest
 
     def _new_connection(self, asked: Asked) -> Connection:
@@ -235,44 +254,6 @@ class Opener:
             state=ConnectionState.DELETED,
             generation=0,
             created_at=self.clock.now(),
-        )
-
-
-def _refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:
-    """Refuse a create that is not the one which holds the connection's id.
-
-    Raises:
-        RefusedError: ``name-collision`` or ``body-differs``.
-    """
-    if present.name != wanted.name:
-        raise RefusedError(
-            "name-collision",
-            f"connection {present.name} has the same secret, {naming.secret_name(wanted.name)}",
-            field="connection.name",
-            remedy="choose a name that differs in letters or digits",
-        )
-    if naming.spec_hash(present) != naming.spec_hash(wanted):
-        raise RefusedError(
-            "body-differs",
-            f"connection {wanted.name} exists with other properties",
-            field="connection",
-            remedy="delete the connection first, or send it unchanged",
-        )
-
-
-def _refuse_observed(kind: Kind, connection: Connection) -> None:
-    if kind is Kind.CREATE:
-        raise RefusedError(
-            "linker-holds-name",
-            f"Service Connector's {connection.spec.name} writes the same secret",
-            field="connection.name",
-            remedy="choose another name, or delete the linker first",
-        )
-    if kind in {Kind.DELETE, Kind.VALIDATE}:
-        raise RefusedError(
-            "observed-connection",
-            "this is a Service Connector connection, which Mooring only watches",
-            remedy=f"az aks connection {kind.value} --id {connection.linker_id}",
         )
 
 

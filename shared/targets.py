@@ -181,6 +181,12 @@ class TargetType:
             return found[variant]
         return tuple(dict.fromkeys(role for roles in found.values() for role in roles))
 
+    @property
+    def known_roles(self) -> frozenset[Role]:
+        """Every role that the row has for any intent and variant."""
+        groups = (self.default_roles, *self.intents.values())
+        return frozenset(role for group in groups for roles in group.values() for role in roles)
+
     def facts(
         self,
         target_id: str,

@@ -50,6 +50,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "configuredAt": _instant(value.configured_at),
         "usableAt": _instant(value.usable_at),
         "endedAt": _instant(value.ended_at),
+        "adoptedAt": _instant(value.adopted_at),
         "linkerId": value.linker_id or None,
         "operations": [f"{base_url}/operations/{one}" for one in value.active],
         "lastOperation": f"{base_url}/operations/{value.last_operation}" if value.last_operation else None,

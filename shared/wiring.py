@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared import logs, plans, sweep_wiring
+from shared.adopting import Adopter
 from shared.announcer import OVERDUE_SECONDS, Announcer
 from shared.catalogue import catalogue
 from shared.clients.arm_connection import ArmConnection
@@ -29,6 +30,7 @@ from shared.dead_letters import DeadLetterReplay
 from shared.engine import Engine, Timing
 from shared.errors import PermanentError
 from shared.event_intake import EventIntake
+from shared.holdings import HoldingsReader
 from shared.intake import Intake
 from shared.limits import Limits
 from shared.observing import Observer
@@ -47,6 +49,7 @@ from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
 from shared.sweep_wiring import Sweeping
 from shared.throttling import Throttling
+from shared.ties import Ties
 from shared.users import Users
 
 APP_FOLDER = Path(__file__).parent.parent
@@ -190,8 +193,26 @@ def build(
         clock=clock,
         log=StepLog(logger),
     )
+    adopter = Adopter(
+        state=state,
+        ties=Ties(state=state, dependents=dependents, users=users, catalogue=rows),
+        linkers=outside.linkers,
+        resources=outside.resources,
+        reader=HoldingsReader(
+            clusters=outside.clusters,
+            identities=outside.identities,
+            roles=outside.roles,
+            subscription_ids=subscription_ids,
+        ),
+        catalogue=rows,
+        clock=clock,
+        subscription_ids=subscription_ids,
+        app_client_id=settings.client_id,
+        load_policy=lambda: load_policy(settings.policy_file),
+    )
     intake = Intake(
         opener=opener,
+        adopter=adopter,
         log=requests,
         announcer=announcer,
         queue=queue,

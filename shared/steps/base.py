@@ -7,15 +7,15 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared import naming
 from shared.catalogue import Catalogue
-from shared.errors import PermanentError
+from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
-from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Plan
+from shared.models import Connection, Done, Finding, Intent, Kind, Operation, OperationId, Plan
 from shared.policy import Policy
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
 from shared.prunes import SavedObject
@@ -146,6 +146,15 @@ class StepContext:
         return self.catalogue.find(self.connection.spec.target_type)
 
     @property
+    def offered_target(self) -> TargetType | None:
+        """The catalogue's row, or ``None`` where Service Connector can reach what we do not offer."""
+        try:
+            row = self.target
+        except RefusedError:
+            return None
+        return row if row.works else None
+
+    @property
     def workload_key(self) -> str:
         """Identity of the connection's workload."""
         spec = self.connection.spec
@@ -172,6 +181,21 @@ class StepContext:
     def plans(self) -> tuple[Plan, ...]:
         """Everything this step ever meant to make in this life of the connection."""
         return self.intent.plans() if self.intent else ()
+
+    @property
+    def repairing(self) -> bool:
+        """True in a repair: what is proven ours is put right by force."""
+        return self.operation.kind is Kind.REPAIR
+
+    @property
+    def adopted(self) -> bool:
+        """True of a connection that Service Connector made and that was taken over."""
+        return self.connection.adopted_at is not None
+
+    @property
+    def for_pruning_only(self) -> bool:
+        """True of an adopted connection without an identity: only its cluster objects were taken over."""
+        return self.adopted and "managed_identity" not in self.intents
 
     @property
     def pruning(self) -> bool:
@@ -230,6 +254,34 @@ def ours(thing: KubeObject, label: str, value: str) -> bool:
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value
 
 
+def owned(
+    ctx: StepContext,
+    thing: KubeObject,
+    mark: tuple[str, str],
+    *,
+    intent: Intent | None,
+    nonces: Collection[str] = (),
+) -> bool:
+    """Say whether an object that is there already may be applied over.
+
+    A create goes by our labels. A repair forces fields, so it wants proof: the recorded uid, or a nonce that
+    was saved before the object was written; somebody may have taken the labels off, or copied them.
+
+    Args:
+        ctx: of the run.
+        thing: the object as it is.
+        mark: the label that a create goes by, and its value.
+        intent: what this connection recorded of the object.
+        nonces: others that were saved for it, by connections that share it.
+    """
+    if not ctx.repairing:
+        return ours(thing, *mark)
+    plans = intent.plans() if intent else ()
+    saved = {str(plan.planned.get("nonce", "")) for plan in plans} | set(nonces)
+    uids = {str(plan.outputs.get("uid", "")) for plan in plans} - {""}
+    return thing.uid in uids or thing.annotations.get(ANNOTATION_NONCE, "") in saved - {""}
+
+
 def identity_thing(resource_id: str) -> str:
     """Name of an identity's users row."""
     return f"identity|{naming.fold_id(resource_id)}"
@@ -243,3 +295,9 @@ def credential_thing(identity_id: str, issuer: str, subject: str) -> str:
 def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:
     """Name of a service account's users row."""
     return f"account|{naming.fold_id(cluster_id)}|{namespace}|{client_id.lower()}"
+
+
+def role_thing(item: Mapping[str, Any]) -> str:
+    """Name of a role assignment's users row; ``item`` names scope, principalId and roleDefinitionId."""
+    role = str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
+    return f"role|{naming.fold_id(str(item['scope']))}|{str(item['principalId']).lower()}|{role}"

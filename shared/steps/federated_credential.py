@@ -40,6 +40,8 @@ class FederatedCredential:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Compare issuer, subject and audience character by character, as Entra does."""
+        if ctx.for_pruning_only:
+            return []
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("credential-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
@@ -139,6 +141,7 @@ class FederatedCredential:
         else:
             found = last and await self._delete(ctx, identity_id, name, credential)
             rule = "last-user" if found else "already-gone"
+            item["provenance"] = str(planned.get("provenance", ""))
             removal.remove({**item, "thing": thing, "found": found}, rule, **_NOT_BACK)
         if last:
             await forget(ctx, thing)

@@ -19,6 +19,8 @@ class ManagedIdentity:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say whether the identity exists with the client id that we recorded."""
+        if ctx.for_pruning_only:
+            return []
         recorded = str(ctx.intent.outputs.get("clientId", "")) if ctx.intent else ""
         if not recorded:
             return [found(self.name, ok=False, detail="none recorded")]
@@ -38,7 +40,8 @@ class ManagedIdentity:
             return await self._provided(ctx)
         resource_id = self._resource_id(ctx)
         identity = await ctx.outside.identities.get(resource_id)
-        if identity is not None and identity.tags.get(TAG_WORKLOAD) != ctx.workload_key:
+        marked = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
+        if identity is not None and not marked and not _recorded(ctx, identity):
             raise PermanentError(
                 "object-not-ours",
                 f"identity {resource_id} exists without this workload's tag",
@@ -58,7 +61,7 @@ class ManagedIdentity:
         if identity is not None:
             # Its last user may have removed it between our look and our joining.
             identity = await ctx.outside.identities.get(resource_id)
-        if identity is None:
+        if identity is None or not marked:
             tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
             location = ctx.output("preflight", "location")
             identity = await ctx.outside.identities.ensure(resource_id, location=location, tags=tags)
@@ -134,6 +137,13 @@ class ManagedIdentity:
         name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
         group = ctx.rules.identity_resource_group_id.rstrip("/")
         return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+
+
+def _recorded(ctx: StepContext, identity: Identity) -> bool:
+    """Say whether a repair meets the very identity that we made, whatever became of its tags."""
+    outputs = ctx.intent.outputs if ctx.intent else {}
+    ids = (str(outputs.get("clientId", "")).lower(), str(outputs.get("principalId", "")).lower())
+    return ctx.repairing and ids == (identity.client_id.lower(), identity.principal_id.lower())
 
 
 def _done(identity: Identity) -> Done:

@@ -27,8 +27,14 @@ class Prove:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """One finding: proved, refused, or not known from here."""
+        if ctx.for_pruning_only:
+            return []
         if not ctx.rules.prove:
             return [Finding(name="access-proved", result="unknown", detail="MOORING_PROVE is off")]
+        recorded = ctx.intents.get("preflight")
+        if ctx.adopted and (recorded is None or not recorded.outputs.get("facts")):
+            detail = "the catalogue does not say how to read such a target"
+            return [Finding(name="access-proved", result="unknown", detail=detail)]
         try:
             result = await self._try(ctx)
         except NotYetError as refused:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import NotYetError, PermanentError, TransientError
-from shared.models import Done, Finding
+from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.objects import used
@@ -43,7 +43,13 @@ class VerifyGone:
             raise NotYetError(
                 "settle", "a write whose answer was lost may still land", seconds=in_doubt_seconds
             )
-        removed = [item for outputs in ctx.done.values() for item in outputs.get("removed", ())]
+        removed = [
+            item
+            for outputs in ctx.done.values()
+            for item in outputs.get("removed", ())
+            # No write of ours made these: what comes back under their name was made anew by its owner.
+            if item.get("provenance") != Provenance.ADOPTED
+        ]
         back = [item["kind"] for item in removed if await self._removed_again(ctx, item)]
         if back:
             raise TransientError("came-back", ", ".join(back))

@@ -153,7 +153,7 @@ class Bench:
         except NotYetError as waits:
             self.noted |= waits.note
             raise
-        if self.operation.kind is Kind.CREATE and result.outputs:
+        if self.operation.kind in {Kind.CREATE, Kind.REPAIR} and result.outputs:
             known = self.intents.get(name)
             self.intents[name] = Intent(
                 connection_id=self.connection.connection_id,

@@ -58,6 +58,9 @@ FUNCTIONS = {
     "get_connection": ("httpTrigger", "GET connections/{connectionId}"),
     "delete_connection": ("httpTrigger", "DELETE connections/{connectionId}"),
     "validate_connection": ("httpTrigger", "POST connections/{connectionId}/validate"),
+    "repair_connection": ("httpTrigger", "POST connections/{connectionId}/repair"),
+    "adopt_linker": ("httpTrigger", "POST connections/adopt"),
+    "adopt_connection": ("httpTrigger", "POST connections/{connectionId}/adopt"),
     "get_manifest": ("httpTrigger", "GET connections/{connectionId}/manifest"),
     "replay_dead_letters": ("httpTrigger", "POST dead-letters/replay"),
     "get_operation": ("httpTrigger", "GET operations/{operationId}"),
@@ -97,7 +100,7 @@ def test_importing_the_function_app_needs_no_settings_and_opens_nothing():
         "import function_app\n"
         "heavy = {'kubernetes', 'azure.mgmt', 'azure.storage', 'azure.data'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert len(function_app.app.get_functions()) == 30\n"
+        "assert len(function_app.app.get_functions()) == 33\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
