@@ -148,8 +148,10 @@ class Inventory:
 
     async def _know(self, entry: Entry) -> None:
         """Add a cluster to the list, unless it is there with what was seen of it."""
-        known = WatchedCluster(cluster_id=_written(entry))
-        change = Insert(key=key_hash(entry.scope), columns=_cluster_columns(known))
+        key = key_hash(entry.scope)
+        if await self._store.get(TABLE, CLUSTERS, key) is not None:
+            return
+        change = Insert(key=key, columns=_cluster_columns(WatchedCluster(cluster_id=_written(entry))))
         try:
             await self._store.transact(TABLE, CLUSTERS, [change])
         except StateConflictError:
