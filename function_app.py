@@ -8,8 +8,12 @@ from handlers import (
     dead_letters,
     http_api,
     http_operations,
+    http_orphans,
+    http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 from shared.wiring import Wiring
@@ -25,6 +29,10 @@ for part in (
     http_api,
     http_operations,
     dead_letters,
+    http_orphans,
+    http_prunes,
+    sweeps,
+    http_sweeps,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

@@ -1,4 +1,4 @@
-"""Queue ``connection-requests``: create, delete, validate."""
+"""Queue ``connection-requests``: create, delete, validate, repair, adopt."""
 
 import azure.functions as func
 

@@ -9,7 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem, refused
-from shared import decoding, manifest, naming, requests, views
+from shared import decoding, drift, manifest, naming, requests, views
 from shared.errors import RefusedError
 from shared.models import ConnectionId
 from shared.records import RequestRecord
@@ -27,7 +27,7 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     @part.route("connections", methods=["POST"])
     async def post_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Create a connection."""
-        return await guarded(wiring, _create, req)
+        return await guarded(wiring, _receive, req, "create")
 
     @part.function_name("list_connections")
     @part.route("connections", methods=["GET"])
@@ -53,6 +53,24 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         """Validate a connection."""
         return await guarded(wiring, _act, req, "validate")
 
+    @part.function_name("repair_connection")
+    @part.route("connections/{connectionId}/repair", methods=["POST"])
+    async def repair_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Repair a connection."""
+        return await guarded(wiring, _act, req, "repair")
+
+    @part.function_name("adopt_linker")
+    @part.route("connections/adopt", methods=["POST"])
+    async def adopt_linker(req: func.HttpRequest) -> func.HttpResponse:
+        """Adopt a connection of Service Connector, named by its linker."""
+        return await guarded(wiring, _receive, req, "adopt")
+
+    @part.function_name("adopt_connection")
+    @part.route("connections/{connectionId}/adopt", methods=["POST"])
+    async def adopt_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Adopt a connection of Service Connector that is observed."""
+        return await guarded(wiring, _adopt, req)
+
     @part.function_name("get_manifest")
     @part.route("connections/{connectionId}/manifest", methods=["GET"])
     async def get_manifest(req: func.HttpRequest) -> func.HttpResponse:
@@ -62,10 +80,10 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     return part
 
 
-async def _create(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+async def _receive(services: Services, req: func.HttpRequest, action: str) -> func.HttpResponse:
     """The body is the queue's message; ``action`` may be left out."""
     record = await services.intake.receive(
-        _with_action(req.get_body()),
+        _with_action(req.get_body(), action),
         message_id=_message_id(req),
         source="http",
     )
@@ -77,7 +95,21 @@ async def _act(services: Services, req: func.HttpRequest, action: str) -> func.H
     stored = await services.state.connection(connection_id)
     if stored is None or not (stored.value.state.live or stored.value.active):
         return _not_found(connection_id)
-    body = {"action": action, "connectionId": connection_id}
+    return await _submit(services, req, {"action": action, "connectionId": connection_id})
+
+
+async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    connection_id = _connection_id(req)
+    stored = await services.state.connection(connection_id)
+    if stored is None:
+        return _not_found(connection_id)
+    if not stored.value.linker_id:
+        detail = "Mooring made this connection itself"
+        return problem("nothing-to-adopt", detail, status=HTTPStatus.CONFLICT)
+    return await _submit(services, req, {"action": "adopt", "linkerId": stored.value.linker_id})
+
+
+async def _submit(services: Services, req: func.HttpRequest, body: dict[str, str]) -> func.HttpResponse:
     record = await services.intake.submit(
         requests.decode(json.dumps(body)),
         message_id=_message_id(req),
@@ -92,7 +124,10 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     if stored is None:
         return _not_found(connection_id)
     intents = await services.state.intents(connection_id)
-    return answer(views.connection(stored.value, intents, base_url=base_url(req)))
+    parts = await services.sweeping.drifts.of(connection_id)
+    seen = drift.shown(parts, generation=stored.value.generation)
+    shown = views.connection(stored.value, intents, base_url=base_url(req))
+    return answer({**shown, "drift": seen})
 
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
@@ -129,6 +164,7 @@ def _accepted(record: RequestRecord, req: func.HttpRequest) -> func.HttpResponse
         "outcome": record.outcome,
         "connectionId": record.connection_id,
         "operationId": record.operation_id or None,
+        **({"detail": record.detail} if record.detail else {}),
     }
     location = f"{base_url(req)}/operations/{record.operation_id}"
     if record.outcome in {"unchanged", "nothing-to-do"}:
@@ -137,7 +173,7 @@ def _accepted(record: RequestRecord, req: func.HttpRequest) -> func.HttpResponse
     return answer(body, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def _with_action(body: bytes) -> bytes:
+def _with_action(body: bytes, action: str) -> bytes:
     try:
         value = decoding.decode(
             body,
@@ -148,7 +184,7 @@ def _with_action(body: bytes) -> bytes:
     except RefusedError:
         return body  # intake refuses it on the record
     if isinstance(value, dict) and type(value) is dict and "action" not in value:
-        return json.dumps({"action": "create", **value}).encode()
+        return json.dumps({"action": action, **value}).encode()
     return body
 
 

@@ -13,7 +13,7 @@ from shared.wiring import Services, Wiring
 
 SCHEDULE = "0 * * * * *"
 AT_ONCE = 8
-QUEUES = ("connection-requests", "connection-steps", "resource-events")
+QUEUES = ("connection-requests", "connection-steps", "resource-events", "sweep-slices")
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -27,6 +27,7 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         services = await wiring.services()
         found = await announce_again(services)
         await log_depths(services)
+        await services.sweeping.sweeper.tend()
         # Written even when there is nothing to do: an alert fires when this line stays away.
         bind(logging.getLogger("mooring")).info("tended", extra={"open": found})
 

@@ -13,10 +13,11 @@ COMMANDS = {
     "pod": ("sandbox.pod", "add_arguments", "run", "run a pod's command as its node would"),
     "fault": ("sandbox.control", "add_fault_arguments", "run_fault", "make a part answer wrongly"),
     "latency": ("sandbox.control", "add_latency_arguments", "run_latency", "make a part slow"),
+    "catalogue": ("sandbox.catalogue", "add_arguments", "run", "list every target and what becomes of it"),
     "classify": ("sandbox.classify", "add_arguments", "run", "say what becomes of recorded events"),
 }
 """Module, its two functions and one line of help for each command. Only what is asked for is imported:
-``classify`` needs none of the SDKs and is to answer at once."""
+``classify`` and ``catalogue`` need none of the SDKs and are to answer at once."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
+from shared.catalogue import catalogue
 
 STORAGE_API_VERSION = "2025-11-05"
 """Newest service version that Azurite 3.35 knows."""
@@ -19,7 +20,7 @@ version = 1
 clusters = ["{cluster_id}"]
 namespaces = ["*"]
 subscriptions = ["{subscription_id}"]
-target_types = ["storage-blob", "keyvault"]
+target_types = [{target_types}]
 identities = []
 """
 
@@ -37,7 +38,11 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
     folder = Path(topology.state_dir)
     policy_file = folder / "policy.toml"
     policy_file.write_text(
-        POLICY.format(cluster_id=topology.cluster_id, subscription_id=topology.subscription_id),
+        POLICY.format(
+            cluster_id=topology.cluster_id,
+            subscription_id=topology.subscription_id,
+            target_types=", ".join(f'"{row.name}"' for row in catalogue().working),
+        ),
     )
     values = {
         "FUNCTIONS_WORKER_RUNTIME": "python",
@@ -62,6 +67,8 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
             f"/subscriptions/{topology.subscription_id}/resourceGroups/{topology.identity_resource_group}"
         ),
         "MOORING_POLICY_FILE": str(policy_file),
+        # Once a year: what happens here is asked for by HTTP, so that every run is the same.
+        "MOORING_SWEEP_SCHEDULE": "0 0 0 1 1 *",
         **overrides,
     }
     settings_file = folder / "app-settings.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import events, naming
-from shared.targets import catalogue
+from shared.catalogue import catalogue
 
 READ_BYTES = events.BATCH_BYTES + 1
 """One more than the product accepts: enough to see that a file is too large."""
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def decide(body: bytes, subscriptions: frozenset[str] | None, tenant_id: str) -> list[events.EventDecision]:
     """The product's own decisions about a body; ``None`` and an empty tenant accept any."""
-    watched = events.watched_types(catalogue())
+    watched = catalogue().watched_types()
     return events.parse(body, subscriptions=subscriptions, watched=watched, tenant_id=tenant_id)
 
 

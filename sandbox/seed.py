@@ -20,7 +20,7 @@ from sandbox.role_files import role_properties
 from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-WORK_QUEUES = ("connection-requests", "connection-steps", "resource-events")
+WORK_QUEUES = ("connection-requests", "connection-steps", "resource-events", "sweep-slices")
 QUEUES = (*WORK_QUEUES, *(f"{queue}-poison" for queue in WORK_QUEUES), "rejected")
 TABLES = (
     "connections",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from shared import naming, retry
-from shared.errors import NotYetError, PermanentError
+from shared.errors import NotYetError, PermanentError, RefusedError
 from shared.models import Connection, ConnectionState, Kind, Operation, OperationState, StepRecord, StepState
 from shared.state import Snapshot
 
+RESTORABLE = frozenset({ConnectionState.PRUNED, ConnectionState.ORPHANED, ConnectionState.RESTORED})
+"""A restored connection too: it may have been pruned more than once, and each prune is undone by itself."""
 _CHANGING = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
 
 
@@ -20,6 +22,8 @@ def misfit(snapshot: Snapshot) -> PermanentError | None:
     """
     operation, connection = snapshot.operation.value, snapshot.connection.value
     if operation.begun or operation.spec is None or not connection.state.live:
+        return None
+    if left_by_linker(connection):
         return None
     if (
         naming.spec_hash(operation.spec) == connection.body_hash
@@ -69,9 +73,32 @@ def pointless(snapshot: Snapshot) -> str:
         return ""
     if operation.generation != connection.generation:
         return "stale-cause"
-    if not connection.state.live:
+    if not connection.state.live or connection.state is ConnectionState.RESTORED:
         return "nothing-to-do"
     return ""
+
+
+def require_restorable(generation: int | None, connection: Connection | None) -> None:
+    """Refuse a restore of what is not pruned any more, or was never.
+
+    Raises:
+        RefusedError: ``not-found`` or ``not-restorable``.
+    """
+    if connection is None:
+        raise RefusedError("not-found", "there is no such connection")
+    if generation != connection.generation:
+        raise RefusedError(
+            "not-restorable",
+            "the connection was made anew since that prune",
+            remedy="send a create request, or nothing: a later life may be whole",
+        )
+    if connection.state not in RESTORABLE:
+        raise RefusedError("not-restorable", f"the connection is {connection.state.value}")
+
+
+def left_by_linker(connection: Connection) -> bool:
+    """Say whether Service Connector's connection is gone and only what was put back of it is there."""
+    return bool(connection.linker_id) and connection.state is ConnectionState.RESTORED
 
 
 def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[Operation, Connection]:
@@ -91,6 +118,8 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
                 "usable_at": None,
                 "ended_at": None,
                 "linker_id": "",
+                "adopted_at": None,
+                "restored": connection.restored and not reborn,
             },
         )
     elif operation.kind is Kind.DELETE:

@@ -19,6 +19,12 @@ _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 and a message of 64 KB of them would take minutes."""
 _BRACKET = re.compile(r"[\[\]{}]")
 _BREAKS = str.maketrans("", "", " \t\r\n")
+RESERVED = frozenset(
+    {"id", "dequeuecount", "popreceipt", "insertiontime", "expirationtime", "nextvisibletime"}
+    | {"queuetrigger"}
+)
+"""Folded names of the queue trigger's own metadata, which a body's top-level properties overwrite
+(Azure/azure-webjobs-sdk-extensions issue 882)."""
 
 
 class RepeatedKeys(dict[str, Any]):
@@ -98,3 +104,22 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_constant(_name: str) -> NoReturn:
     """``NaN`` and ``Infinity`` are Python's own additions to JSON."""
     raise ValueError
+
+
+def check_keys(value: dict[str, Any]) -> None:
+    """Refuse what would mean different things to different readers."""
+    for key in value:
+        if key.lower() in RESERVED:
+            raise RefusedError(
+                "reserved-property",
+                f"{key}: the Functions host replaces its own metadata of a message by top-level properties"
+                " of this name",
+                field=key,
+                remedy="use requestId for the sender's own key, connectionId for the connection",
+            )
+    inner: list[Any] = [value]
+    while inner:
+        item = inner.pop()
+        if isinstance(item, RepeatedKeys):
+            raise RefusedError("duplicate-key", "an object names the same property twice")
+        inner += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()

@@ -161,8 +161,12 @@ def end(
         update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
         update["last_operation"] = operation.operation_id
     if state is OperationState.FAILED:
-        update |= _fallen(operation, connection)
-    end = plans.end_state(operation.kind, operation.cause)
+        update |= _fallen(operation, connection, snapshot.intents)
+    end = plans.end_state(operation.kind, operation.cause, connection=connection)
+    if end is ConnectionState.RESTORED and connection.state is not ConnectionState.PRUNED:
+        end = None  # an orphan stays one
+    if end is ConnectionState.PRUNED and plans.RESTORED_BY in snapshot.intents:
+        end = ConnectionState.RESTORED  # what a person has put back stays, and stays on record
     own = operation.generation == connection.generation
     if (
         state is OperationState.SUCCEEDED
@@ -171,11 +175,15 @@ def end(
         and own
         and not operation.report_only
     ):
-        update |= {"state": end, "ended_at": now}
+        update |= {"state": end, "ended_at": None if end is ConnectionState.RESTORED else now}
         reverted = {planned.name for planned in operation.plan if planned.direction is Direction.REVERT}
         # What a step kept (a live linker uses it, a person marked it) stays known to an orphan.
         kept = {name for name in reverted if _outputs(snapshot, steps, name).get("kept")}
-        gone = set(snapshot.intents) if not end.live else reverted - kept
+        known = set(snapshot.intents)
+        if operation.kind is Kind.PRUNE and end is ConnectionState.RESTORED:
+            gone = known - {plans.RESTORED_BY}
+        else:
+            gone = known if not end.live else reverted - kept
         forget = tuple(sorted(gone & set(snapshot.intents)))
     return Change(
         operation=operation,
@@ -191,16 +199,21 @@ def _outputs(snapshot: Snapshot, steps: tuple[StepRecord, ...], name: str) -> Ma
     return (now.get(name) or snapshot.steps[name].value).outputs
 
 
-def _fallen(operation: Operation, connection: Connection) -> dict[str, object]:
+def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, Intent]) -> dict[str, object]:
     """What a failed operation makes of its connection."""
     if operation.kind is Kind.PRUNE and connection.linker_id:
         # Service Connector's, and not deleted by us: we go on watching it.
-        return {"state": ConnectionState.OBSERVED}
+        adopted = connection.adopted_at is not None
+        return {"state": ConnectionState.ADOPTED if adopted else ConnectionState.OBSERVED}
     if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
         # A hint that could not be checked breaks nothing.
         return {}
     if operation.kind is Kind.CREATE and connection.configured_at is not None:
         # What failed after the settings were written (the proof) leaves the connection configured.
         return {}
+    if operation.kind is Kind.RESTORE and connection.state is ConnectionState.PRUNED:
+        # Something may stand there again: it must be found, and a delete request must reach it.
+        begun = operation.begun and plans.RESTORED_BY in intents
+        return {"state": ConnectionState.RESTORED, "ended_at": None} if begun else {}
     failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
     return {"state": ConnectionState.FAILED} if failing else {}

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from shared import beginnings, outcomes
 from shared.announcer import Announcer
+from shared.catalogue import Catalogue
 from shared.endings import Change
 from shared.errors import MooringError, NotYetError, PermanentError, StateConflictError, TransientError
 from shared.limits import Limits
@@ -31,7 +32,6 @@ from shared.records import Dependents
 from shared.state import Snapshot, State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules, Step, StepContext, checked
-from shared.targets import Catalogue
 from shared.throttling import THROTTLED, Throttling
 from shared.users import Users
 

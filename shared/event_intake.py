@@ -12,6 +12,7 @@ import json
 import logging
 
 from shared import events, observing
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError, TransientError
 from shared.logs import bind
 from shared.models import Cause, Kind
@@ -21,7 +22,6 @@ from shared.parking import Parking
 from shared.ports import Clock, StepQueue
 from shared.records import Dependent, Dependents
 from shared.state import State
-from shared.targets import Catalogue
 
 _STRENGTH = ("cluster", "linker", "target", "identity", "credential")
 """Where several of a connection's resources went at once, the first of these names the plan."""
@@ -55,7 +55,7 @@ class EventIntake:
         decisions = events.parse(
             body,
             subscriptions=self.subscription_ids,
-            watched=events.watched_types(self.catalogue),
+            watched=self.catalogue.watched_types(),
             tenant_id=self.tenant_id,
             now=self.clock.now(),
         )

@@ -22,10 +22,8 @@ from enum import StrEnum
 from typing import Any
 
 from shared import event_time, naming
-from shared.connector_targets import connector_types
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
-from shared.targets import Catalogue
 
 BODY_BYTES = 1024 * 1024
 """Event Grid's own limit of one event."""
@@ -110,11 +108,6 @@ class _NotForUsError(Exception):
         super().__init__(reason)
         self.decision = decision
         self.reason = reason
-
-
-def watched_types(catalogue: Catalogue) -> frozenset[str]:
-    """Folded types of what a connection may point at: the catalogue's, and all of Service Connector's."""
-    return catalogue.watched_types() | connector_types()
 
 
 def parse(

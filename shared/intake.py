@@ -12,14 +12,15 @@ import re
 from collections.abc import Callable
 
 from shared import decoding, naming, requests
+from shared.adopting import Adopter, Adoption
 from shared.announcer import Announcer
+from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
-from shared.models import ConnectionSpec, Kind, OperationId
-from shared.opening import Asked, Opener
+from shared.models import ConnectionId, ConnectionSpec, Kind, OperationId
+from shared.opening import Answer, Asked, Opener
 from shared.policy import Policy
 from shared.ports import Clock, StepQueue
 from shared.records import RequestLog, RequestRecord
-from shared.targets import Catalogue
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -29,6 +30,7 @@ class Intake:
     """Takes in requests."""
 
     opener: Opener
+    adopter: Adopter
     log: RequestLog
     announcer: Announcer
     queue: StepQueue
@@ -95,18 +97,14 @@ class Intake:
                 return await self.refuse(reused, key=f"{key}|{body_hash}", source=source)
             await self._ensure_started(known)
             return known
-        spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
-        asked = Asked(
-            kind=Kind(request.action),
-            connection_id=connection_id,
-            key=key,
-            request_id=request.request_id,
-            spec=spec,
-        )
+        detail = ""
         try:
-            if spec is not None:
-                self._judge(spec)
-            answer = await self.opener.open(asked)
+            if isinstance(request, requests.AdoptRequest):
+                adoption = await self.adopter.adopt(request.linker_id, key=key)
+                connection_id, detail = adoption.connection.connection_id, adoption.detail
+                answer = await self._look_at(adoption, request, key)
+            else:
+                answer = await self._open(request, connection_id, key)
         except RefusedError as error:
             return await self.refuse(
                 error,
@@ -126,10 +124,37 @@ class Intake:
             connection_id=connection_id,
             operation_id=answer.operation_id,
             action=request.action,
+            detail=detail,
             source=source,
             received_at=self.clock.now(),
         )
         return await self.log.remember(record, instead_of=known)
+
+    async def _open(self, request: requests.Request, connection_id: ConnectionId, key: str) -> Answer:
+        spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
+        if spec is not None:
+            self._judge(spec)
+        asked = Asked(
+            kind=Kind(request.action),
+            connection_id=connection_id,
+            key=key,
+            request_id=request.request_id,
+            spec=spec,
+        )
+        return await self.opener.open(asked)
+
+    async def _look_at(self, adoption: Adoption, request: requests.AdoptRequest, key: str) -> Answer:
+        """An adoption is a record; the operation that follows it is a look at what was adopted."""
+        connection = adoption.connection
+        if not adoption.fresh:
+            return Answer("unchanged", connection.last_operation)
+        look = Asked(
+            kind=Kind.VALIDATE,
+            connection_id=connection.connection_id,
+            key=key,
+            request_id=request.request_id,
+        )
+        return await self.opener.open(look)
 
     async def refuse(
         self,
@@ -164,7 +189,7 @@ class Intake:
         return record
 
     def _judge(self, spec: ConnectionSpec) -> None:
-        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type)
+        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
                 raise RefusedError(
@@ -177,7 +202,7 @@ class Intake:
             policy = self.load_policy()
         except PermanentError as error:
             raise RefusedError(error.code, error.detail, remedy=error.remedy) from error
-        policy.judge(spec, [role.name for role in target.roles])
+        policy.judge(spec, [role.name for role in target.roles(spec.intent)])
 
     async def _ensure_started(self, record: RequestRecord) -> None:
         if record.outcome == "opened":

@@ -57,12 +57,7 @@ class OperationState(StrEnum):
 
 
 _FINAL = frozenset(
-    {
-        OperationState.SUCCEEDED,
-        OperationState.FAILED,
-        OperationState.SUPERSEDED,
-        OperationState.REJECTED,
-    },
+    {OperationState.SUCCEEDED, OperationState.FAILED, OperationState.SUPERSEDED, OperationState.REJECTED}
 )
 
 
@@ -127,6 +122,8 @@ class ConnectionSpec(Model):
     target_type: str
     target_id: str
     client_type: str = "none"
+    intent: str = ""
+    """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
 
@@ -145,7 +142,11 @@ class Connection(Model):
     """Operations that are not final, oldest first; ``validate`` is never among them."""
     last_operation: OperationId = OperationId("")
     linker_id: str = ""
-    """Set for observed connections."""
+    """Set for connections of Service Connector: observed or adopted."""
+    adopted_at: datetime | None = None
+    """Set for adopted connections; Service Connector makes and deletes them all the same."""
+    restored: bool = False
+    """A restore was opened in this life: a delete removes what it may have put back."""
     created_at: datetime
     configured_at: datetime | None = None
     usable_at: datetime | None = None

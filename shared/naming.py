@@ -94,6 +94,8 @@ def body_hash(body: Mapping[str, Any]) -> str:
 def spec_hash(spec: ConnectionSpec) -> str:
     """Hash of a wanted connection; ids that differ only in casing are the same wish."""
     body = spec.model_dump()
+    if not spec.intent:
+        del body["intent"]  # so that connections from before there were intents keep their hash
     for field in ("cluster_id", "target_id", "identity_id"):
         body[field] = fold_id(body[field]) if body[field] else ""
     return body_hash(body)

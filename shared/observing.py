@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from shared import events, naming
+from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
+from shared.holdings import intent_of, still_adopted
 from shared.logs import bind
 from shared.models import (
     Connection,
-    ConnectionId,
     ConnectionSpec,
     ConnectionState,
     Intent,
@@ -30,7 +31,6 @@ from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
-from shared.targets import Catalogue
 from shared.users import User, Users
 
 TRIES = 60
@@ -140,9 +140,9 @@ class Observer:
             created_at=present.created_at if present and alive else self.clock.now(),
         )
         known = await self.state.intents(connection_id) if alive else {}
-        intents = [
-            _seen(connection_id, generation, step, thing, known.get(step)) for step, thing in objects.items()
-        ]
+        if present is not None and alive and still_adopted(present, known, linker):
+            connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
+        intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
         place = await self._place(connection, linker, known.get("preflight"))
         intents = [*intents, place]
         relied_on = {"linker": linker.resource_id, "identity": str(place.outputs.get("identityId", ""))}
@@ -213,23 +213,11 @@ class Observer:
         return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
 
 
-def _seen(
-    connection_id: ConnectionId,
-    generation: int,
-    step: str,
-    thing: KubeObject,
-    known: Intent | None,
-) -> Intent:
+def _seen(connection: Connection, step: str, thing: KubeObject, known: Intent | None) -> Intent:
     """What a live linker holds now; what it held before, under another name or uid, is kept beside it."""
-    planned = {"namespace": thing.namespace, "name": thing.name, "provenance": Provenance.OBSERVED}
-    now = Plan(planned=planned, outputs={"uid": thing.uid})
+    adopted = connection.adopted_at is not None
+    provenance = Provenance.ADOPTED if adopted else Provenance.OBSERVED
+    planned = {"namespace": thing.namespace, "name": thing.name, "provenance": provenance}
+    recorded = known.outputs if adopted and known and known.planned == planned else {}
     # The same name can only be the newest uid; under another name the earlier object may be there still.
-    earlier = tuple(plan for plan in known.plans() if plan.planned != planned) if known else ()
-    return Intent(
-        connection_id=connection_id,
-        step=step,
-        generation=generation,
-        planned=now.planned,
-        outputs=now.outputs,
-        previous=earlier,
-    )
+    return intent_of(connection, step, Plan(planned=planned, outputs={**recorded, "uid": thing.uid}), known)

@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared import naming, plans
+from shared import admission, naming, plans
+from shared.admission import refuse_another
 from shared.announcer import Announcer
+from shared.beginnings import left_by_linker, require_restorable
 from shared.errors import RefusedError, StateConflictError
 from shared.models import (
     Cause,
@@ -23,11 +25,10 @@ from shared.models import (
     Operation,
     OperationId,
     OperationState,
-    StepRecord,
-    StepState,
 )
 from shared.ports import Clock
 from shared.precedence import Decision, decide
+from shared.prunes import PruneEntry, Prunes
 from shared.state import State, Stored
 
 TRIES = 8
@@ -46,6 +47,8 @@ class Asked:
     cause: Cause | None = None
     generation: int | None = None
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
+    restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
+    """The prune that a restore undoes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class Opener:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
 
         Raises:
-            RefusedError: name-collision, body-differs, observed-connection, not-found (validate only).
+            RefusedError: a code of ``shared/admission.py``; what asks about one ``generation`` is not refused
+                but has nothing to do.
             StateConflictError: too much moved meanwhile (transient).
         """
         for _ in range(TRIES):
@@ -84,7 +88,8 @@ class Opener:
                 await self.announcer.start(operation_id)
                 return Answer("opened", operation_id)
             stored = await self.state.connection(asked.connection_id)
-            settled = self._settled(asked, stored.value if stored else None)
+            present = stored.value if stored else None
+            settled = self._settled(asked, present)
             if settled is not None:
                 return settled
             try:
@@ -98,24 +103,40 @@ class Opener:
 
     def _settled(self, asked: Asked, connection: Connection | None) -> Answer | None:
         """Answer a wish that needs no new operation; ``None`` if it does."""
+        if asked.kind is Kind.RESTORE:
+            require_restorable(asked.generation, connection)
+            return None
         # What was opened and has not begun yet is as good as there.
         if connection is None or not (connection.state.live or connection.active):
             if asked.kind is Kind.CREATE:
                 return None
-            if asked.kind is Kind.VALIDATE:
-                raise RefusedError("not-found", "there is no such connection", field="connectionId")
+            if asked.generation is None:
+                admission.refuse_missing(asked.kind)
             return Answer("nothing-to-do", connection.last_operation if connection else "")
         if asked.generation not in {None, connection.generation}:
             return Answer("nothing-to-do", connection.last_operation)
-        if connection.linker_id and connection.state.live:
-            _refuse_observed(asked.kind, connection)
+        if asked.kind is Kind.PRUNE and connection.state is ConnectionState.RESTORED:
+            # What a person has put back stays until a person says otherwise.
+            return Answer("nothing-to-do", connection.last_operation)
+        try:
+            if connection.linker_id and connection.state.live and not left_by_linker(connection):
+                admission.refuse_theirs(asked.kind, connection)
+            if asked.kind is Kind.REPAIR:
+                admission.refuse_unrepairable(connection)
+        except RefusedError:
+            # What looks after connections by itself names the life that it saw; nobody waits for its refusal.
+            if asked.generation is None:
+                raise
+            return Answer("nothing-to-do", connection.last_operation)
         if asked.spec is None or connection.active or not connection.state.live:
             return None
         return self._unchanged(connection, asked.spec)
 
     def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
         """The answer to a create that finds its connection made; ``None`` if it is not made."""
-        _refuse_another(connection.spec, spec)
+        if left_by_linker(connection):
+            return None
+        refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
         return Answer("unchanged", connection.last_operation) if made else None
 
@@ -133,8 +154,14 @@ class Opener:
         if same is not None:
             return Answer("attached", same.operation_id)
         unconfirmed = connection.state is not ConnectionState.PRUNING
-        if asked.spec is not None and unconfirmed and _kinds(running) == {Kind.PRUNE}:
-            # A prune that has confirmed nothing yet is a hint: the connection is as made as before.
+        if (
+            asked.spec is not None
+            and unconfirmed
+            and running
+            and _kinds(running) <= {Kind.PRUNE, Kind.REPAIR}
+        ):
+            # A prune that has confirmed nothing yet is a hint, and a repair unmakes nothing: the connection
+            # is as made as before.
             unchanged = self._unchanged(connection, asked.spec)
             if unchanged is not None:
                 return unchanged
@@ -147,12 +174,13 @@ class Opener:
             kind=asked.kind,
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
-            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause),
+            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken)),
             spec=asked.spec,
             request_id=asked.request_id,
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
             overtakes=tuple(other.value.operation_id for other in overtaken),
             cause=asked.cause,
+            restores=asked.restores,
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
@@ -160,10 +188,13 @@ class Opener:
         gone = {other.value.operation_id for other in overtaken}
         kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
         active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
+        if asked.kind is Kind.PRUNE and asked.cause is not None:
+            await Prunes(self.state.store).note(PruneEntry.of(operation, asked.cause, connection.spec))
+        restored = connection.restored or asked.kind is Kind.RESTORE
         await self.state.open(
             operation,
-            _steps(operation),
-            connection=connection.model_copy(update={"active": active}),
+            plans.records(operation),
+            connection=connection.model_copy(update={"active": active, "restored": restored}),
             connection_etag=stored.etag if stored else "",
             superseded=rewritten,
         )
@@ -176,6 +207,11 @@ class Opener:
         lets one at a time go on from there. A create does not wait for hints either.
         """
         decision = decide(asked.kind, under_way.kind)
+        if asked.kind is Kind.PRUNE and self.report_only and decision is Decision.OVERTAKE:
+            return Decision.BESIDE  # it will change nothing
+        if asked.kind is Kind.PRUNE and under_way.kind is Kind.RESTORE and not connection.state.live:
+            # All was pruned already: an event that comes again must not stop what a person asked for.
+            return Decision.YIELD
         if under_way.kind is not Kind.PRUNE:
             return decision
         if asked.kind is Kind.PRUNE and not _same_cause(asked.cause, under_way.cause):
@@ -201,8 +237,10 @@ class Opener:
         if not decisions or decisions[-1] is not Decision.ATTACH:
             return None
         newest = running[-1].value
+        if newest.restores != asked.restores:
+            return None
         if asked.spec is not None and newest.spec is not None:
-            _refuse_another(newest.spec, asked.spec)
+            refuse_another(newest.spec, asked.spec)
         return newest
 
     def _new_connection(self, asked: Asked) -> Connection:
@@ -216,57 +254,6 @@ class Opener:
             state=ConnectionState.DELETED,
             generation=0,
             created_at=self.clock.now(),
-        )
-
-
-def _steps(operation: Operation) -> Sequence[StepRecord]:
-    return [
-        StepRecord(
-            operation_id=operation.operation_id,
-            name=planned.name,
-            direction=planned.direction,
-            state=StepState.PENDING if planned.needs else StepState.READY,
-            turn=0 if planned.needs else 1,
-        )
-        for planned in operation.plan
-    ]
-
-
-def _refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:
-    """Refuse a create that is not the one which holds the connection's id.
-
-    Raises:
-        RefusedError: ``name-collision`` or ``body-differs``.
-    """
-    if present.name != wanted.name:
-        raise RefusedError(
-            "name-collision",
-            f"connection {present.name} has the same secret, {naming.secret_name(wanted.name)}",
-            field="connection.name",
-            remedy="choose a name that differs in letters or digits",
-        )
-    if naming.spec_hash(present) != naming.spec_hash(wanted):
-        raise RefusedError(
-            "body-differs",
-            f"connection {wanted.name} exists with other properties",
-            field="connection",
-            remedy="delete the connection first, or send it unchanged",
-        )
-
-
-def _refuse_observed(kind: Kind, connection: Connection) -> None:
-    if kind is Kind.CREATE:
-        raise RefusedError(
-            "linker-holds-name",
-            f"Service Connector's {connection.spec.name} writes the same secret",
-            field="connection.name",
-            remedy="choose another name, or delete the linker first",
-        )
-    if kind in {Kind.DELETE, Kind.VALIDATE}:
-        raise RefusedError(
-            "observed-connection",
-            "this is a Service Connector connection, which Mooring only watches",
-            remedy=f"az aks connection {kind.value} --id {connection.linker_id}",
         )
 
 

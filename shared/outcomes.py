@@ -52,7 +52,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
     operation, connection = snapshot.operation.value, snapshot.connection.value
     finished = _rest(step, now, StepState.DONE).model_copy(update={"outputs": result.outputs})
     intents: tuple[Intent, ...] = ()
-    if operation.kind is Kind.CREATE and step.direction is Direction.APPLY and result.outputs:
+    makes = operation.kind in {Kind.CREATE, Kind.REPAIR, Kind.RESTORE}
+    if makes and step.direction is Direction.APPLY and result.outputs:
         known = snapshot.intents.get(step.name)
         intents = (
             Intent(
@@ -107,6 +108,8 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
             now=now,
         )
     if all(state is StepState.DONE for state in states.values()):
+        if operation.kind is Kind.REPAIR:
+            connection = _repaired(connection, result, now)
         return endings.end(
             snapshot,
             connection=connection,
@@ -220,6 +223,19 @@ def _milestones(
     if step == plans.PROVED_BY and result.outputs.get("result") == "proved":
         return connection.model_copy(update={"state": ConnectionState.USABLE, "usable_at": now})
     return connection
+
+
+def _repaired(connection: Connection, last: Done, now: datetime) -> Connection:
+    """A repair says what the connection is once all of it is done; one that failed says nothing."""
+    proved = last.outputs.get("result") == "proved"
+    return connection.model_copy(
+        update={
+            "state": ConnectionState.USABLE if proved else ConnectionState.CONFIGURED,
+            "configured_at": connection.configured_at or now,
+            "usable_at": now if proved else None,
+            "ended_at": None,
+        },
+    )
 
 
 def _rest(step: StepRecord, now: datetime, state: StepState) -> StepRecord:

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from shared.models import Cause, Connection, ConnectionState, Direction, Kind, PlannedStep
+from shared.models import (
+    Cause,
+    Connection,
+    ConnectionState,
+    Direction,
+    Kind,
+    Operation,
+    PlannedStep,
+    StepRecord,
+    StepState,
+)
 from shared.steps.base import Step
 from shared.steps.confirm_gone import ConfirmGone
 from shared.steps.federated_credential import FederatedCredential
@@ -16,6 +26,7 @@ from shared.steps.managed_identity import ManagedIdentity
 from shared.steps.preflight import Preflight
 from shared.steps.prove import Prove
 from shared.steps.quiesce import Quiesce
+from shared.steps.restored_objects import RestoredObjects
 from shared.steps.role_assignments import RoleAssignments
 from shared.steps.service_account import ServiceAccount
 from shared.steps.settings import Settings
@@ -43,6 +54,11 @@ REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 
 PROVED_BY = "prove"
 CONFIRMED_BY = "confirm_gone"
+RESTORED_BY = "restored_objects"
+
+PRUNED_OF_ADOPTED = ("role_assignments", "federated_credential", "settings", "service_account")
+"""What is looked after once the linker of an adopted connection is gone, whatever took it: Service Connector
+takes back what it granted and leaves the cluster objects. The identity is its owner's."""
 
 PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "target": REVERT,
@@ -57,7 +73,7 @@ PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     # An orphan that nobody has rebuilt within the retention time.
     "expiry": REVERT,
     # Something that nobody on record owns, named by a person.
-    "orphan": ("settings", "service_account", "managed_identity"),
+    "orphan": ("federated_credential", "settings", "service_account", "managed_identity"),
 }
 """What each kind of cause leaves behind."""
 
@@ -75,52 +91,86 @@ def steps() -> Mapping[str, Step]:
         Quiesce(),
         ConfirmGone(),
         VerifyGone(),
+        RestoredObjects(),
     )
     return {step.name: step for step in known}
 
 
 def plan(
-    kind: Kind, *, connection: Connection | None = None, cause: Cause | None = None
+    kind: Kind,
+    *,
+    connection: Connection | None = None,
+    cause: Cause | None = None,
+    overtakes: bool = False,
 ) -> tuple[PlannedStep, ...]:
     """The plan of an operation.
 
     Args:
-        kind: create, delete, validate or prune.
+        kind: create, repair, delete, validate, prune or restore.
         connection: the connection as it is; needed for a prune.
         cause: why a prune is opened.
+        overtakes: whether a prune supersedes another operation, whose last write may still be under way.
 
     Raises:
         ValueError: a prune without its cause, or a kind that has no plan.
     """
-    if kind is Kind.CREATE:
+    if kind in {Kind.CREATE, Kind.REPAIR}:
         return _graph([(stage, Direction.APPLY) for stage in CREATE_STAGES])
+    restored = connection is not None and connection.restored
+    if kind is Kind.RESTORE:
+        return _graph([((RESTORED_BY,), Direction.APPLY)])
     if kind is Kind.VALIDATE:
-        return _graph([(CREATE, Direction.CHECK)])
+        return _graph([((*CREATE, *((RESTORED_BY,) if restored else ())), Direction.CHECK)])
     if kind is Kind.DELETE:
-        return _removal("quiesce", REVERT)
-    if kind is Kind.PRUNE and cause is not None and connection is not None:
+        return _removal(("quiesce",), (*REVERT, RESTORED_BY) if restored else REVERT)
+    if cause is not None and connection is not None:
         names = PRUNED_BY_CAUSE[cause.kind]
-        if connection.linker_id:
+        if connection.adopted_at is not None:
+            names = PRUNED_OF_ADOPTED
+        elif connection.linker_id:
             names = [name for name in names if name in PRUNED_BY_CAUSE["linker"]]
-        return _removal("confirm_gone", names)
+        return _removal(("quiesce", CONFIRMED_BY) if overtakes else (CONFIRMED_BY,), names)
     raise ValueError(f"no plan for {kind}")
 
 
-def end_state(kind: Kind, cause: Cause | None) -> ConnectionState | None:
-    """What a connection is once an operation of that kind has succeeded; ``None`` leaves it."""
+def records(operation: Operation) -> Sequence[StepRecord]:
+    """The step rows of an operation that is being opened."""
+    return [
+        StepRecord(
+            operation_id=operation.operation_id,
+            name=planned.name,
+            direction=planned.direction,
+            state=StepState.PENDING if planned.needs else StepState.READY,
+            turn=0 if planned.needs else 1,
+        )
+        for planned in operation.plan
+    ]
+
+
+def end_state(
+    kind: Kind, cause: Cause | None, *, connection: Connection | None = None
+) -> ConnectionState | None:
+    """What a connection is once an operation of that kind has succeeded; ``None`` leaves it.
+
+    Nothing of a connection of Service Connector is kept for a rebuild: its linker went too.
+    """
     if kind is Kind.DELETE:
         return ConnectionState.DELETED
+    if kind is Kind.RESTORE:
+        return ConnectionState.RESTORED
     if kind is Kind.PRUNE:
-        kept = cause is not None and cause.kind in {"cluster", "credential"}
+        theirs = connection is not None and bool(connection.linker_id)
+        kept = cause is not None and cause.kind in {"cluster", "credential"} and not theirs
         return ConnectionState.ORPHANED if kept else ConnectionState.PRUNED
     return None
 
 
-def _removal(first: str, names: Sequence[str]) -> tuple[PlannedStep, ...]:
-    stages = [tuple(name for name in stage if name in names) for stage in REVERT_STAGES]
+def _removal(first: Sequence[str], names: Sequence[str]) -> tuple[PlannedStep, ...]:
+    known = [(*stage, RESTORED_BY) if "settings" in stage else stage for stage in REVERT_STAGES]
+    stages = [tuple(name for name in stage if name in names) for stage in known]
     return _graph(
         [
-            ((first,), Direction.APPLY),
+            *(((name,), Direction.APPLY) for name in first),
             *((stage, Direction.REVERT) for stage in stages if stage),
             (("verify_gone",), Direction.APPLY),
         ],

@@ -88,9 +88,13 @@ class Policy:
             protected=reader.texts(protected, "namespaces", -1, _namespace) if protected else PROTECTED,
         )
 
+    def protects(self, namespace: str) -> bool:
+        """Say whether a namespace is the cluster's own: nothing is made, watched or pruned there."""
+        return any(fnmatchcase(namespace, pattern) for pattern in self.protected)
+
     def watches(self, cluster_id: str, namespace: str) -> bool:
         """Say whether objects of a namespace may be looked at: some rule lists it, and none protects it."""
-        if any(fnmatchcase(namespace, pattern) for pattern in self.protected):
+        if self.protects(namespace):
             return False
         folded = naming.fold_id(cluster_id)
         return any(
@@ -99,18 +103,21 @@ class Policy:
             for rule in self.allow
         )
 
-    def judge(self, spec: ConnectionSpec, roles: Sequence[str]) -> None:
+    def judge(
+        self, spec: ConnectionSpec, roles: Sequence[str], *, usual: Sequence[str] | None = None
+    ) -> None:
         """Let a connection pass or refuse it.
 
         Args:
             spec: what is asked for.
-            roles: names of the roles it would be given.
+            roles: names of the roles it would be given, or has.
+            usual: those that the catalogue gives the target type, if ``roles`` can be others.
 
         Raises:
             RefusedError: ``namespace-protected``, or ``policy-denied`` naming the first thing that no rule
                 lists together with what stands before it; the remedy is a rule that would allow it.
         """
-        if any(fnmatchcase(spec.namespace, pattern) for pattern in self.protected):
+        if self.protects(spec.namespace):
             raise RefusedError(
                 "namespace-protected",
                 f"namespace {spec.namespace} is protected by the policy",
@@ -118,7 +125,7 @@ class Policy:
                 remedy="use a namespace of your own; [protected] in the policy lists those that are not",
             )
         left = self.allow
-        for dimension, field, value, holds in _dimensions(spec, roles):
+        for dimension, field, value, holds in _dimensions(spec, roles, roles if usual is None else usual):
             left = tuple(rule for rule in left if holds(rule))
             if not left:
                 raise RefusedError(
@@ -130,7 +137,7 @@ class Policy:
 
 
 def _dimensions(
-    spec: ConnectionSpec, roles: Sequence[str]
+    spec: ConnectionSpec, roles: Sequence[str], usual: Sequence[str]
 ) -> Iterator[tuple[str, str, str, Callable[[Allow], bool]]]:
     """What must be listed, in the order in which rules are narrowed down."""
     cluster, namespace = naming.fold_id(spec.cluster_id), spec.namespace
@@ -160,7 +167,7 @@ def _dimensions(
         lambda rule: spec.target_type in rule.target_types,
     )
     for role in roles:
-        yield "role", "connection.target.type", role, _lists_role(role)
+        yield "role", "connection.target.type", role, _lists_role(role, usual)
     if spec.identity_id:
         yield (
             "identity",
@@ -170,8 +177,8 @@ def _dimensions(
         )
 
 
-def _lists_role(role: str) -> Callable[[Allow], bool]:
-    return lambda rule: rule.roles is None or role.lower() in rule.roles
+def _lists_role(role: str, usual: Sequence[str]) -> Callable[[Allow], bool]:
+    return lambda rule: role in usual if rule.roles is None else role.lower() in rule.roles
 
 
 def _rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:

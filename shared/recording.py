@@ -13,6 +13,7 @@ from typing import Any
 from shared.errors import StateConflictError
 from shared.models import Intent, Kind, Operation, OperationId, StepRecord, StepState
 from shared.ports import Row
+from shared.prunes import Prunes, SavedObject
 from shared.records import Dependent, Dependents
 from shared.rows import parse
 from shared.state import CONNECTIONS, Snapshot, State
@@ -72,6 +73,14 @@ class Run:
                 generation=operation.generation,
             ),
         )
+
+    async def save(self, saved: SavedObject) -> None:
+        """Save what a cluster object is, before this prune removes it."""
+        await Prunes(self.state.store).save(saved)
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        """What a prune has saved."""
+        return await Prunes(self.state.store).saved(operation_id)
 
     async def settled(self, operation_id: OperationId) -> bool:
         """Say whether an operation has ended and nothing that it sent can land any more."""

@@ -11,8 +11,9 @@ from datetime import datetime
 
 from shared import naming
 from shared.errors import StateConflictError
+from shared.inventory import Entry, Inventory
 from shared.models import ConnectionId, Model
-from shared.ports import Insert, StateStore, Upsert
+from shared.ports import Insert, Remove, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
 
 REQUESTS = "requests"
@@ -100,19 +101,33 @@ class Dependents:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
+        self._inventory = Inventory(store)
 
     async def add(self, dependent: Dependent) -> None:
         """Record that a connection relies on a resource, findable from the resource and all above it.
 
-        A stale row is harmless and a missing one is not, so rows are written before the effect and
-        nothing removes them: what they lead to is looked at again anyway.
+        A stale row is harmless and a missing one is not, so rows are written before the effect and only a
+        sweep removes those of lives that are over: what they lead to is looked at again anyway.
         """
         for ancestor in naming.ancestors(dependent.resource_id):
-            key = f"{key_hash(dependent.resource_id)}|{dependent.connection_id}|{dependent.generation}"
             values = columns(dependent, kind=dependent.kind, connection=dependent.connection_id)
-            await self._store.transact(DEPENDENTS, key_hash(ancestor), [Upsert(key=key, columns=values)])
+            change = Upsert(key=_dependent_key(dependent), columns=values)
+            await self._store.transact(DEPENDENTS, key_hash(ancestor), [change])
+        await self._inventory.note(Entry.model_validate(dependent.model_dump()))
+
+    async def remove(self, dependent: Dependent) -> int:
+        """Drop the rows of a life that is over; absent is fine. Returns how many there can have been."""
+        above = naming.ancestors(dependent.resource_id)
+        for ancestor in above:
+            change = Remove(key=_dependent_key(dependent))
+            await self._store.transact(DEPENDENTS, key_hash(ancestor), [change])
+        return len(above)
 
     async def of(self, resource_id: str) -> list[Dependent]:
         """Connections that rely on a resource or on anything below it: one read."""
         rows = await self._store.query(DEPENDENTS, key_hash(naming.fold_id(resource_id)))
         return [parse(Dependent, row) for row in rows]
+
+
+def _dependent_key(dependent: Dependent) -> str:
+    return f"{key_hash(dependent.resource_id)}|{dependent.connection_id}|{dependent.generation}"

@@ -2,7 +2,7 @@
 
 ``decode`` is the only way in. It is strict on purpose: a property that is silently ignored, or a type that
 is silently converted, is a connection that differs from what its author wrote. The published JSON Schema
-(``docs/reference/connection-request.schema.json``) is ``json_schema()`` of these models.
+(``docs/reference/connection-request.schema.json``) is made from these models (``shared/request_schema.py``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -27,7 +25,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from shared import naming
-from shared.decoding import RepeatedKeys
+from shared.decoding import check_keys
 from shared.decoding import decode as decode_json
 from shared.errors import RefusedError
 from shared.models import ConnectionId, ConnectionSpec
@@ -38,16 +36,11 @@ MESSAGE_BYTES = 64 * 1024
 JSON_BYTES = 48 * 1024
 """What base64 leaves of it for the text, so that one limit holds for every sender."""
 DEPTH = 20
-RESERVED = frozenset(
-    {"id", "dequeuecount", "popreceipt", "insertiontime", "expirationtime", "nextvisibletime"}
-    | {"queuetrigger"}
-)
-"""Folded names of the queue trigger's own metadata, which a body's top-level properties overwrite
-(Azure/azure-webjobs-sdk-extensions issue 882)."""
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
 
 _CLUSTER = "Microsoft.ContainerService/managedClusters"
 _IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
+_LINKER = "/providers/microsoft.servicelinker/linkers/"
 
 
 def _broken(code: str, rule: str) -> NoReturn:
@@ -91,6 +84,13 @@ def _arm_id(kind: str = "") -> _Rule:
     return _Rule("invalid-id", pattern, lambda value: naming.id_fault(value, kind))
 
 
+def _linker_fault(value: str) -> str:
+    """The first rule that an id breaks as the id of a cluster's linker, or an empty string."""
+    cluster_id, found, name = naming.fold_id(value).partition(_LINKER)
+    bad = not found or not name or "/" in name or naming.id_fault(cluster_id, _CLUSTER)
+    return naming.id_fault(value) or ("the id of a managed cluster's linker" if bad else "")
+
+
 Name = Annotated[
     str,
     _text(
@@ -106,13 +106,12 @@ Label = Annotated[
     ),
 ]
 TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
-ClientType = Annotated[
-    str,
-    _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none, python or springBoot"),
-]
+ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
+Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
 RequestId = Annotated[
     str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
 ]
+LinkerId = Annotated[str, _Rule("invalid-id", r"/[Ll][Ii][Nn][Kk][Ee][Rr][Ss]/[^/]+$", _linker_fault)]
 HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]
 
 
@@ -152,6 +151,8 @@ class NewConnection(ConnectionKey):
     target: Target
     client_type: ClientType = "none"
     """Decides the names of the settings."""
+    intent: Intent = ""
+    """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
     identity_id: Annotated[str, _arm_id(_IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
 
@@ -201,9 +202,29 @@ class ValidateRequest(_ExistingRequest):
     action: Literal["validate"]
 
 
-Request = CreateRequest | DeleteRequest | ValidateRequest
-_MODELS: Mapping[str, type[CreateRequest | DeleteRequest | ValidateRequest]] = MappingProxyType(
-    {"create": CreateRequest, "delete": DeleteRequest, "validate": ValidateRequest}
+class RepairRequest(_ExistingRequest):
+    """Make what was deleted by hand again, and put our own fields back where somebody edited them."""
+
+    action: Literal["repair"]
+
+
+class AdoptRequest(_Request):
+    """Take over a connection that Service Connector made, as it is: nothing is changed."""
+
+    action: Literal["adopt"]
+    linker_id: LinkerId
+    """ARM id of Service Connector's connection of the cluster."""
+
+
+Request = CreateRequest | DeleteRequest | ValidateRequest | RepairRequest | AdoptRequest
+_MODELS: Mapping[str, type[Request]] = MappingProxyType(
+    {
+        "create": CreateRequest,
+        "delete": DeleteRequest,
+        "validate": ValidateRequest,
+        "repair": RepairRequest,
+        "adopt": AdoptRequest,
+    }
 )
 
 
@@ -220,7 +241,7 @@ def decode(body: bytes | str) -> Request:
     value = decode_json(body, message_bytes=MESSAGE_BYTES, json_bytes=JSON_BYTES, depth=DEPTH)
     if not isinstance(value, dict):
         raise RefusedError("not-an-object", "a request is one JSON object", remedy=f"see {SCHEMA_FILE}")
-    _check_keys(value)
+    check_keys(value)
     action = value.get("action")
     if isinstance(action, str) and action in _MODELS:
         try:
@@ -228,31 +249,12 @@ def decode(body: bytes | str) -> Request:
         except ValidationError as error:
             raise refusal(error.errors(include_url=False), remedy=f"see {SCHEMA_FILE}") from None
     if isinstance(action, str):
-        code, rule = "unknown-action", f"one of create, delete, validate{quoted(action)}"
+        code, rule = "unknown-action", f"one of {', '.join(_MODELS)}{quoted(action)}"
     elif "action" in value:
         code, rule = "wrong-type", "a string is expected"
     else:
         code, rule = "missing-property", "this property is required"
     raise RefusedError(code, f"action: {rule}", field="action", remedy=f"see {SCHEMA_FILE}")
-
-
-def _check_keys(value: dict[str, Any]) -> None:
-    """Refuse what would mean different things to different readers."""
-    for key in value:
-        if key.lower() in RESERVED:
-            raise RefusedError(
-                "reserved-property",
-                f"{key}: the Functions host replaces its own metadata of a message by top-level properties"
-                " of this name",
-                field=key,
-                remedy="use requestId for the sender's own key, connectionId for the connection",
-            )
-    inner: list[Any] = [value]
-    while inner:
-        item = inner.pop()
-        if isinstance(item, RepeatedKeys):
-            raise RefusedError("duplicate-key", "an object names the same property twice")
-        inner += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
 
 
 def to_spec(request: CreateRequest) -> ConnectionSpec:
@@ -266,35 +268,20 @@ def to_spec(request: CreateRequest) -> ConnectionSpec:
         target_type=asked.target.type,
         target_id=asked.target.id,
         client_type=asked.client_type,
+        intent=asked.intent,
         identity_id=asked.identity_id,
     )
 
 
 def connection_id_of(request: Request) -> ConnectionId:
-    """The connection that a request is about, whichever way it names it."""
+    """The connection that a request is about, whichever way it names it; empty for an adoption.
+
+    Only the linker itself says which namespace, and so which connection, it is.
+    """
+    if isinstance(request, AdoptRequest):
+        return ConnectionId("")
     if not isinstance(request, CreateRequest) and request.connection_id:
         return ConnectionId(request.connection_id)
     key = request.connection
     assert key is not None  # noqa: S101 - the model's own rule: an id or a name
     return naming.connection_id(key.cluster_id, key.namespace, key.name)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a request, as published."""
-    adapter: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Connection request",
-        **_tidied(adapter.json_schema(by_alias=True)),
-    }
-
-
-def _tidied(schema: Any) -> Any:
-    """A schema without what only stands for "absent": empty defaults and null, both of which we refuse."""
-    if isinstance(schema, list):
-        return [_tidied(item) for item in schema if item != {"type": "null"}]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: _tidied(item) for key, item in schema.items() if key != "default" or item}
-    (only,) = kept.pop("anyOf", [{}])
-    return kept | only

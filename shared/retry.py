@@ -79,6 +79,7 @@ WAITS = {
     "uses-unknown": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "cap": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "no-canary": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
+    "policy-unreadable": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
 }
 """Every reason that a step may wait for; a step that names another one is at fault."""
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from shared.errors import PermanentError
 
+_SWEEP_VARIABLE, _SWEEP_DEFAULT = "MOORING_SWEEP_SCHEDULE", "0 7 * * * *"
+_NCRONTAB = re.compile(r"([0-9a-zA-Z*/,-]+ ){5}[0-9a-zA-Z*/,-]+")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -24,6 +26,14 @@ class PruneMode(StrEnum):
     ENFORCE = "enforce"
     REPORT = "report"
     """Walk the same path and change nothing."""
+
+
+class DriftMode(StrEnum):
+    """What becomes of drift."""
+
+    REPORT = "report"
+    REPAIR = "repair"
+    """What we made and somebody changed or removed is made as it was."""
 
 
 def _text(raw: str) -> str:
@@ -81,10 +91,23 @@ def _mode(raw: str) -> PruneMode:
     return PruneMode(raw.lower())
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _drift(raw: str) -> DriftMode:
+    if raw.lower() not in set(DriftMode):
+        raise ValueError("must be report or repair")
+    return DriftMode(raw.lower())
+
+
+def _schedule(raw: str) -> str:
+    if not _NCRONTAB.fullmatch(raw):
+        raise ValueError("must be an NCRONTAB expression of six fields")
+    return raw
+
+
+def _whole(least: int, most: int = 999_999_999) -> Callable[[str], int]:
     def parse(raw: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", raw) or int(raw) < least:
-            raise ValueError(f"must be a whole number, {least} or more")
+        if not re.fullmatch(r"\d{1,9}", raw) or not least <= int(raw) <= most:
+            bound = "or more" if most == 999_999_999 else f"to {most}"  # noqa: PLR2004 - the default
+            raise ValueError(f"must be a whole number, {least} {bound}")
         return int(raw)
 
     return parse
@@ -159,6 +182,17 @@ class Settings:
     """Seconds one run of a step may take."""
     step_lease_seconds: int = _setting("MOORING_STEP_LEASE_SECONDS", _whole(10), "150")
     """Seconds for which a run owns its step; more than the deadline."""
+    sweep_schedule: str = _setting(_SWEEP_VARIABLE, _schedule, _SWEEP_DEFAULT)
+    """When a sweep begins: NCRONTAB, seconds first, UTC (default seven minutes past each hour)."""
+    sweep_slice_seconds: int = _setting("MOORING_SWEEP_SLICE_SECONDS", _whole(1, 120), "60")
+    """Seconds after which a slice of a sweep goes on in a new message."""
+    sweep_limit_seconds: int = _setting("MOORING_SWEEP_LIMIT_SECONDS", _whole(60), "21600")
+    """Seconds after which a sweep that has not ended is given up for a new one (default 6 hours)."""
+    drift: DriftMode = _setting("MOORING_DRIFT", _drift, "report")  # noqa: RUF009 - a field
+    """``report`` shows what was changed or removed by hand; ``repair`` makes it anew as well."""
+    history_days: int = _setting("MOORING_HISTORY_DAYS", _whole(8), "90")
+    """Days for which ended operations, requests and sweeps are kept; more than the week that a message can
+    wait in a queue."""
     outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
     """Event Grid topic that is told of ended operations; empty for none."""
     storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")
@@ -206,6 +240,15 @@ class Settings:
     def load(cls) -> Settings:
         """Settings of this process."""
         return cls.from_environment(os.environ)
+
+
+def sweep_schedule() -> str:
+    """The sweep's schedule, which the host wants before any other setting is read.
+
+    One that is not valid is the default here, and is refused with the other settings.
+    """
+    raw = os.environ.get(_SWEEP_VARIABLE, "").strip()
+    return raw if _NCRONTAB.fullmatch(raw) else _SWEEP_DEFAULT
 
 
 def variables() -> tuple[str, ...]:

@@ -1,27 +1,23 @@
-"""The catalogue of targets: everything that differs between one Azure service and another, as data.
+"""A kind of target: everything that differs between one Azure service and another, as values.
 
-A new target is one row of ``catalogue.json``. Setting keys and default roles are Service Connector's
-(learn.microsoft.com/azure/service-connector, how-to-integrate-storage-blob, how-to-integrate-key-vault,
+The values are rows of ``catalogue.json`` (``shared/catalogue.py`` reads them). Setting keys and default
+roles are Service Connector's (learn.microsoft.com/azure/service-connector, the how-to-integrate pages and
 concept-microsoft-entra-roles), so that what was written for it works unchanged.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared import naming
+from shared import naming, templates
 from shared.errors import PermanentError, RefusedError
+from shared.facts import Fact
 
-_FILE = Path(__file__).with_name("catalogue.json")
-_PLACE = re.compile(r"\{(\w+)\}")
-_OPTIONAL = re.compile(r"\[(.*)\]$")
+WORKLOAD_IDENTITY = "workloadIdentity"
+"""The auth kind of every connection that Mooring makes today."""
+WORKS, DEFERRED = "works", "deferred"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +29,65 @@ class Role:
     """GUID of the role definition."""
 
 
+RolesByVariant = Mapping[str, tuple[Role, ...]]
+"""Roles by the target's variant; the key ``""`` stands for every variant."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A part of a target that roles can be limited to, such as a container."""
+
+    suffix: str
+    """Template of what follows the scope's id."""
+    read_path: str
+    """Path of a read that proves access to this part, empty if there is none."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ReadCheck:
     """One harmless read that proves access."""
 
     token_scope: str
     path: str
-    """Relative to the target's endpoint."""
+    """Relative to the address in ``fact``."""
+    fact: str
+    variants: tuple[str, ...]
+    """Variants that can be read; empty for all."""
+    intents: tuple[str, ...]
+    """Intents whose roles may read, the empty one included; empty for all."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A read that proves access, ready to be sent."""
+
+    token_scope: str
+    url: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SettingGroup:
+    """Setting keys and value templates that some client types share."""
+
+    client_types: tuple[str, ...]
+    variant: str
+    """The variant they are for; empty for all."""
+    values: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AuthKind:
+    """One way to authenticate at a target, and whether it can be asked for."""
+
+    status: str
+    """``works``, ``policy-gated``, ``deferred`` or ``not-offered``."""
+    reason: str
+    """Why, unless it works."""
+    settings: tuple[SettingGroup, ...]
+
+    def groups(self, client_type: str) -> tuple[SettingGroup, ...]:
+        """Settings of a client type: one group, or one for each variant."""
+        return tuple(group for group in self.settings if client_type in group.client_types)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +97,29 @@ class TargetType:
     name: str
     title: str
     api_version: str
-    """For the GET of ``existence_id``."""
+    """For the GET of ``existence_id`` and of its parent."""
     soft_delete: bool
     """A deleted one can come back under its id, so a prune waits for the grace period."""
-    roles: tuple[Role, ...]
-    read_check: ReadCheck
     id_template: str
+    """Empty if the service is no resource of Azure."""
     existence_template: str
     scope_template: str
-    endpoint_path: str
-    client_settings: Mapping[str, Mapping[str, str]]
-    """Setting keys and value templates by client type."""
+    parent_template: str
+    """Id of the resource above that knows some of the facts; empty if the target's own GET has them all."""
+    children: tuple[Child, ...]
+    defaults: Mapping[str, str]
+    """Names that the optional end of an id may leave out."""
+    variants: Mapping[str, str]
+    """Variant by the resource's ``kind``; ``*`` is every other kind. Empty: there is one variant only."""
+    wanted: Mapping[str, Fact]
+    default_roles: RolesByVariant
+    """Service Connector's."""
+    intents: Mapping[str, RolesByVariant]
+    """The narrowest roles for what a workload means to do."""
+    read_check: ReadCheck | None
+    listed_client_types: tuple[str, ...]
+    """Client types that Service Connector lists for the target, documented settings or not."""
+    auth: Mapping[str, AuthKind]
 
     @property
     def resource_type(self) -> str:
@@ -67,43 +127,99 @@ class TargetType:
         return naming.type_of(self.existence_template)
 
     @property
+    def works(self) -> bool:
+        """A request can name it today."""
+        return self.auth[WORKLOAD_IDENTITY].status == WORKS
+
+    @property
     def client_types(self) -> tuple[str, ...]:
-        """Client types in alphabetical order."""
-        return tuple(sorted(self.client_settings))
+        """Client types that have settings, in alphabetical order."""
+        groups = self.auth[WORKLOAD_IDENTITY].settings
+        return tuple(sorted({one for group in groups for one in group.client_types}))
 
     def names(self, target_id: str) -> Mapping[str, str] | None:
         """The names in a target's id by placeholder, as written, or ``None`` if it is another type's id."""
-        parts = [part for part in target_id.split("/") if part]
-        found = _pattern(self.id_template).fullmatch("/" + "/".join(parts))
-        return None if found is None else found.groupdict()
+        for template in self._templates():
+            found = templates.match(template, target_id)
+            if found is not None:
+                return {**self.defaults, **found}
+        return None
 
     def existence_id(self, target_id: str) -> str:
         """Id of the resource to read again to learn whether the target still exists."""
-        return self._filled(self.existence_template, target_id)
+        return templates.fill(self.existence_template, self._names(target_id))
+
+    def parent_id(self, target_id: str) -> str:
+        """Id of the resource above that knows some of the facts, or an empty string."""
+        return templates.fill(self.parent_template, self._names(target_id))
 
     def scope(self, target_id: str) -> str:
-        """Id of the resource on which the roles are assigned."""
-        return self._filled(self.scope_template, target_id)
+        """Id of what the roles are assigned on: the part that the target's id names, or all of it."""
+        names = self._names(target_id)
+        child = self._child(target_id)
+        return templates.fill(self.scope_template + (child.suffix if child else ""), names)
 
-    def facts(self, target_id: str, resource: Mapping[str, Any], *, client_id: str) -> dict[str, str]:
-        """What the settings are made of.
+    def roles(self, intent: str = "", *, variant: str = "") -> tuple[Role, ...]:
+        """Roles that a workload gets.
+
+        Args:
+            intent: what it means to do; empty for Service Connector's own roles.
+            variant: the target's, once it is known; before that, the roles of every variant.
+
+        Raises:
+            RefusedError: ``unknown-intent``.
+        """
+        if intent and intent not in self.intents:
+            raise RefusedError(
+                "unknown-intent",
+                f"{self.name} has no role for this intent",
+                field="connection.intent",
+                remedy=f"use one of {', '.join(self.intents)}" if self.intents else "leave it out",
+            )
+        found = self.intents[intent] if intent else self.default_roles
+        if variant and variant in found:
+            return found[variant]
+        return tuple(dict.fromkeys(role for roles in found.values() for role in roles))
+
+    @property
+    def known_roles(self) -> frozenset[Role]:
+        """Every role that the row has for any intent and variant."""
+        groups = (self.default_roles, *self.intents.values())
+        return frozenset(role for group in groups for roles in group.values() for role in roles)
+
+    def facts(
+        self,
+        target_id: str,
+        resource: Mapping[str, Any],
+        *,
+        client_id: str,
+        parent: Mapping[str, Any] | None = None,
+    ) -> dict[str, str]:
+        """What the settings are made of: names of the id, and what Azure's own answers say.
+
+        Endpoints come from there and not from a template, because clouds and zones differ.
 
         Args:
             target_id: the target as the request names it.
-            resource: answer of the GET of ``existence_id``; the endpoint comes from there and not from a
-                template, because clouds and zones differ.
+            resource: answer of the GET of ``existence_id``.
             client_id: of the workload's identity.
+            parent: answer of the GET of ``parent_id``, where there is one.
 
         Raises:
-            PermanentError: ``endpoint-missing`` if Azure's answer names none.
+            PermanentError: ``endpoint-missing`` if Azure's answers lack one.
         """
-        value: Any = resource
-        for key in self.endpoint_path.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if not isinstance(value, str) or not value.startswith("https://"):
-            raise PermanentError("endpoint-missing", f"{self.title} {target_id} has no {self.endpoint_path}")
-        endpoint = value.rstrip("/") + "/"
-        return {**self._names(target_id), "endpoint": endpoint, "clientId": client_id}
+        variant = ""
+        if self.variants:
+            variant = self.variants.get(str(resource.get("kind", "")), self.variants["*"])
+        found = {**self._names(target_id), "clientId": client_id, **({"variant": variant} if variant else {})}
+        for name, fact in self.wanted.items():
+            if fact.variants and variant not in fact.variants:
+                continue
+            value = fact.value((parent or {}) if fact.of_parent else resource)
+            if not value:
+                raise PermanentError("endpoint-missing", f"{self.title} {target_id} has no {fact.paths[0]}")
+            found[name] = value
+        return found
 
     def settings(self, client_type: str, facts: Mapping[str, str]) -> dict[str, str]:
         """Keys and values of the connection's secret.
@@ -112,8 +228,9 @@ class TargetType:
             RefusedError: ``unknown-client-type``.
         """
         self.check_client_type(client_type)
-        templates = self.client_settings[client_type]
-        return {key: _fill(template, facts) for key, template in templates.items()}
+        groups = self.auth[WORKLOAD_IDENTITY].groups(client_type)
+        group = next(one for one in groups if one.variant in ("", facts.get("variant", "")))
+        return {key: templates.fill(template, facts) for key, template in group.values.items()}
 
     def check_client_type(self, client_type: str) -> None:
         """Refuse a client type for which there are no settings.
@@ -121,7 +238,7 @@ class TargetType:
         Raises:
             RefusedError: ``unknown-client-type``.
         """
-        if client_type not in self.client_settings:
+        if client_type not in self.client_types:
             raise RefusedError(
                 "unknown-client-type",
                 f"{self.name} has no settings for this client type",
@@ -129,9 +246,37 @@ class TargetType:
                 remedy=f"use one of {', '.join(self.client_types)}",
             )
 
-    def read_url(self, facts: Mapping[str, str]) -> str:
-        """Address of the read that proves access."""
-        return facts["endpoint"] + self.read_check.path
+    def read(self, target_id: str, facts: Mapping[str, str], *, intent: str = "") -> Read | None:
+        """The read that proves access, or ``None`` where the roles allow none that is harmless."""
+        check, child = self.read_check, self._child(target_id)
+        if check is None or (check.intents and intent not in check.intents):
+            return None
+        if check.variants and facts.get("variant", "") not in check.variants:
+            return None
+        path = templates.fill(child.read_path, facts) if child else check.path
+        if not path:
+            return None
+        return Read(token_scope=check.token_scope, url=f"{facts[check.fact].rstrip('/')}/{path}")
+
+    def _templates(self) -> Iterator[str]:
+        yield self.id_template
+        yield from (self.scope_template + child.suffix for child in self.children)
+
+    def _child(self, target_id: str) -> Child | None:
+        return next(
+            (
+                one
+                for one in self.children
+                if templates.match(self.scope_template + one.suffix, target_id) is not None
+            ),
+            None,
+        )
+
+    def harmless_keys(self, client_type: str) -> frozenset[str]:
+        """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""
+        auth = self.auth.get(WORKLOAD_IDENTITY)
+        groups = auth.groups(client_type) if auth else ()
+        return frozenset(key for group in groups for key in group.values)
 
     def _names(self, target_id: str) -> Mapping[str, str]:
         found = self.names(target_id)
@@ -140,105 +285,6 @@ class TargetType:
                 "target-type-mismatch",
                 f"the target's id is not one of {self.title}",
                 field="connection.target.id",
-                remedy=f"{self.name} takes {self.id_template}",
+                remedy=f"{self.name} takes {' or '.join(self._templates())}",
             )
         return found
-
-    def _filled(self, template: str, target_id: str) -> str:
-        return _fill(template, self._names(target_id))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Catalogue:
-    """All rows."""
-
-    rows: tuple[TargetType, ...]
-
-    def find(self, type_name: str) -> TargetType:
-        """The row of a name.
-
-        Raises:
-            RefusedError: ``unknown-target-type``.
-        """
-        for row in self.rows:
-            if row.name == type_name:
-                return row
-        raise RefusedError(
-            "unknown-target-type",
-            "the catalogue has no such target type",
-            field="connection.target.type",
-            remedy=f"use one of {', '.join(row.name for row in self.rows)}",
-        )
-
-    def match(self, target_id: str) -> TargetType | None:
-        """The first row whose ids look like this one, in any casing."""
-        return next((row for row in self.rows if row.names(target_id) is not None), None)
-
-    def choose(self, type_name: str, target_id: str, client_type: str) -> TargetType:
-        """The row of a request, once type, id and client type are known to belong together.
-
-        Raises:
-            RefusedError: ``unknown-target-type``, ``target-type-mismatch`` or ``unknown-client-type``.
-        """
-        row = self.find(type_name)
-        row.existence_id(target_id)
-        row.check_client_type(client_type)
-        return row
-
-    def watched_types(self) -> frozenset[str]:
-        """Folded resource types whose deletion takes a target with it: each row's own and its parents."""
-        ids = [above for row in self.rows for above in naming.ancestors(row.existence_template)]
-        return frozenset(naming.type_of(one) for one in ids) - {"microsoft.resources/resourcegroups"}
-
-
-@functools.cache
-def catalogue() -> Catalogue:
-    """The catalogue that is part of the product, read once."""
-    return parse(_FILE.read_text(encoding="utf-8"))
-
-
-def parse(text: str) -> Catalogue:
-    """Rows from the catalogue file's JSON.
-
-    Raises:
-        KeyError: a row lacks a column; the file is part of the product, so this is a defect of it.
-    """
-    return Catalogue(tuple(_row(row) for row in json.loads(text)["targets"]))
-
-
-def _row(row: Mapping[str, Any]) -> TargetType:
-    return TargetType(
-        name=row["type"],
-        title=row["title"],
-        api_version=row["apiVersion"],
-        soft_delete=row["softDelete"],
-        roles=tuple(Role(name=role["name"], id=role["id"]) for role in row["roles"]),
-        read_check=ReadCheck(token_scope=row["readCheck"]["tokenScope"], path=row["readCheck"]["path"]),
-        id_template=row["id"],
-        existence_template=row["existenceId"],
-        scope_template=row["scope"],
-        endpoint_path=row["endpoint"],
-        client_settings=MappingProxyType(
-            {
-                client_type: MappingProxyType(dict(group["values"]))
-                for group in row["settings"]
-                for client_type in group["clientTypes"]
-            }
-        ),
-    )
-
-
-@functools.cache
-def _pattern(template: str) -> re.Pattern[str]:
-    """Pattern of an id template: ``{name}`` is one segment, a trailing ``[...]`` may be absent."""
-    main, *optional = _OPTIONAL.split(template)
-    text = _segments(main) + (f"(?:{_segments(optional[0])})?" if optional else "")
-    return re.compile(text, re.IGNORECASE | re.ASCII)
-
-
-def _segments(template: str) -> str:
-    return _PLACE.sub(r"(?P<\1>[^/]+)", re.escape(template).replace(r"\{", "{").replace(r"\}", "}"))
-
-
-def _fill(template: str, facts: Mapping[str, str]) -> str:
-    return _PLACE.sub(lambda place: facts[place[1]], template)

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from shared import logs, plans
+from shared import logs, plans, sweep_wiring
+from shared.adopting import Adopter
 from shared.announcer import OVERDUE_SECONDS, Announcer
+from shared.catalogue import catalogue
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -28,19 +30,26 @@ from shared.dead_letters import DeadLetterReplay
 from shared.engine import Engine, Timing
 from shared.errors import PermanentError
 from shared.event_intake import EventIntake
+from shared.holdings import HoldingsReader
 from shared.intake import Intake
 from shared.limits import Limits
 from shared.observing import Observer
 from shared.opening import Opener
+from shared.orphan_prunes import OrphanPruner
+from shared.orphans import Orphans
 from shared.policy import Policy
 from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
+from shared.prunes import Prunes
 from shared.records import Dependents, RequestLog
+from shared.releasing import Releaser
+from shared.restoring import Restorer
 from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
 from shared.steps.base import Outside, Rules
-from shared.targets import catalogue
+from shared.sweep_wiring import Sweeping
 from shared.throttling import Throttling
+from shared.ties import Ties
 from shared.users import Users
 
 APP_FOLDER = Path(__file__).parent.parent
@@ -58,7 +67,13 @@ class Services:
     intake: Intake
     events: EventIntake
     dead_letters: DeadLetterReplay
+    sweeping: Sweeping
     clock: Clock
+    prunes: Prunes
+    orphans: Orphans
+    restorer: Restorer
+    releaser: Releaser
+    orphan_pruner: OrphanPruner
 
 
 class Wiring:
@@ -144,7 +159,12 @@ def build(
         overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
     )
     requests, rows = RequestLog(store), catalogue()
+    prunes, orphans = Prunes(store), Orphans(store)
     subscription_ids = frozenset(settings.subscription_ids)
+
+    def read_policy() -> Policy:
+        return load_policy(settings.policy_file)
+
     opener = Opener(
         state=state,
         announcer=announcer,
@@ -173,8 +193,26 @@ def build(
         clock=clock,
         log=StepLog(logger),
     )
+    adopter = Adopter(
+        state=state,
+        ties=Ties(state=state, dependents=dependents, users=users, catalogue=rows),
+        linkers=outside.linkers,
+        resources=outside.resources,
+        reader=HoldingsReader(
+            clusters=outside.clusters,
+            identities=outside.identities,
+            roles=outside.roles,
+            subscription_ids=subscription_ids,
+        ),
+        catalogue=rows,
+        clock=clock,
+        subscription_ids=subscription_ids,
+        app_client_id=settings.client_id,
+        load_policy=lambda: load_policy(settings.policy_file),
+    )
     intake = Intake(
         opener=opener,
+        adopter=adopter,
         log=requests,
         announcer=announcer,
         queue=queue,
@@ -209,6 +247,25 @@ def build(
         tenant_id=settings.tenant_id,
         logger=logger,
     )
+    orphan_pruner = OrphanPruner(
+        state=state,
+        orphans=orphans,
+        users=users,
+        outside=outside,
+        opener=opener,
+        clock=clock,
+        load_policy=read_policy,
+    )
+    sweeping = sweep_wiring.build(
+        settings,
+        engine=engine,
+        queue=queue,
+        opener=opener,
+        observer=observer,
+        orphan_pruner=orphan_pruner,
+        load_policy=read_policy,
+        logger=logger,
+    )
     return Services(
         state=state,
         requests=requests,
@@ -218,7 +275,13 @@ def build(
         intake=intake,
         events=events,
         dead_letters=DeadLetterReplay(blobs=dead_letters, queue=queue, logger=logger),
+        sweeping=sweeping,
         clock=clock,
+        prunes=prunes,
+        orphans=orphans,
+        restorer=Restorer(state=state, prunes=prunes, opener=opener, load_policy=read_policy),
+        releaser=Releaser(state=state, announcer=announcer),
+        orphan_pruner=orphan_pruner,
     )
 
 
@@ -253,4 +316,5 @@ def _rules(settings: Settings) -> Rules:
         hold_recheck_seconds=settings.hold_recheck_seconds,
         orphan_retention_seconds=settings.orphan_retention_seconds,
         subscription_ids=frozenset(settings.subscription_ids),
+        load_policy=lambda: load_policy(settings.policy_file),
     )

@@ -27,6 +27,8 @@ def missing() -> dict[str, str]:
         lacking["recordings (classifier)"] = "MOORING_RECORDINGS, a folder of recorded Azure traffic"
     if not os.environ.get("MOORING_BICEP_CHECKER"):
         lacking["types (infra)"] = "MOORING_BICEP_CHECKER, a checker of Bicep against Azure's types"
+    if not os.environ.get("MOORING_REFERENCE"):
+        lacking["reference (catalogue)"] = "MOORING_REFERENCE, a folder with Service Connector's targets"
     return lacking
 
 

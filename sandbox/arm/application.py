@@ -32,7 +32,8 @@ from sandbox.arm.role_definitions import Permissions, RoleDefinitions
 from sandbox.arm.router import Router
 from sandbox.arm.seed import seed
 from sandbox.arm.service_connector import ServiceConnector
-from sandbox.arm.targets import TARGET_ROWS, DeletedVaults, StorageAccounts, StorageServices, Target, Vaults
+from sandbox.arm.target_shapes import target_shapes
+from sandbox.arm.targets import DeletedVaults, StorageAccounts, StorageServices, Target, Vaults
 from sandbox.arm.world import World, make_world
 from sandbox.server import FRAME
 from sandbox.topology import Topology
@@ -62,7 +63,7 @@ def make_app(topology: Topology) -> web.Application:
         ManagedClusters(world, registry, kubernetes),
         Vaults(world),
         DeletedVaults(world),
-        *(Target(world, row) for row in TARGET_ROWS),
+        *(Target(world, shape) for shape in target_shapes()),
         *(
             StorageServices(world, f"Microsoft.Storage/storageAccounts/{service}Services")
             for service in ("blob", "queue", "table", "file")

@@ -1,11 +1,8 @@
-"""Services a workload connects to: one row a type, and the two that need behaviour of their own."""
+"""Services a workload connects to: those that are a shape, and the two that need behaviour of their own."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable
-from typing import Any
 
 from sandbox.arm.call import Answer, Call, utc_now
 from sandbox.arm.errors import ArmError
@@ -13,6 +10,7 @@ from sandbox.arm.ids import parse_id
 from sandbox.arm.operations import Operation
 from sandbox.arm.provider import SUCCEEDED, ResourceType, require_location
 from sandbox.arm.store import Body
+from sandbox.arm.target_shapes import TargetShape
 from sandbox.arm.world import World
 
 STORAGE_RETRY_AFTER_SECONDS = 17
@@ -20,55 +18,21 @@ PURGE_RETRY_AFTER_SECONDS = 5
 SOFT_DELETE_SECONDS = 90 * 24 * 3600
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TargetRow:
-    """A target that only needs its endpoints filled in."""
-
-    type: str
-    endpoints: Callable[[str, str], dict[str, Any]]
-    """From name and the data planes' root URL to the read-only properties."""
-
-
-TARGET_ROWS = (
-    TargetRow(
-        "Microsoft.ServiceBus/namespaces",
-        lambda name, _: {"serviceBusEndpoint": f"https://{name}.servicebus.windows.net:443/"},
-    ),
-    TargetRow(
-        "Microsoft.EventHub/namespaces",
-        lambda name, _: {"serviceBusEndpoint": f"https://{name}.servicebus.windows.net:443/"},
-    ),
-    TargetRow(
-        "Microsoft.AppConfiguration/configurationStores",
-        lambda name, _: {"endpoint": f"https://{name}.azconfig.io"},
-    ),
-    TargetRow(
-        "Microsoft.CognitiveServices/accounts",
-        lambda name, _: {"endpoint": f"https://{name}.cognitiveservices.azure.com/"},
-    ),
-    TargetRow(
-        "Microsoft.DocumentDB/databaseAccounts",
-        lambda name, _: {"documentEndpoint": f"https://{name}.documents.azure.com:443/"},
-    ),
-    TargetRow(
-        "Microsoft.SignalRService/SignalR", lambda name, _: {"hostName": f"{name}.service.signalr.net"}
-    ),
-    TargetRow(
-        "Microsoft.SignalRService/webPubSub", lambda name, _: {"hostName": f"{name}.webpubsub.azure.com"}
-    ),
-)
-
-
 class Target(ResourceType):
-    """A target that is a row: kept as posted, plus its endpoints."""
+    """A target that needs no behaviour of its own: kept as posted, plus what its service adds to a GET."""
 
-    def __init__(self, world: World, row: TargetRow) -> None:
-        super().__init__(world, row.type)
-        self._row = row
+    def __init__(self, world: World, shape: TargetShape) -> None:
+        super().__init__(world, shape.type)
+        self._shape = shape
 
     def made(self, call: Call, existing: Body | None) -> Body:
         body = super().made(call, existing)
-        body["properties"].update(self._row.endpoints(call.id.name, self.world.topology.dataplane_url))
+        kind = str(body.get("kind") or self._shape.kind)
+        if kind:
+            body["kind"] = kind
+        location = str(body.get("location") or self.world.topology.location)
+        names = {"name": call.id.name, "location": location, "subscription": call.id.subscription}
+        body["properties"] = {**self._shape.properties(kind, names), **body["properties"]}
         return body
 
 

@@ -150,10 +150,8 @@ def outcome_of(step: Object) -> tuple[str, str]:
         return "failed", str(step.get("code") or "")
     outputs = step["outputs"]
     kept = outputs.get("kept") or ()
-    reasons = [kept] if isinstance(kept, str) else list(kept)
-    if reasons and not outputs.get("removed"):
-        # A reason may name the thing first; the step's name says enough.
-        return "kept", ", ".join(sorted({str(reason).rpartition(": ")[2] for reason in reasons}))
+    if kept and not outputs.get("removed"):
+        return "kept", ", ".join(sorted({str(one.get("detail") or one["rule"]) for one in kept}))
     return STEP_WORDS[step["direction"]], "already gone" if outputs.get("already") else ""
 
 

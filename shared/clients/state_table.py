@@ -66,18 +66,22 @@ class StateTable:
         found = await ask(call, Intent.READ, service=Service.STORAGE)
         return None if found is None else _row(found, watch.date)
 
-    async def query(self, table: str, partition: str, *, key_from: str = "", key_to: str = "") -> list[Row]:
-        """Rows of one partition with ``key_from <= key < key_to``, in key order; empty bounds are open."""
+    async def query(
+        self, table: str, partition: str, *, key_from: str = "", key_to: str = "", limit: int | None = None
+    ) -> list[Row]:
+        """Rows of one partition with ``key_from <= key < key_to``, in key order, at most ``limit``."""
         terms = [f"PartitionKey eq {_quoted(partition)}"]
         if key_from:
             terms.append(f"RowKey ge {_quoted(key_from)}")
         if key_to:
             terms.append(f"RowKey lt {_quoted(key_to)}")
-        return await self._collect(table, " and ".join(terms), limit=None)
+        return await self._collect(table, " and ".join(terms), limit=limit)
 
-    async def scan(self, table: str, *, key: str = "", limit: int = 1000) -> list[Row]:
-        """Rows of all partitions, optionally only those with that exact row key, at most ``limit``."""
-        return await self._collect(table, f"RowKey eq {_quoted(key)}" if key else "", limit=limit)
+    async def scan(self, table: str, *, key: str = "", limit: int = 1000, after: str = "") -> list[Row]:
+        """Rows of all partitions in their order, at most ``limit``; the service answers sorted by key."""
+        terms = [f"PartitionKey gt {_quoted(after)}"] if after else []
+        terms += [f"RowKey eq {_quoted(key)}"] if key else []
+        return await self._collect(table, " and ".join(terms), limit=limit)
 
     async def transact(self, table: str, partition: str, changes: Sequence[Change]) -> Mapping[str, str]:
         """Apply all changes or none; new etags by key (none for removed rows).

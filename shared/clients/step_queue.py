@@ -20,6 +20,7 @@ from shared.models import StepMessage
 
 STEPS = "connection-steps"
 EVENTS = "resource-events"
+SLICES = "sweep-slices"
 REJECTED = "rejected"
 LONGEST_DELAY_SECONDS = 604_800
 """The service's limit of a visibility timeout, seven days."""
@@ -58,6 +59,10 @@ class StorageStepQueue:
     async def forward_event(self, text: str, *, delay_seconds: float = 0) -> None:
         """Put a raw event on ``resource-events``."""
         await self._put(EVENTS, text, delay_seconds)
+
+    async def announce_slice(self, text: str, *, delay_seconds: float = 0) -> None:
+        """Put one slice of a sweep on ``sweep-slices``, hidden for ``delay_seconds``."""
+        await self._put(SLICES, text, delay_seconds)
 
     async def reject(self, envelope: Mapping[str, Any]) -> None:
         """Put a refusal on ``rejected``, as one JSON object."""

@@ -21,6 +21,10 @@ class StepQueue(Protocol):
         """Put a raw event on ``resource-events``."""
         ...
 
+    async def announce_slice(self, text: str, *, delay_seconds: float = 0) -> None:
+        """Put one slice of a sweep on ``sweep-slices``, hidden for ``delay_seconds``; it never expires."""
+        ...
+
     async def reject(self, envelope: Mapping[str, Any]) -> None:
         """Put a refusal on ``rejected``, as one JSON object."""
         ...

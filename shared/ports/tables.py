@@ -67,12 +67,20 @@ class StateStore(Protocol):
         """Read one row."""
         ...
 
-    async def query(self, table: str, partition: str, *, key_from: str = "", key_to: str = "") -> list[Row]:
-        """Rows of one partition with ``key_from <= key < key_to``, in key order; empty bounds are open."""
+    async def query(
+        self, table: str, partition: str, *, key_from: str = "", key_to: str = "", limit: int | None = None
+    ) -> list[Row]:
+        """Rows of one partition with ``key_from <= key < key_to``, in key order, at most ``limit``.
+
+        Empty bounds are open.
+        """
         ...
 
-    async def scan(self, table: str, *, key: str = "", limit: int = 1000) -> list[Row]:
-        """Rows of all partitions, optionally only those with that exact row key, at most ``limit``."""
+    async def scan(self, table: str, *, key: str = "", limit: int = 1000, after: str = "") -> list[Row]:
+        """Rows of all partitions, at most ``limit``, in the order of their partitions.
+
+        Optionally only those with that exact row key, and only of partitions that sort behind ``after``.
+        """
         ...
 
     async def transact(self, table: str, partition: str, changes: Sequence[Change]) -> Mapping[str, str]:

@@ -7,16 +7,19 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from shared import naming
-from shared.errors import PermanentError
+from shared.catalogue import Catalogue
+from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
-from shared.models import Connection, Done, Finding, Intent, Operation, OperationId, Plan
+from shared.models import Connection, Done, Finding, Intent, Kind, Operation, OperationId, Plan
+from shared.policy import Policy
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
-from shared.targets import Catalogue, TargetType
+from shared.prunes import SavedObject
+from shared.targets import TargetType
 from shared.users import User, Users
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -59,6 +62,12 @@ class Rules:
     hold_recheck_seconds: float
     orphan_retention_seconds: float
     subscription_ids: frozenset[str]
+    load_policy: Callable[[], Policy]
+    """Reads the policy afresh: a prune asks it what is protected.
+
+    Raises:
+        PermanentError: ``policy-unreadable``.
+    """
 
 
 class Recorder(Protocol):
@@ -77,6 +86,14 @@ class Recorder(Protocol):
 
     async def depend(self, kind: str, resource_id: str) -> None:
         """Record that the connection relies on a resource."""
+        ...
+
+    async def save(self, saved: SavedObject) -> None:
+        """Save what a cluster object is, before this prune removes it."""
+        ...
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        """What a prune has saved."""
         ...
 
     async def settled(self, operation_id: OperationId) -> bool:
@@ -129,6 +146,15 @@ class StepContext:
         return self.catalogue.find(self.connection.spec.target_type)
 
     @property
+    def offered_target(self) -> TargetType | None:
+        """The catalogue's row, or ``None`` where Service Connector can reach what we do not offer."""
+        try:
+            row = self.target
+        except RefusedError:
+            return None
+        return row if row.works else None
+
+    @property
     def workload_key(self) -> str:
         """Identity of the connection's workload."""
         spec = self.connection.spec
@@ -155,6 +181,21 @@ class StepContext:
     def plans(self) -> tuple[Plan, ...]:
         """Everything this step ever meant to make in this life of the connection."""
         return self.intent.plans() if self.intent else ()
+
+    @property
+    def repairing(self) -> bool:
+        """True in a repair: what is proven ours is put right by force."""
+        return self.operation.kind is Kind.REPAIR
+
+    @property
+    def adopted(self) -> bool:
+        """True of a connection that Service Connector made and that was taken over."""
+        return self.connection.adopted_at is not None
+
+    @property
+    def for_pruning_only(self) -> bool:
+        """True of an adopted connection without an identity: only its cluster objects were taken over."""
+        return self.adopted and "managed_identity" not in self.intents
 
     @property
     def pruning(self) -> bool:
@@ -213,6 +254,50 @@ def ours(thing: KubeObject, label: str, value: str) -> bool:
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value
 
 
+def owned(
+    ctx: StepContext,
+    thing: KubeObject,
+    mark: tuple[str, str],
+    *,
+    intent: Intent | None,
+    nonces: Collection[str] = (),
+) -> bool:
+    """Say whether an object that is there already may be applied over.
+
+    A create goes by our labels. A repair forces fields, so it wants proof: the recorded uid, or a nonce that
+    was saved before the object was written; somebody may have taken the labels off, or copied them.
+
+    Args:
+        ctx: of the run.
+        thing: the object as it is.
+        mark: the label that a create goes by, and its value.
+        intent: what this connection recorded of the object.
+        nonces: others that were saved for it, by connections that share it.
+    """
+    if not ctx.repairing:
+        return ours(thing, *mark)
+    plans = intent.plans() if intent else ()
+    saved = {str(plan.planned.get("nonce", "")) for plan in plans} | set(nonces)
+    uids = {str(plan.outputs.get("uid", "")) for plan in plans} - {""}
+    return thing.uid in uids or thing.annotations.get(ANNOTATION_NONCE, "") in saved - {""}
+
+
+def identity_thing(resource_id: str) -> str:
+    """Name of an identity's users row."""
+    return f"identity|{naming.fold_id(resource_id)}"
+
+
+def credential_thing(identity_id: str, issuer: str, subject: str) -> str:
+    """Name of a credential's users row."""
+    return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
+
+
 def account_thing(cluster_id: str, namespace: str, client_id: str) -> str:
     """Name of a service account's users row."""
     return f"account|{naming.fold_id(cluster_id)}|{namespace}|{client_id.lower()}"
+
+
+def role_thing(item: Mapping[str, Any]) -> str:
+    """Name of a role assignment's users row; ``item`` names scope, principalId and roleDefinitionId."""
+    role = str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
+    return f"role|{naming.fold_id(str(item['scope']))}|{str(item['principalId']).lower()}|{role}"

@@ -14,10 +14,23 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import Credential
-from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, credential_lease, forget, live_linkers, require_still_gone
+from shared.steps.base import StepContext, credential_thing, found
+from shared.steps.objects import account_of
+from shared.steps.removal import (
+    MADE_AGAIN,
+    Removal,
+    credential_lease,
+    forget,
+    live_linkers,
+    require_still_gone,
+)
 
 BUDGET = 20
+PROTECTED = "aks-identity-binding"
+"""AKS writes credentials of such names itself, for identity bindings (learn.microsoft.com/azure/aks,
+identity-bindings-concepts)."""
+
+_NOT_BACK = {"restorable": "no", "why": MADE_AGAIN}
 
 
 class FederatedCredential:
@@ -27,6 +40,8 @@ class FederatedCredential:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Compare issuer, subject and audience character by character, as Entra does."""
+        if ctx.for_pruning_only:
+            return []
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("credential-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
@@ -66,7 +81,7 @@ class FederatedCredential:
                 "provenance": Provenance.CREATED,
             },
         )
-        thing = _thing(identity_id, wanted.issuer, wanted.subject)
+        thing = credential_thing(identity_id, wanted.issuer, wanted.subject)
         await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled)
         present = await ctx.outside.identities.list_credentials(identity_id)
         for other in present:
@@ -102,39 +117,45 @@ class FederatedCredential:
 
     async def _remove(self, ctx: StepContext, removal: Removal, planned: Mapping[str, Any]) -> None:
         identity_id, name = str(planned["identityId"]), str(planned["name"])
+        credential = {key: str(planned[key]) for key in ("issuer", "subject")}
+        item = {"kind": "credential", "identityId": identity_id, "name": name, **credential}
+        if ctx.pruning and PROTECTED in name.lower():
+            removal.keep(item, "protected-object", "it is AKS's own")
+            return
+        thing = credential_thing(identity_id, credential["issuer"], credential["subject"])
+        last = False
         if ctx.operation.report_only:
-            removal.would.append(f"delete credential {name} unless shared")
-            return
-        thing = _thing(identity_id, str(planned["issuer"]), str(planned["subject"]))
-        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        if leaving.shared:
-            removal.kept.append(f"{name}: still used")
-            return
-        account = str(planned["subject"]).rpartition(":")[-1]
-        client_id = account.removeprefix("sc-account-")
-        if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
-            removal.kept.append(f"{name}: a live linker works through it")
+            shared = await ctx.users.get(thing)
+            others = shared is not None and bool(set(shared.users) - {ctx.user})
         else:
-            credential = {name: str(planned[name]) for name in ("issuer", "subject")}
-            if leaving.last:
-                await self._delete(ctx, identity_id, name, credential)
-            item = {"kind": "credential", "thing": thing, "identityId": identity_id, "name": name}
-            removal.removed.append({**item, **credential})
-        if leaving.last:
+            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            others, last = leaving.shared, leaving.last
+        if others:
+            removal.keep(item, "still-shared", "still used")
+            return
+        client_id = account_of(credential["subject"].rpartition(":")[-1])
+        if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
+            removal.keep(item, "live-linker", "a live linker works through it")
+        elif ctx.operation.report_only:
+            removal.say(item, "last-user", **_NOT_BACK)
+        else:
+            found = last and await self._delete(ctx, identity_id, name, credential)
+            rule = "last-user" if found else "already-gone"
+            item["provenance"] = str(planned.get("provenance", ""))
+            removal.remove({**item, "thing": thing, "found": found}, rule, **_NOT_BACK)
+        if last:
             await forget(ctx, thing)
 
     async def _delete(
         self, ctx: StepContext, identity_id: str, name: str, credential: Mapping[str, str]
-    ) -> None:
+    ) -> bool:
         """Delete it unless the name holds another one by now: a rebuilt cluster's, with a new issuer."""
         async with credential_lease(ctx, identity_id):
             there = await ctx.outside.identities.get_credential(identity_id, name)
-            if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
+            same = there is not None and {"issuer": there.issuer, "subject": there.subject} == credential
+            if same:
                 await ctx.outside.identities.delete_credential(identity_id, name)
-
-
-def _thing(identity_id: str, issuer: str, subject: str) -> str:
-    return f"credential|{naming.fold_id(identity_id)}|{issuer}|{subject}"
+            return same
 
 
 def _credential_id(identity_id: str, name: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Done, Finding, Provenance
+from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity
-from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found
-from shared.steps.removal import Removal, forget, identity_linked, require_still_gone
+from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
+from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, require_still_gone
+
+_NOT_BACK = {"restorable": "no", "why": f"{MADE_AGAIN}, with another client id"}
 
 
 class ManagedIdentity:
@@ -17,6 +19,8 @@ class ManagedIdentity:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say whether the identity exists with the client id that we recorded."""
+        if ctx.for_pruning_only:
+            return []
         recorded = str(ctx.intent.outputs.get("clientId", "")) if ctx.intent else ""
         if not recorded:
             return [found(self.name, ok=False, detail="none recorded")]
@@ -36,7 +40,8 @@ class ManagedIdentity:
             return await self._provided(ctx)
         resource_id = self._resource_id(ctx)
         identity = await ctx.outside.identities.get(resource_id)
-        if identity is not None and identity.tags.get(TAG_WORKLOAD) != ctx.workload_key:
+        marked = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
+        if identity is not None and not marked and not _recorded(ctx, identity):
             raise PermanentError(
                 "object-not-ours",
                 f"identity {resource_id} exists without this workload's tag",
@@ -47,7 +52,7 @@ class ManagedIdentity:
         )
         await ctx.recorder.depend("identity", resource_id)
         await ctx.users.join(
-            _thing(resource_id),
+            identity_thing(resource_id),
             ctx.user,
             settled=ctx.recorder.settled,
             # Whoever leaves last, perhaps a connection that was given this identity, deletes by this mark.
@@ -56,7 +61,7 @@ class ManagedIdentity:
         if identity is not None:
             # Its last user may have removed it between our look and our joining.
             identity = await ctx.outside.identities.get(resource_id)
-        if identity is None:
+        if identity is None or not marked:
             tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
             location = ctx.output("preflight", "location")
             identity = await ctx.outside.identities.ensure(resource_id, location=location, tags=tags)
@@ -67,31 +72,49 @@ class ManagedIdentity:
         removal = Removal()
         await require_still_gone(ctx)
         for plan in ctx.plans:
-            await self._remove(ctx, removal, str(plan.planned["resourceId"]))
+            await self._remove(ctx, removal, plan)
         return removal.done()
 
-    async def _remove(self, ctx: StepContext, removal: Removal, resource_id: str) -> None:
+    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:
+        resource_id = str(plan.planned["resourceId"])
+        item = {"kind": "identity", "id": resource_id, "name": resource_id.rpartition("/")[-1]}
+        thing = identity_thing(resource_id)
         if ctx.operation.report_only:
-            removal.would.append(f"delete identity {resource_id} unless shared")
+            shared = await ctx.users.get(thing)
+            if shared is not None and set(shared.users) - {ctx.user}:
+                removal.keep(item, "still-shared", "still used")
+            else:
+                removal.say(item, "last-user", "if it bears the workload's tag", **_NOT_BACK)
             return
-        thing = _thing(resource_id)
         leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
         workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
         if leaving.shared:
-            removal.kept.append(f"{resource_id}: still used")
+            removal.keep(item, "still-shared", "still used")
             return
         identity = await ctx.outside.identities.get(resource_id)
         if not workload or (identity is not None and identity.tags.get(TAG_WORKLOAD) != workload):
-            removal.kept.append(f"{resource_id}: not made by us")
+            removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
         elif identity is not None and await identity_linked(ctx, identity.client_id):
-            removal.kept.append(f"{resource_id}: a live linker works through it")
+            removal.keep(item, "live-linker", "a live linker works through it")
+        elif identity is not None and (fault := await self._orphan_fault(ctx, plan, identity)):
+            removal.keep(item, *fault)
         else:
             if identity is not None and leaving.last:
                 await ctx.outside.identities.delete(resource_id)
-            item = {"kind": "identity", "thing": thing, "id": resource_id, "workload": workload}
-            removal.removed.append({**item, "found": identity is not None})
+            gone = {"found": identity is not None, "workload": workload}
+            rule = "last-user" if identity is not None else "already-gone"
+            removal.remove({**item, "thing": thing, **gone}, rule, **_NOT_BACK)
         if leaving.last:
             await forget(ctx, thing)
+
+    async def _orphan_fault(self, ctx: StepContext, plan: Plan, identity: Identity) -> tuple[str, str] | None:
+        """Why an identity that a person named as an orphan is kept: no record says what works through it."""
+        if ctx.operation.cause is None or ctx.operation.cause.kind != "orphan":
+            return None
+        if identity.principal_id != plan.outputs.get("principalId"):
+            return "object-changed", "it was made anew since it was reported"
+        trusted = await ctx.outside.identities.list_credentials(identity.resource_id)
+        return ("in-use", f"{len(trusted)} federated credentials trust in it") if trusted else None
 
     async def _provided(self, ctx: StepContext) -> Done:
         resource_id = ctx.connection.spec.identity_id
@@ -102,7 +125,7 @@ class ManagedIdentity:
             raise PermanentError("identity-forbidden", "this is Mooring's own identity")
         await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
         await ctx.recorder.depend("identity", resource_id)
-        await ctx.users.join(_thing(resource_id), ctx.user, settled=ctx.recorder.settled)
+        await ctx.users.join(identity_thing(resource_id), ctx.user, settled=ctx.recorder.settled)
         # One that another workload had made may have gone with its last user just before we joined.
         identity = await ctx.outside.identities.get(resource_id)
         if identity is None:
@@ -116,8 +139,11 @@ class ManagedIdentity:
         return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 
 
-def _thing(resource_id: str) -> str:
-    return f"identity|{naming.fold_id(resource_id)}"
+def _recorded(ctx: StepContext, identity: Identity) -> bool:
+    """Say whether a repair meets the very identity that we made, whatever became of its tags."""
+    outputs = ctx.intent.outputs if ctx.intent else {}
+    ids = (str(outputs.get("clientId", "")).lower(), str(outputs.get("principalId", "")).lower())
+    return ctx.repairing and ids == (identity.client_id.lower(), identity.principal_id.lower())
 
 
 def _done(identity: Identity) -> Done:

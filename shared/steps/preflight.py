@@ -7,12 +7,15 @@ Looks only. The cluster's OIDC issuer and workload identity are checked and neve
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import ManagedCluster
-from shared.steps.base import LABEL_CONNECTION, StepContext, found, ours
+from shared.steps.adopted import look_at_linker, look_at_target
+from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 
 
 class Preflight:
@@ -23,17 +26,15 @@ class Preflight:
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Findings for target, cluster, issuer and namespace."""
         spec = ctx.connection.spec
-        target_id = ctx.target.existence_id(spec.target_id)
-        cluster, target = await asyncio.gather(
-            ctx.outside.clusters.describe(spec.cluster_id),
-            ctx.outside.resources.get(target_id, api_version=ctx.target.api_version),
+        cluster, findings = await asyncio.gather(
+            ctx.outside.clusters.describe(spec.cluster_id), self._beginnings(ctx)
         )
-        findings = [
-            found("target-exists", ok=target is not None, detail=target_id, remedy="delete the connection"),
-            found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id),
-        ]
+        findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id))
         if cluster is None:
             return findings
+        if ctx.for_pruning_only:
+            known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
+            return [*findings, found("namespace-exists", ok=known, detail=spec.namespace)]
         recorded = ctx.intents.get(self.name)
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
@@ -49,12 +50,22 @@ class Preflight:
             found("namespace-exists", ok=known, detail=spec.namespace),
         ]
 
+    async def _beginnings(self, ctx: StepContext) -> list[Finding]:
+        """Findings of the target and, where Service Connector made the connection, of its linker."""
+        if ctx.adopted:
+            return [*await look_at_linker(ctx), await look_at_target(ctx)]
+        target_id = ctx.target.existence_id(ctx.connection.spec.target_id)
+        target = await ctx.outside.resources.get(target_id, api_version=ctx.target.api_version)
+        remedy = "delete the connection"
+        return [found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)]
+
     async def apply(self, ctx: StepContext) -> Done:
         """Refuse early, with the command that mends it.
 
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
-                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours.
+                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours;
+                cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``.
         """
         spec = ctx.connection.spec
@@ -69,6 +80,7 @@ class Preflight:
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
         _require_fit(cluster, spec.cluster_id, spec.identity_id)
+        _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
         for linker in linkers:
@@ -87,18 +99,26 @@ class Preflight:
             )
         await self._refuse_foreign_secret(ctx)
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="")
+        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Nothing was made."""
         return Done()
 
+    async def _parent(self, ctx: StepContext) -> Mapping[str, Any] | None:
+        """The resource above the target, where that one knows the endpoints."""
+        parent_id = ctx.target.parent_id(ctx.connection.spec.target_id)
+        if not parent_id:
+            return None
+        return await ctx.outside.resources.get(parent_id, api_version=ctx.target.api_version)
+
     async def _refuse_foreign_secret(self, ctx: StepContext) -> None:
         spec = ctx.connection.spec
         name = naming.secret_name(spec.name)
         secret = await ctx.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
-        if secret is not None and not ours(secret, LABEL_CONNECTION, ctx.connection.connection_id):
+        mark = (LABEL_CONNECTION, ctx.connection.connection_id)
+        if secret is not None and not owned(ctx, secret, mark, intent=ctx.intents.get("settings")):
             raise PermanentError(
                 "object-not-ours",
                 f"secret {spec.namespace}/{name} exists and was not made by this connection",
@@ -122,6 +142,22 @@ def _require_fit(cluster: ManagedCluster, cluster_id: str, identity_id: str) -> 
             "identity-forbidden",
             "the kubelet's and the control plane's identities cannot be a workload's",
             remedy="name another identity, or none",
+        )
+
+
+def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
+    """A repair mends what is in one cluster; another one under the same id is for a person to decide.
+
+    Raises:
+        PermanentError: ``cluster-replaced``.
+    """
+    recorded = ctx.intents.get("preflight")
+    issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+    if ctx.repairing and issuer and cluster.issuer != issuer:
+        raise PermanentError(
+            "cluster-replaced",
+            f"the cluster of this id has another issuer than the one that was connected, {issuer}",
+            remedy="delete the connection and create it again",
         )
 
 

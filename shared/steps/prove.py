@@ -15,6 +15,8 @@ from shared.steps.base import StepContext
 
 PROVED = "proved"
 NOT_REACHABLE = "not-reachable-from-here"
+NOT_PROVABLE = "not-provable"
+"""The roles allow no read that is harmless, or the target's kind has none."""
 OFF = "off"
 
 
@@ -25,8 +27,14 @@ class Prove:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """One finding: proved, refused, or not known from here."""
+        if ctx.for_pruning_only:
+            return []
         if not ctx.rules.prove:
             return [Finding(name="access-proved", result="unknown", detail="MOORING_PROVE is off")]
+        recorded = ctx.intents.get("preflight")
+        if ctx.adopted and (recorded is None or not recorded.outputs.get("facts")):
+            detail = "the catalogue does not say how to read such a target"
+            return [Finding(name="access-proved", result="unknown", detail=detail)]
         try:
             result = await self._try(ctx)
         except NotYetError as refused:
@@ -48,6 +56,9 @@ class Prove:
 
     async def _try(self, ctx: StepContext) -> str:
         spec = ctx.connection.spec
+        read = ctx.target.read(spec.target_id, ctx.facts, intent=spec.intent)
+        if read is None:
+            return NOT_PROVABLE
         client_id = ctx.output("managed_identity", "clientId")
         assertion = await ctx.outside.clusters.request_token(
             spec.cluster_id,
@@ -59,11 +70,11 @@ class Prove:
             token = await ctx.outside.prover.exchange(
                 client_id=client_id,
                 assertion=assertion,
-                scope=ctx.target.read_check.token_scope,
+                scope=read.token_scope,
             )
         except PermanentError as refused:
             raise NotYetError("propagation", refused.detail) from refused
-        status = await ctx.outside.prover.read(ctx.target.read_url(ctx.facts), token=token)
+        status = await ctx.outside.prover.read(read.url, token=token)
         if status is None:
             return NOT_REACHABLE
         if status >= HTTPStatus.BAD_REQUEST:

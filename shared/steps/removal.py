@@ -1,28 +1,36 @@
-"""What every removal asks before it removes: is it ours, is it used, is the cause still a fact.
+"""What every removal asks before it removes, and how it says what it did.
 
-Used by the steps' ``revert``. In a delete somebody asked for the removal; in a prune nobody did, so
-there the cause is looked at again whenever the confirmation has grown old, and an object that a pod
-uses or that bears the keep annotation stays.
+Used by the steps' ``revert``. In a delete somebody asked for the removal; in a prune nobody did, so there the
+policy is read and the cause is looked at again whenever the confirmation has grown old. Each item of the
+outputs is a mapping that names the rule behind it (``shared/prune_rules.py``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
-from shared.models import Done, Plan, Provenance
-from shared.ports import KubeObject, Linker
-from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, StepContext
+from shared.models import Done
+from shared.ports import Linker
+from shared.steps.base import StepContext
 from shared.steps.proof_of_absence import cause_alive
 
 CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
 """A confirmation older than this is asked for again before something is removed."""
+OUTPUT_CHARACTERS = 24_000
+"""Outputs beyond this are cut: one property of a row holds 32 K characters (Table storage)."""
+NEEDED = frozenset(
+    {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role"}
+    | {"identityId", "issuer", "subject", "rule", "found", "restorable"}
+)
+MADE_AGAIN = "a create request makes it again"
 
 
 @dataclasses.dataclass(slots=True)
@@ -31,23 +39,64 @@ class Removal:
 
     removed: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
     """Things that must be absent from now on, whether found or not; ``verify_gone`` looks again."""
-    kept: list[str] = dataclasses.field(default_factory=list)
-    would: list[str] = dataclasses.field(default_factory=list)
+    kept: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
+    would: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
+    """What a prune that only reports would have done, by ``act``: delete or hold."""
+
+    def remove(self, thing: Mapping[str, Any], rule: str, detail: str = "", **more: Any) -> None:
+        """Say that a thing is absent from now on."""
+        self.removed.append(_item(thing, rule, detail, more))
+
+    def keep(self, thing: Mapping[str, Any], rule: str, detail: str = "", **more: Any) -> None:
+        """Say that a thing stays, and why."""
+        self.kept.append(_item(thing, rule, detail, more))
+
+    def say(self, thing: Mapping[str, Any], rule: str, detail: str = "", **more: Any) -> None:
+        """Say what would have become of a thing."""
+        self.would.append(_item(thing, rule, detail, {"act": "delete", **more}))
 
     def done(self) -> Done:
-        """The step's outputs."""
-        return Done(outputs={name: value for name, value in dataclasses.asdict(self).items() if value})
+        """The step's outputs.
+
+        ``trimmed`` says that items were cut to what later steps need, to fit into a row, and ``dropped`` how
+        many did not fit even so: ``verify_gone`` does not look at those again.
+        """
+        outputs: dict[str, Any] = {name: value for name, value in dataclasses.asdict(self).items() if value}
+        if len(json.dumps(outputs)) <= OUTPUT_CHARACTERS:
+            return Done(outputs=outputs)
+        left, dropped = OUTPUT_CHARACTERS, 0
+        for name, items in outputs.items():
+            fitting = []
+            for one in items:
+                short = {key: value for key, value in one.items() if key in NEEDED}
+                left -= len(json.dumps(short)) + 2
+                if left >= 0:
+                    fitting.append(short)
+            dropped += len(items) - len(fitting)
+            outputs[name] = fitting
+        return Done(outputs=outputs | {"trimmed": True} | ({"dropped": dropped} if dropped else {}))
+
+
+def _item(thing: Mapping[str, Any], rule: str, detail: str, more: Mapping[str, Any]) -> Mapping[str, Any]:
+    said = {"detail": detail} if detail else {}
+    return {**thing, "rule": rule, **said, **more}
 
 
 async def require_still_gone(ctx: StepContext) -> None:
-    """Ask Azure once more about a prune's cause, if the last answer is not fresh.
+    """Before a prune removes anything: the policy can be read, and the cause is gone still.
+
+    Azure is asked once more if the last answer is not fresh.
 
     Raises:
+        NotYetError: ``policy-unreadable``: nobody knows what is protected.
         PermanentError: ``resource-returned``: nothing more is removed.
     """
     cause = ctx.operation.cause
+    if cause is None:
+        return
+    protects(ctx, ctx.connection.spec.namespace)
     confirmation = ctx.done.get("confirm_gone", {})
-    if cause is None or "apiVersion" not in confirmation:
+    if "apiVersion" not in confirmation:
         return
     age_seconds = (ctx.now - datetime.fromisoformat(confirmation["confirmedAt"])).total_seconds()
     if age_seconds < CONFIRMATION_SECONDS:
@@ -60,118 +109,55 @@ async def require_still_gone(ctx: StepContext) -> None:
         )
 
 
+def protects(ctx: StepContext, namespace: str) -> bool:
+    """Say whether the policy, as it is now, protects a namespace from a prune.
+
+    Raises:
+        NotYetError: ``policy-unreadable``: a prune is held, never let through.
+    """
+    if not ctx.pruning:
+        return False
+    try:
+        policy = ctx.rules.load_policy()
+    except PermanentError as error:
+        seconds = ctx.rules.hold_recheck_seconds
+        raise NotYetError("policy-unreadable", error.detail, seconds=seconds) from error
+    return policy.protects(namespace)
+
+
 async def live_linkers(ctx: StepContext) -> list[Linker]:
     """Service Connector's connections of the cluster, in the connection's namespace."""
+    if not ctx.connection.spec.cluster_id:
+        return []
     found = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
     return [linker for linker in found if linker.namespace == ctx.connection.spec.namespace]
 
 
 async def identity_linked(ctx: StepContext, client_id: str) -> bool:
     """Say whether a live linker of the cluster, in any namespace, works through an identity."""
+    if not ctx.connection.spec.cluster_id:
+        return False
     found = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
     return any(linker.client_id.lower() == client_id.lower() for linker in found)
 
 
-async def hold_if_used(ctx: StepContext, kind: str, plan: Plan) -> None:
-    """Hold a prune while a pod uses the object.
-
-    Raises:
-        NotYetError: ``in-use``.
-    """
-    if not ctx.pruning or ctx.operation.report_only:
-        return
-    namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
-    user = await _user_of(ctx, kind, namespace, name)
-    if user:
-        raise NotYetError(
-            "in-use",
-            f"{kind} {namespace}/{name} is used by {user}",
-            seconds=ctx.rules.hold_recheck_seconds,
-        )
-
-
-async def used(ctx: StepContext, kind: str, thing: KubeObject) -> bool:
-    """Say whether a pod uses an object."""
-    return bool(await _user_of(ctx, kind, thing.namespace, thing.name))
-
-
-async def _user_of(ctx: StepContext, kind: str, namespace: str, name: str) -> str:
-    try:
-        uses = await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace)
-    except PermanentError as error:
-        if error.code == "kubernetes-access-denied" and ctx.pruning:
-            # Who may not look does not know: held, never let through.
-            raise NotYetError("uses-unknown", error.detail, seconds=ctx.rules.hold_recheck_seconds) from error
-        if error.code != "cluster-gone":
-            raise
-        return ""
-    for use in uses:
-        if use.service_account == name if kind == "ServiceAccount" else name in use.secrets:
-            return f"{use.kind} {use.name}"
-    return ""
-
-
-async def remove_object(
-    ctx: StepContext,
-    removal: Removal,
-    kind: str,
-    plan: Plan,
-    *,
-    thing: str = "",
-    known: Mapping[str, Any] | None = None,
-) -> None:
-    """Delete one cluster object, if it is proven to be the one we know.
-
-    Proof is the recorded uid, or the nonce that was saved before the write; ``known`` is what the users
-    row says of an object that another connection made or re-made. The delete carries uid and
-    resourceVersion as preconditions.
-
-    Raises:
-        TransientError: the object changed between look and delete.
-    """
-    cluster_id = ctx.connection.spec.cluster_id
-    namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
-    shown = f"{kind} {namespace}/{name}"
-    nonces = {str(plan.planned.get("nonce", "")), str((known or {}).get("nonce", ""))} - {""}
-    item = {"kind": kind, "thing": thing, "namespace": namespace, "name": name, "nonces": sorted(nonces)}
-    try:
-        there = await ctx.outside.clusters.get(cluster_id, kind, namespace, name)
-    except PermanentError as error:
-        if error.code != "cluster-gone":
-            raise
-        there = None
-    if there is None:
-        removal.removed.append({**item, "found": False})
-        return
-    proof = _proof(there, plan, nonces)
-    if not proof:
-        removal.kept.append(f"{shown}: not proven ours")
-    elif ANNOTATION_KEEP in there.annotations and ctx.pruning:
-        removal.kept.append(f"{shown}: bears the keep annotation")
-    elif ctx.operation.report_only:
-        removal.would.append(f"delete {shown} (uid {there.uid}, proven by {proof})")
-    else:
-        await ctx.outside.clusters.delete(
-            cluster_id,
-            kind,
-            namespace,
-            name,
-            uid=there.uid,
-            resource_version=there.resource_version,
-        )
-        removal.removed.append({**item, "found": True, "uid": there.uid, "proof": proof})
-
-
-async def forget(ctx: StepContext, thing: str) -> None:
+async def forget(ctx: StepContext, thing: str, *, by_creates: bool = False) -> None:
     """Give the name of a removed thing free, once no delete of it can land any more.
 
     Azure's deletes go by name: one whose answer was lost would take what a newcomer has made by then.
     (Kubernetes' deletes name the uid, and do not.)
 
+    Args:
+        ctx: the run's context.
+        thing: name of the users row.
+        by_creates: creates of this life may have sent such deletes too.
+
     Raises:
         NotYetError: ``settle``.
     """
     left_seconds = await ctx.recorder.in_doubt_seconds(removals=True)
+    if by_creates:
+        left_seconds = max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
     if left_seconds > 0:
         raise NotYetError("settle", "a delete whose answer was lost may still land", seconds=left_seconds)
     await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
@@ -180,13 +166,6 @@ async def forget(ctx: StepContext, thing: str) -> None:
 def same_secret(linkers: list[Linker], connection_name: str) -> bool:
     """Say whether a live linker writes the connection's secret."""
     return any(naming.fold_name(one.name) == naming.fold_name(connection_name) for one in linkers)
-
-
-def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
-    if plan.outputs.get("uid") == there.uid:
-        return "uid"
-    made = plan.planned.get("provenance") == Provenance.CREATED
-    return "nonce" if made and there.annotations.get(ANNOTATION_NONCE) in nonces else ""
 
 
 @contextlib.asynccontextmanager

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
-from shared.models import Done, Finding, Provenance
+from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
-from shared.steps.base import StepContext, found
-from shared.steps.removal import Removal, forget, require_still_gone
+from shared.steps.adopted import still_relied_on
+from shared.steps.base import StepContext, found, role_thing
+from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
+from shared.users import Leaving
 
 
 class RoleAssignments:
@@ -24,18 +26,23 @@ class RoleAssignments:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say of each recorded assignment whether it exists with the right principal and role."""
+        if ctx.for_pruning_only:
+            return []
         findings: list[Finding] = []
         for item in _made(ctx):
             there = await ctx.outside.roles.get(item["scope"], item["name"])
             ok = there is not None and there.principal_id.lower() == str(item["principalId"]).lower()
             findings.append(found("role-assigned", ok=ok, detail=str(item["role"])))
+        if not findings and ctx.adopted:
+            # Service Connector also grants by other means than roles, such as a vault's access policies.
+            return [Finding(name="role-assigned", result="unknown", detail="none was seen on the target")]
         return findings or [found("role-assigned", ok=False, detail="none recorded")]
 
     async def apply(self, ctx: StepContext) -> Done:
         """Make sure of every role of the target's row.
 
         Raises:
-            NotYetError: ``closing``.
+            NotYetError: ``closing``, or ``settle`` after revoking what an earlier create gave.
         """
         spec = ctx.connection.spec
         principal_id = ctx.output("managed_identity", "principalId")
@@ -49,12 +56,12 @@ class RoleAssignments:
                 "roleDefinitionId": _definition_id(subscription, role.id),
                 "name": naming.role_assignment_name(scope, principal_id, role.id),
             }
-            for role in ctx.target.roles
+            for role in ctx.target.roles(spec.intent, variant=ctx.facts.get("variant", ""))
         ]
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
         for item in items:
-            await ctx.users.join(_thing(item), ctx.user, settled=ctx.recorder.settled)
+            await ctx.users.join(role_thing(item), ctx.user, settled=ctx.recorder.settled)
             assignment = await ctx.outside.roles.ensure(
                 RoleAssignment(
                     scope=item["scope"],
@@ -67,6 +74,7 @@ class RoleAssignments:
             # An equal assignment under another name was there before us: it is used, never deleted.
             provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
             made.append({**item, "name": assignment.name, "provenance": provenance})
+        await self._revoke_earlier(ctx, keep={role_thing(item) for item in items})
         return Done(outputs={"assignments": made})
 
     async def revert(self, ctx: StepContext) -> Done:
@@ -78,25 +86,66 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
+            thing = role_thing(item)
+            shown = {
+                "kind": "role",
+                **{name: item[name] for name in ("scope", "name", "role", "principalId")},
+            }
+            adopted = item["provenance"] == Provenance.ADOPTED
+            reason = await still_relied_on(ctx, item) if adopted else ""
             if ctx.operation.report_only:
-                removal.would.append(f"revoke {item['role']} unless shared")
+                shared = await ctx.users.get(thing)
+                if shared is not None and set(shared.users) - {ctx.user}:
+                    removal.keep(shown, "still-shared", "still used")
+                elif reason:
+                    removal.keep(shown, "still-relied-on", reason)
+                else:
+                    removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
-            thing = _thing(item)
-            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            leaving = await _revoke(ctx, item, kept=bool(reason))
             if leaving.shared:
-                removal.kept.append(f"{item['role']}: still used")
+                removal.keep(shown, "still-shared", "still used")
                 continue
-            if leaving.last:
-                await ctx.outside.roles.delete(item["scope"], item["name"])
-                await forget(ctx, thing)
-            kept = {"scope": item["scope"], "name": item["name"], "role": item["role"]}
-            removal.removed.append({"kind": "role", "thing": thing, **kept})
+            if reason:
+                removal.keep(shown, "still-relied-on", reason)
+                continue
+            rule = "last-user" if leaving.last else "already-gone"
+            gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
+            removal.remove(gone, rule, restorable="no", why=MADE_AGAIN)
         return removal.done()
+
+    async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
+        """Revoke what this life was given before and is not given any more.
+
+        A create that narrows the intent, or names another target, would else leave the wider right behind
+        until the connection is deleted.
+        """
+        for item in _planned(ctx):
+            if role_thing(item) not in keep and item["provenance"] != Provenance.ADOPTED:
+                await _revoke(ctx, item)
+
+
+async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
+    """Leave an assignment, and revoke it with its last user unless it is ``kept`` for others."""
+    thing = role_thing(item)
+    leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+    if leaving.last and kept:
+        await forget(ctx, thing)
+    elif leaving.last:
+        await ctx.outside.roles.delete(item["scope"], item["name"])
+        # A life that planned other roles before may have had some of them revoked by a create.
+        by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
+        await forget(ctx, thing, by_creates=by_creates)
+    return leaving
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:
     """Everything that was ever meant to be assigned in this life, under the names that we compute."""
-    return [dict(item) for plan in ctx.plans for item in plan.planned.get("assignments", ())]
+    return [
+        {**item, "provenance": plan.planned.get("provenance", "")}
+        for plan in ctx.plans
+        for item in plan.planned.get("assignments", ())
+    ]
 
 
 def _made(ctx: StepContext) -> list[dict[str, Any]]:
@@ -105,8 +154,3 @@ def _made(ctx: StepContext) -> list[dict[str, Any]]:
 
 def _definition_id(subscription: str, role_id: str) -> str:
     return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}"
-
-
-def _thing(item: Mapping[str, Any]) -> str:
-    role = str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
-    return f"role|{naming.fold_id(str(item['scope']))}|{str(item['principalId']).lower()}|{role}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
@@ -15,16 +18,11 @@ from shared.steps.base import (
     StepContext,
     account_thing,
     found,
-    ours,
+    owned,
 )
 from shared.steps.making import put_object
-from shared.steps.removal import (
-    Removal,
-    hold_if_used,
-    live_linkers,
-    remove_object,
-    require_still_gone,
-)
+from shared.steps.objects import account_of, cluster_lost, hold_if_used, remove_object
+from shared.steps.removal import Removal, live_linkers, require_still_gone
 
 KIND = "ServiceAccount"
 
@@ -36,6 +34,8 @@ class ServiceAccount:
 
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Say whether the account is there, is the one we made, and names the right identity."""
+        if ctx.for_pruning_only:
+            return []
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("service-account-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
@@ -71,8 +71,12 @@ class ServiceAccount:
             remedy="use another identity: each workload's account is named after its identity",
         )
 
+        shared = await ctx.users.get(self._thing(ctx, client_id))
+        nonces = {str(shared.details.get("nonce", ""))} if shared else set()
+
         def is_ours(thing: KubeObject) -> bool:
-            return ours(thing, LABEL_WORKLOAD, ctx.workload_key)
+            mark = (LABEL_WORKLOAD, ctx.workload_key)
+            return owned(ctx, thing, mark, intent=ctx.intent, nonces=nonces)
 
         if there is not None and not is_ours(there):
             raise refusal
@@ -104,6 +108,7 @@ class ServiceAccount:
                 ANNOTATION_TENANT_ID: ctx.rules.tenant_id,
                 ANNOTATION_NONCE: nonce,
             },
+            force=ctx.repairing,
         )
         return Done(outputs={"name": name, "uid": applied.uid, "clientId": client_id})
 
@@ -111,35 +116,42 @@ class ServiceAccount:
         """Delete the account with its last user.
 
         Raises:
-            NotYetError: ``in-use`` (prunes only).
+            NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
         """
         removal = Removal()
         await require_still_gone(ctx)
+        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
-            await self._remove(ctx, removal, plan)
+            await self._remove(ctx, removal, plan, lost=lost)
         return removal.done()
 
-    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:
+    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan, *, lost: bool) -> None:
         name = str(plan.planned["name"])
-        client_id = name.removeprefix("sc-account-")
+        client_id = account_of(name)
         thing = self._thing(ctx, client_id)
+        item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": name}
         shared = await ctx.users.get(thing)
+        use: Mapping[str, Any] = {}
         if shared is None or shared.users == (ctx.user,):
             # Held before leaving: a row that is closing makes every newcomer wait.
-            await hold_if_used(ctx, KIND, plan)
-        if ctx.operation.report_only:
-            await remove_object(ctx, removal, KIND, plan)
+            use = await hold_if_used(ctx, KIND, plan, lost=lost)
+        elif ctx.operation.report_only:
+            removal.keep(item, "still-shared", "still used")
             return
-        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-        if leaving.shared:
-            removal.kept.append(f"{name}: still used")
-            return
+        known: Mapping[str, Any] = {}
+        if not ctx.operation.report_only:
+            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            if leaving.shared:
+                removal.keep(item, "still-shared", "still used")
+                return
+            known = leaving.details
         # Service Connector shares one account among all linkers of an identity in a namespace.
         if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
-            removal.kept.append(f"{name}: a live linker uses it")
+            removal.keep(item, "live-linker", "a live linker uses it")
         else:
-            await remove_object(ctx, removal, KIND, plan, thing=thing, known=leaving.details)
-        await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+            await remove_object(ctx, removal, KIND, plan, thing=thing, known=known, use=use, lost=lost)
+        if not ctx.operation.report_only:
+            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 
     def _thing(self, ctx: StepContext, client_id: str) -> str:
         return account_thing(ctx.connection.spec.cluster_id, ctx.connection.spec.namespace, client_id)

@@ -5,6 +5,8 @@ Names and keys equal Service Connector's. Endpoints come from the target's own G
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
@@ -15,17 +17,11 @@ from shared.steps.base import (
     LABEL_MANAGED_BY,
     StepContext,
     found,
-    ours,
+    owned,
 )
 from shared.steps.making import put_object
-from shared.steps.removal import (
-    Removal,
-    hold_if_used,
-    live_linkers,
-    remove_object,
-    require_still_gone,
-    same_secret,
-)
+from shared.steps.objects import cluster_lost, hold_if_used, remove_object
+from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
 
 KIND = "Secret"
 
@@ -42,15 +38,20 @@ class Settings:
         planned = ctx.intent.planned
         namespace, name = str(planned["namespace"]), str(planned["name"])
         there = await ctx.outside.clusters.get(
-            ctx.connection.spec.cluster_id, KIND, namespace, name, values=True
+            ctx.connection.spec.cluster_id, KIND, namespace, name, values=not ctx.for_pruning_only
         )
         if there is None:
             return [found("settings-exist", ok=False, detail=f"{namespace}/{name}")]
-        wanted = self._values(ctx)
-        wrong = sorted(key for key, value in wanted.items() if there.data.get(key) != value)
-        return [
+        findings = [
             found("settings-exist", ok=True, detail=f"{namespace}/{name}"),
             found("settings-unchanged", ok=there.uid == ctx.intent.outputs["uid"]),
+        ]
+        if ctx.for_pruning_only:
+            detail = "not looked at: they may hold a credential"
+            return [*findings, Finding(name="settings-keys", result="unknown", detail=detail)]
+        wrong = self._wrong_if_adopted(ctx, there.data) if ctx.adopted else self._wrong(ctx, there.data)
+        return [
+            *findings,
             found(
                 "settings-keys", ok=not wrong, detail=f"wrong: {', '.join(wrong)}" if wrong else "all right"
             ),
@@ -72,7 +73,8 @@ class Settings:
         )
 
         def is_ours(thing: KubeObject) -> bool:
-            return ours(thing, LABEL_CONNECTION, ctx.connection.connection_id)
+            mark = (LABEL_CONNECTION, ctx.connection.connection_id)
+            return owned(ctx, thing, mark, intent=ctx.intent)
 
         if there is not None and not is_ours(there):
             raise refusal
@@ -98,25 +100,48 @@ class Settings:
             },
             annotations={ANNOTATION_NONCE: str(planned["nonce"])},
             data=values,
+            force=ctx.repairing,
         )
-        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values)})
+        version = f"{applied.uid} {applied.resource_version}"
+        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values), "version": version})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Delete the secret.
 
         Raises:
-            NotYetError: ``in-use`` (prunes only).
+            NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
         """
         removal = Removal()
         await require_still_gone(ctx)
         linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
+        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
             if linked:
-                removal.kept.append(f"{plan.planned['name']}: a live linker writes it")
+                item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
+                removal.keep(item, "live-linker", "a live linker writes it")
                 continue
-            await hold_if_used(ctx, KIND, plan)
-            await remove_object(ctx, removal, KIND, plan)
+            use = await hold_if_used(ctx, KIND, plan, lost=lost)
+            await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
         return removal.done()
+
+    def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
+        return sorted(key for key, value in self._values(ctx).items() if data.get(key) != value)
+
+    def _wrong_if_adopted(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
+        """Service Connector lets its users rename keys, so the recorded ones count.
+
+        Values are compared where a key is the catalogue's, without regard to a slash at the end.
+        """
+        recorded = ctx.intent.outputs.get("keys", ()) if ctx.intent else ()
+        missing = {str(key) for key in recorded if not data.get(key)}
+        try:
+            wanted = self._values(ctx)
+        except PermanentError:
+            wanted = {}  # a target or a client type that the catalogue does not offer
+        different = {
+            key for key, value in wanted.items() if key in data and data[key].rstrip("/") != value.rstrip("/")
+        }
+        return sorted(missing | different)
 
     def _values(self, ctx: StepContext) -> dict[str, str]:
         return ctx.target.settings(ctx.connection.spec.client_type, ctx.facts)

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from shared.errors import NotYetError, PermanentError, TransientError
-from shared.models import Done, Finding
+from shared.models import Done, Finding, Provenance
+from shared.ports import KubeObject
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
-from shared.steps.removal import credential_lease, forget, used
+from shared.steps.objects import used
+from shared.steps.removal import credential_lease, forget
 
 
 class VerifyGone:
@@ -24,7 +26,8 @@ class VerifyGone:
     async def apply(self, ctx: StepContext) -> Done:
         """Look once more, after one lease if another operation was overtaken or has lost an answer.
 
-        A thing that somebody uses again (it has a users row) is theirs and stays.
+        A thing that somebody uses again (it has a users row) is theirs and stays. A cluster object that
+        somebody made anew after a prune is reported as ``returned``, never fought.
 
         Raises:
             NotYetError: ``settle``: a late write may still land.
@@ -40,11 +43,19 @@ class VerifyGone:
             raise NotYetError(
                 "settle", "a write whose answer was lost may still land", seconds=in_doubt_seconds
             )
-        removed = [item for outputs in ctx.done.values() for item in outputs.get("removed", ())]
+        removed = [
+            item
+            for outputs in ctx.done.values()
+            for item in outputs.get("removed", ())
+            # No write of ours made these: what comes back under their name was made anew by its owner.
+            if item.get("provenance") != Provenance.ADOPTED
+        ]
         back = [item["kind"] for item in removed if await self._removed_again(ctx, item)]
         if back:
             raise TransientError("came-back", ", ".join(back))
-        return Done(outputs={"verified": [item["kind"] for item in removed]})
+        returned = [one for item in removed if (one := await _returned(ctx, item)) is not None]
+        outputs = {"verified": [item["kind"] for item in removed], "returned": returned}
+        return Done(outputs={name: value for name, value in outputs.items() if value})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Nothing was made."""
@@ -96,13 +107,7 @@ async def _credential(ctx: StepContext, item: Mapping[str, Any], *, remove: bool
 
 
 async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
-    cluster_id = ctx.connection.spec.cluster_id
-    try:
-        there = await ctx.outside.clusters.get(cluster_id, item["kind"], item["namespace"], item["name"])
-    except PermanentError as error:
-        if error.code != "cluster-gone":
-            raise
-        return False
+    there = await _found(ctx, item)
     # A late write of ours carries a nonce that we had saved; anything else is not ours.
     if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
         return False
@@ -112,10 +117,40 @@ async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) ->
     if not remove:
         return True
     return await ctx.outside.clusters.delete(
-        cluster_id,
+        ctx.connection.spec.cluster_id,
         item["kind"],
         item["namespace"],
         item["name"],
         uid=there.uid,
         resource_version=there.resource_version,
     )
+
+
+async def _returned(ctx: StepContext, item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A cluster object that stands again after a prune: a tool or a person wants it there."""
+    if not ctx.pruning or "nonces" not in item:
+        return None
+    there = await _found(ctx, item)
+    if there is None:
+        return None
+    return {
+        **{name: item[name] for name in ("kind", "namespace", "name")},
+        "uid": there.uid,
+        "rule": "object-returned",
+        "createdAt": there.created_at,
+        "restorable": "no",
+        "why": "it is there",
+    }
+
+
+async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:
+    if item["rule"] == "cluster-gone":
+        return None  # another cluster may have its place by now
+    try:
+        return await ctx.outside.clusters.get(
+            ctx.connection.spec.cluster_id, item["kind"], item["namespace"], item["name"]
+        )
+    except PermanentError as error:
+        if error.code != "cluster-gone":
+            raise
+        return None

@@ -95,7 +95,7 @@ async def _make_storage(topology: Topology) -> None:
         for name in TABLES:
             await tables.create_table_if_not_exists(name)
         queues = QueueServiceClient(topology.queue_url, credential=token, transport=pool.transport())
-        for name in ("connection-steps", "resource-events", "rejected"):
+        for name in ("connection-steps", "resource-events", "sweep-slices", "rejected"):
             await queues.create_queue(name)
         blobs = BlobServiceClient(topology.blob_url, credential=token, transport=pool.transport())
         await blobs.create_container(DEAD_LETTER_CONTAINER)

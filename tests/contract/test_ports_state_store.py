@@ -240,3 +240,23 @@ async def test_a_scan_finds_rows_of_all_partitions_by_exact_key(store: StateStor
     assert len(await store.scan("users", key=partition, limit=2)) == 2
     assert len(await store.scan("users", limit=4)) == 4
     assert await store.scan("users", key=partition, limit=0) == []
+
+
+async def test_a_query_can_be_cut_and_goes_on_behind_its_last_key(store: StateStore, partition: str):
+    await store.transact(TABLE, partition, [Insert(key=f"k{n}", columns={"n": n}) for n in range(7)])
+    seen: list[str] = []
+    while page := await store.query(TABLE, partition, key_from=f"{seen[-1]}~" if seen else "k", limit=3):
+        assert len(page) <= 3
+        seen += [row.key for row in page]
+    assert seen == [f"k{n}" for n in range(7)]
+
+
+async def test_a_scan_goes_through_the_partitions_in_order(store: StateStore, partition: str):
+    for n in range(5):
+        await store.transact(TABLE, f"{partition}-{n}", [Insert(key="one", columns={"n": n})])
+        await store.transact(TABLE, f"{partition}-{n}", [Insert(key="two", columns={"n": n})])
+    found = await store.scan(TABLE, key="one", after=f"{partition}-1", limit=2)
+    assert [(row.partition, row.key) for row in found] == [
+        (f"{partition}-2", "one"),
+        (f"{partition}-3", "one"),
+    ]

@@ -51,7 +51,7 @@ async def both(request: pytest.FixtureRequest) -> AsyncIterator[Both]:
     pool, token = HttpPool(ca_file=topology.ca_file), StorageToken(topology.tenant_id)
     queue = StorageStepQueue(pool, token, endpoint=topology.queue_url)
     service = QueueServiceClient(topology.queue_url, credential=token, transport=pool.transport())
-    for name in ("connection-steps", "resource-events", "rejected"):
+    for name in ("connection-steps", "resource-events", "sweep-slices", "rejected"):
         await service.get_queue_client(name).clear_messages()
 
     async def take(name: str) -> list[str]:
@@ -78,6 +78,13 @@ async def test_an_announced_step_is_plain_json_of_ids(both: Both):
         "turn": 3,
     }
     assert StepMessage.model_validate_json(text) == MESSAGE
+
+
+async def test_a_slice_of_a_sweep_goes_on_its_own_queue(both: Both):
+    await both.queue.announce_slice('{"turn":1}')
+    await both.queue.announce_slice('{"turn":2}', delay_seconds=30)
+    assert await both.take("sweep-slices") == ['{"turn":1}']
+    assert await both.queue.depth("sweep-slices") == 1
 
 
 async def test_a_delayed_step_is_hidden_and_counted(both: Both):

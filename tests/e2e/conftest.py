@@ -14,7 +14,7 @@ from tests.e2e.sandbox_process import running_sandbox
 from tests.e2e.world import World
 
 HERE = Path(__file__).parent
-LAST = ("test_two_hosts.py", "test_chaos.py", "test_real_cluster.py")
+LAST = ("test_sweeps.py", "test_report_mode.py", "test_two_hosts.py", "test_chaos.py", "test_real_cluster.py")
 """These start sandboxes of their own."""
 RECORD = "test_rights.py"
 """This reads the record of all the calls that the others have made."""

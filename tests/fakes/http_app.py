@@ -14,8 +14,12 @@ from handlers import (
     dead_letters,
     http_api,
     http_operations,
+    http_orphans,
+    http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 from shared.wiring import Services
@@ -28,8 +32,12 @@ _PARTS = (
     dead_letters,
     http_api,
     http_operations,
+    http_orphans,
+    http_prunes,
+    http_sweeps,
     poison,
     resource_events,
+    sweeps,
     timers,
 )
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from handlers import timers
+from shared.catalogue import catalogue
 from shared.models import Operation, StepMessage
 from shared.settings import Settings
 from shared.steps.base import Outside
-from shared.targets import catalogue
+from shared.sweeping.sweeps import SliceMessage
 from shared.wiring import Services, build
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
@@ -72,6 +73,9 @@ class LocalApp:
         for text in self.queue.take("connection-steps"):
             await self.services.engine.run_one(StepMessage.model_validate_json(text))
             handled += 1
+        for text in self.queue.take("sweep-slices"):
+            await self.services.sweeping.slices.run_one(SliceMessage.model_validate_json(text))
+            handled += 1
         for text in self.queue.take("resource-events"):
             await self.services.events.receive(text)
             handled += 1
@@ -130,7 +134,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         {"properties": {"primaryEndpoints": {"blob": "https://orders.blob.core.windows.net/"}}},
     )
     world.add_resource(VAULT, {"properties": {"vaultUri": "https://orders.vault.azure.net/"}})
-    reads = {row.name: row.read_check.path for row in catalogue().rows}
+    reads = {row.name: row.read_check.path for row in catalogue().rows if row.read_check}
     world.data_planes[f"https://orders.blob.core.windows.net/{reads['storage-blob']}"] = STORAGE
     world.data_planes[f"https://orders.vault.azure.net/{reads['keyvault']}"] = VAULT
     policy_file = folder / "policy.toml"

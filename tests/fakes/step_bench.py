@@ -22,6 +22,7 @@ from shared.models import (
     OperationId,
     OperationState,
 )
+from shared.prunes import Prunes, SavedObject
 from shared.recording import _merged
 from shared.steps.base import StepContext
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
@@ -47,6 +48,12 @@ class MemoryRecorder:
 
     async def depend(self, kind: str, resource_id: str) -> None:
         self.bench.dependents.append((kind, resource_id))
+
+    async def save(self, saved: SavedObject) -> None:
+        await Prunes(self.bench.app.store).save(saved)
+
+    async def saved(self, operation_id: OperationId) -> list[SavedObject]:
+        return await Prunes(self.bench.app.store).saved(operation_id)
 
     async def settled(self, operation_id: OperationId) -> bool:
         return operation_id in self.bench.ended
@@ -146,7 +153,7 @@ class Bench:
         except NotYetError as waits:
             self.noted |= waits.note
             raise
-        if self.operation.kind is Kind.CREATE and result.outputs:
+        if self.operation.kind in {Kind.CREATE, Kind.REPAIR} and result.outputs:
             known = self.intents.get(name)
             self.intents[name] = Intent(
                 connection_id=self.connection.connection_id,

@@ -35,6 +35,9 @@ class InMemoryStepQueue:
     async def forward_event(self, text: str, *, delay_seconds: float = 0) -> None:
         self.put("resource-events", text, delay_seconds)
 
+    async def announce_slice(self, text: str, *, delay_seconds: float = 0) -> None:
+        self.put("sweep-slices", text, delay_seconds)
+
     async def reject(self, envelope: Mapping[str, Any]) -> None:
         self.put("rejected", json.dumps(envelope, separators=(",", ":")))
 

@@ -138,7 +138,7 @@ def acted_on() -> tuple[tuple[str, str], ...]:
     """Event types and subjects that the parser acts on: one of each kind that it knows."""
     found = []
     ids = [LINKER, CLUSTER, IDENTITY, f"{IDENTITY}/federatedIdentityCredentials/fc", GROUP]
-    watched = events.watched_types(catalogue())
+    watched = catalogue().watched_types()
     ids += [f"{GROUP}/providers/{type_name}/one" for type_name in watched]
     for subject in ids:
         for event_type in (DELETED, WRITTEN):

@@ -19,7 +19,6 @@ HOST_SETTINGS = {
     "AzureWebJobsStorage__credential",
 }
 """Settings that the Functions host reads and the app does not."""
-PLANNED_QUEUES = {"sweep-slices", "sweep-slices-poison"}
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Iterator[str]:
@@ -88,8 +87,8 @@ def names_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
     names = deployment.json("names.json")
     queues, code = set(names["queues"]), queues_of_the_code()
     yield from (f"queue {name} is not made" for name in code - queues)
-    yield from (f"queue {name} is nobody's" for name in queues - code - PLANNED_QUEUES)
-    yield from (f"the local Azure lacks queue {name}" for name in queues - set(seed.QUEUES) - PLANNED_QUEUES)
+    yield from (f"queue {name} is nobody's" for name in queues - code)
+    yield from (f"the local Azure lacks queue {name}" for name in queues - set(seed.QUEUES))
     yield from (f"{name} has no poison queue" for name in queues if not twin(name) & queues)
     if set(names["tables"]) != set(rows.TABLES):
         yield f"tables {set(names['tables']) ^ set(rows.TABLES)}"

@@ -33,6 +33,7 @@ MODULES = (
     "shared/intake.py",
     "shared/users.py",
     "shared/retry.py",
+    "shared/steps/objects.py",
     "shared/steps/removal.py",
 )
 """The engine in its parts, plans, intake and users rows, and what decides about retries and removals."""

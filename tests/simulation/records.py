@@ -146,9 +146,9 @@ class Records:
         """
         rows = self._store.all_rows("connections").items()
         steps = [self.parse(StepRecord, row.columns) for (_, key), row in rows if key.count("|") == 2]
-        texts = [text for step in steps for text in step.outputs.get("kept", ())]
-        found = [text.partition(": ") for text in texts]
-        return {fold_id(name) if "/" in name else name for name, _, why in found if "live linker" in why}
+        kept = [item for step in steps for item in step.outputs.get("kept", ())]
+        linked = [item for item in kept if item["rule"] == "live-linker"]
+        return {fold_id(item["id"]) if "id" in item else item["name"] for item in linked}
 
     def held_by(self, connection_id: str) -> Held | None:
         """One connection."""

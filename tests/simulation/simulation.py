@@ -246,7 +246,9 @@ class Simulation:
         intake = dataclasses.replace(services.intake, load_policy=_policy)
         observer = dataclasses.replace(services.events.observer, load_policy=_policy)
         events = dataclasses.replace(services.events, observer=observer)
-        host.services = dataclasses.replace(services, intake=intake, events=events)
+        rules = dataclasses.replace(services.engine.rules, load_policy=_policy)
+        engine = dataclasses.replace(services.engine, rules=rules)
+        host.services = dataclasses.replace(services, intake=intake, events=events, engine=engine)
         self.platform.hosts.append(host)
 
 

@@ -39,16 +39,19 @@ class SimulatedStore:
         row = self._partition(table, partition).get(key)
         return None if row is None else self._read(row, self._date())
 
-    async def query(self, table: str, partition: str, *, key_from: str = "", key_to: str = "") -> list[Row]:
+    async def query(
+        self, table: str, partition: str, *, key_from: str = "", key_to: str = "", limit: int | None = None
+    ) -> list[Row]:
         rows = self._partition(table, partition)
         if not rows:
             return []
         date, end = self._date(), key_to or _LAST
-        return [self._read(rows[key], date) for key in sorted([key for key in rows if key_from <= key < end])]
+        keys = sorted([key for key in rows if key_from <= key < end])
+        return [self._read(rows[key], date) for key in keys[:limit]]
 
-    async def scan(self, table: str, *, key: str = "", limit: int = 1000) -> list[Row]:
-        date = self._date()
-        found = [row for _, row in sorted(self.all_rows(table).items()) if not key or row.key == key]
+    async def scan(self, table: str, *, key: str = "", limit: int = 1000, after: str = "") -> list[Row]:
+        date, rows = self._date(), sorted(self.all_rows(table).items())
+        found = [row for _, row in rows if row.partition > after and key in {"", row.key}]
         return [self._read(row, date) for row in found[: max(0, limit)]]
 
     async def transact(self, table: str, partition: str, changes: Sequence[Change]) -> Mapping[str, str]:
@@ -148,6 +151,9 @@ class SimulatedQueue:
 
     async def forward_event(self, text: str, *, delay_seconds: float = 0) -> None:
         self.put("resource-events", text, delay_seconds)
+
+    async def announce_slice(self, text: str, *, delay_seconds: float = 0) -> None:
+        self.put("sweep-slices", text, delay_seconds)
 
     async def reject(self, envelope: Mapping[str, object]) -> None:
         self.rejected.append(str(envelope.get("kind", "")))

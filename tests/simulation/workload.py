@@ -53,6 +53,8 @@ class Wanted:
             "target": {"type": kind, "id": self.target},
             "clientType": self.client_type,
         }
+        if self.client_type == "java":
+            connection["intent"] = "read"  # other roles than before, for a connection that is asked for again
         if self.identity_id:
             connection["identityId"] = self.identity_id
         return {"action": "create", "connection": connection}

@@ -11,10 +11,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from shared.catalogue import catalogue
 from shared.errors import Pace, TransientError
 from shared.naming import fold_id, role_assignment_name
 from shared.ports import Credential, Identity, Linker, RoleAssignment
-from shared.targets import catalogue
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
 from tests.fakes.identities import InMemoryIdentities
@@ -62,7 +62,7 @@ class SimulatedWorld(AzureWorld):
 
     def furnish(self) -> None:
         """Make clusters, targets, the identities of other teams."""
-        reads = {row.name: row.read_check.path for row in catalogue().rows}
+        reads = {row.name: row.read_check.path for row in catalogue().rows if row.read_check}
         self.add_group(IDENTITY_GROUP)
         for cluster in CLUSTERS:
             self.add_cluster(cluster, namespaces=NAMESPACES)
@@ -106,7 +106,7 @@ class SimulatedWorld(AzureWorld):
 
     def foreign_assignment(self, identity_id: str, scope: str) -> None:
         """Give an identity the blob role by somebody else's hand, under another name than ours."""
-        role = next(row for row in catalogue().rows if row.name == "storage-blob").roles[0].id
+        role = next(row for row in catalogue().rows if row.name == "storage-blob").roles()[0].id
         principal = self.identities[fold_id(identity_id)].principal_id
         name = role_assignment_name(scope, self.guid(), role)
         self.assignments[fold_id(scope), name] = RoleAssignment(

@@ -29,6 +29,7 @@ from tests.fakes.local_app import (
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
+SETTING = "AZURE_STORAGEBLOB_RESOURCEENDPOINT"
 REDELIVERED_SECONDS = 10.0
 """host.json's visibilityTimeout: a message whose run died comes back after so long."""
 
@@ -122,10 +123,26 @@ async def prepared(folder: Path, plan: str, dies_at: int, *, after: bool) -> Hos
         ask(app, create_body(), "the-create")
     elif plan == "delete":
         ask(app, delete_body(), "the-delete")
+    elif plan == "repair":
+        edit_by_hand(app)
+        ask(app, {**delete_body(), "action": "repair"}, "the-repair")
     else:
         app.world.remove(STORAGE)
         app.queue.put("resource-events", deletion_event(STORAGE))
     return host
+
+
+def edit_by_hand(app: LocalApp) -> None:
+    """Some of it deleted, the rest edited."""
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    app.world.assignments.clear()
+    for found in app.world.credentials.values():
+        for name, one in found.items():
+            found[name] = dataclasses.replace(one, subject="system:serviceaccount:other:other")
+    for key in [key for key in objects if key[0] == "ServiceAccount"]:
+        del objects[key]
+    for key in objects:
+        app.clusters.put_object(CLUSTER, *key, data={SETTING: "https://elsewhere.example/"})
 
 
 def end_state(app: LocalApp) -> dict[str, Any]:
@@ -134,7 +151,13 @@ def end_state(app: LocalApp) -> dict[str, Any]:
     return {
         "identities": left["identities"],
         "assignments": len(left["assignments"]),
-        "credentials": sum(len(found) for found in app.world.credentials.values()),
+        "credentials": [one.subject for found in app.world.credentials.values() for one in found.values()],
+        "settings": [
+            one.data
+            for cluster in app.world.clusters.values()
+            for key, one in cluster.objects.items()
+            if key[0] == "Secret"
+        ],
         "objects": sorted(one.partition(" ")[0] for one in left["objects"]),
         "users": len(left["users"]),
         "open": app.store.rows("openoperations"),
@@ -157,14 +180,17 @@ async def run_to_its_end(host: Host) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("plan", ["create", "delete", "prune"])
+@pytest.mark.parametrize("plan", ["create", "delete", "prune", "repair"])
 async def test_a_crash_at_any_call_leads_to_the_same_end_and_a_delete_leaves_nothing(
     tmp_path: Path, plan: str, after: bool
 ):
     quiet = await prepared(tmp_path, plan, 0, after=after)
     start = len(quiet.app.journal.calls)
     expected = await run_to_its_end(quiet)
-    assert expected["state"] == {"create": "usable", "delete": "deleted", "prune": "pruned"}[plan]
+    ends = {"create": "usable", "delete": "deleted", "prune": "pruned", "repair": "usable"}
+    assert expected["state"] == ends[plan]
+    assert "elsewhere" not in str(expected["settings"])
+    assert "other:other" not in str(expected["credentials"])
     calls = quiet.app.journal.names()[start:]
     assert len(calls) > 60
     for number in range(1, len(calls) + 1):

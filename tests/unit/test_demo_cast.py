@@ -78,7 +78,7 @@ def test_each_step_is_shown_once_when_it_has_ended() -> None:
     steps = [
         step("quiesce"),
         step("settings", direction="revert"),
-        step("managed_identity", direction="revert", kept="still-used"),
+        step("managed_identity", direction="revert", kept=[{"rule": "still-shared", "detail": "still-used"}]),
         step("preflight", state="failed"),
         step("verify_gone", state="running"),
     ]
@@ -94,9 +94,10 @@ def test_each_step_is_shown_once_when_it_has_ended() -> None:
 
 def test_a_steps_outcome_says_why_something_was_kept() -> None:
     assert outcome_of(step("a", direction="revert", removed=[{}])) == ("removed", "")
-    assert outcome_of(step("a", direction="revert", kept=["id-1: still used"])) == ("kept", "still used")
-    assert outcome_of(step("a", direction="revert", kept="still-used")) == ("kept", "still-used")
-    assert outcome_of(step("a", direction="revert", kept=["x"], removed=[{}])) == ("removed", "")
+    shared, kept = {"rule": "still-shared", "detail": "still used"}, {"rule": "keep-annotation"}
+    assert outcome_of(step("a", direction="revert", kept=[shared])) == ("kept", "still used")
+    assert outcome_of(step("a", direction="revert", kept=[kept])) == ("kept", "keep-annotation")
+    assert outcome_of(step("a", direction="revert", kept=[kept], removed=[{}])) == ("removed", "")
     assert outcome_of(step("a", direction="revert", already="gone")) == ("removed", "already gone")
     assert outcome_of(step("a", direction="check")) == ("checked", "")
     assert outcome_of({**step("a", state="failed"), "code": "not-found"}) == ("failed", "not-found")

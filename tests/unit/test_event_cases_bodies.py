@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from shared.events import BATCH_EVENTS, Decision, EventDecision, parse, watched_types
-from shared.targets import catalogue
+from shared.catalogue import catalogue
+from shared.events import BATCH_EVENTS, Decision, EventDecision, parse
 from tests.fakes.azure_events import PRIVATE, event
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION
 
@@ -29,7 +29,7 @@ def read(body: Any) -> list[EventDecision]:
     return parse(
         body if isinstance(body, bytes | str) else json.dumps(body),
         subscriptions=frozenset({SUBSCRIPTION}),
-        watched=watched_types(catalogue()),
+        watched=catalogue().watched_types(),
     )
 
 

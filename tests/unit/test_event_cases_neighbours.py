@@ -187,9 +187,23 @@ async def test_an_object_of_the_same_name_that_another_tool_made_meanwhile_is_ke
     [prune] = await prunes(hasty, connection_id)
     snapshot = await hasty.services.state.load(prune.operation_id)
     assert snapshot is not None
-    kept = snapshot.steps["settings"].value.outputs["kept"]
-    assert kept == ["Secret shop/sc-ordersblob-secret: not proven ours"]
+    [kept] = snapshot.steps["settings"].value.outputs["kept"]
+    assert (kept["name"], kept["rule"]) == ("sc-ordersblob-secret", "object-changed")
     assert (prune.state, hasty.leftovers()["identities"]) == ("succeeded", [])
+
+
+async def test_an_object_that_somebody_took_our_mark_off_is_kept_and_told(hasty: LocalApp):
+    def unmarked(objects: dict[tuple[str, str, str], Any]) -> None:
+        if SECRET in objects:
+            objects[SECRET].labels.pop("app.kubernetes.io/managed-by", None)
+
+    connection_id = await confirmed(hasty, unmarked)
+    assert SECRET in hasty.world.clusters[KEY].objects
+    [prune] = await prunes(hasty, connection_id)
+    snapshot = await hasty.services.state.load(prune.operation_id)
+    assert snapshot is not None
+    [kept] = snapshot.steps["settings"].value.outputs["kept"]
+    assert (kept["name"], kept["rule"]) == ("sc-ordersblob-secret", "mark-removed")
 
 
 async def test_an_object_that_changes_between_look_and_delete_is_refused_by_its_precondition_and_read_again(

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from shared.events import Decision, EventDecision, parse, watched_types
-from shared.targets import catalogue
+from shared.catalogue import catalogue
+from shared.events import Decision, EventDecision, parse
 from tests.fakes.azure_events import (
     DELETED,
     TOPIC,
@@ -44,7 +44,7 @@ def read(body: Any) -> list[EventDecision]:
     return parse(
         body if isinstance(body, bytes | str) else json.dumps(body),
         subscriptions=frozenset({SUBSCRIPTION}),
-        watched=watched_types(catalogue()),
+        watched=catalogue().watched_types(),
         tenant_id=TENANT,
         now=NOW,
     )

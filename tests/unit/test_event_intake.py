@@ -9,6 +9,7 @@ from shared.errors import PermanentError, StateConflictError, TransientError
 from shared.observing import TRIES
 from shared.ports import Linker
 from shared.records import Dependent
+from shared.rows import key_hash
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
     CLUSTER,
@@ -170,7 +171,7 @@ async def test_a_live_linker_is_recorded_with_the_uids_of_its_objects(app: Local
     objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
     assert intents["settings"].outputs == {"uid": objects["Secret", "shop", "sc-theirs-secret"].uid}
     assert {one.planned["provenance"] for one in intents.values()} == {"observed"}
-    assert len(app.store.rows("linkers")) == 1
+    assert len(await app.store.query("linkers", key_hash(naming.fold_id(CLUSTER)))) == 1
     assert len(app.store.rows("users")) == 1
     assert len(await app.services.events.dependents.of(LINKER)) == 1
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared import connector_targets, event_time, events, targets
+from shared import event_time, events
+from shared.catalogue import catalogue
 from shared.parking import COPIES
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, deletion_event
 
@@ -98,8 +99,7 @@ async def test_a_flood_of_bad_events_in_one_body_is_counted_and_not_copied(
 
 
 def test_everything_that_service_connector_connects_to_is_watched_with_what_holds_it():
-    watched = events.watched_types(targets.catalogue())
-    assert targets.catalogue().watched_types() | connector_targets.connector_types() == watched
+    watched = catalogue().watched_types()
     for resource_type in (
         "microsoft.sql/servers",
         "microsoft.sql/servers/databases",
@@ -123,13 +123,13 @@ def test_everything_that_service_connector_connects_to_is_watched_with_what_hold
 )  # fmt: skip
 def test_what_lies_below_a_target_and_is_none_itself_is_ignored(below: str):
     subject = f"{STORAGE.partition('/providers')[0]}/providers/{below}"
-    watched = events.watched_types(targets.catalogue())
+    watched = catalogue().watched_types()
     [decision] = events.parse(deletion_event(subject), subscriptions=None, watched=watched)
     assert (decision.decision, decision.reason) == ("ignored", "resource-type")
 
 
 def test_an_extension_that_has_the_type_of_a_target_is_none():
     subject = f"{CLUSTER}/providers/Microsoft.KeyVault/vaults/v"
-    watched = events.watched_types(targets.catalogue())
+    watched = catalogue().watched_types()
     [decision] = events.parse(deletion_event(subject), subscriptions=None, watched=watched)
     assert (decision.decision, decision.reason) == ("ignored", "resource-type")

@@ -46,16 +46,32 @@ FUNCTIONS = {
     "resource_events": ("queueTrigger", "resource-events"),
     "resource_events_poison": ("queueTrigger", "resource-events-poison"),
     "resource_events_webhook": ("eventGridTrigger", ""),
+    "sweep": ("timerTrigger", "0 7 * * * *"),
+    "sweep_slices": ("queueTrigger", "sweep-slices"),
+    "sweep_slices_poison": ("queueTrigger", "sweep-slices-poison"),
+    "post_sweep": ("httpTrigger", "POST sweeps"),
+    "list_sweeps": ("httpTrigger", "GET sweeps"),
+    "get_sweep": ("httpTrigger", "GET sweeps/{sweepId}"),
     "tend": ("timerTrigger", "0 * * * * *"),
     "post_connection": ("httpTrigger", "POST connections"),
     "list_connections": ("httpTrigger", "GET connections"),
     "get_connection": ("httpTrigger", "GET connections/{connectionId}"),
     "delete_connection": ("httpTrigger", "DELETE connections/{connectionId}"),
     "validate_connection": ("httpTrigger", "POST connections/{connectionId}/validate"),
+    "repair_connection": ("httpTrigger", "POST connections/{connectionId}/repair"),
+    "adopt_linker": ("httpTrigger", "POST connections/adopt"),
+    "adopt_connection": ("httpTrigger", "POST connections/{connectionId}/adopt"),
     "get_manifest": ("httpTrigger", "GET connections/{connectionId}/manifest"),
     "replay_dead_letters": ("httpTrigger", "POST dead-letters/replay"),
     "get_operation": ("httpTrigger", "GET operations/{operationId}"),
     "find_operations": ("httpTrigger", "GET operations"),
+    "list_prunes": ("httpTrigger", "GET prunes"),
+    "get_prune": ("httpTrigger", "GET prunes/{pruneId}"),
+    "release_prunes": ("httpTrigger", "POST prunes/release"),
+    "restore_prune": ("httpTrigger", "POST prunes/{pruneId}/restore"),
+    "list_orphans": ("httpTrigger", "GET orphans"),
+    "get_orphan": ("httpTrigger", "GET orphans/{orphanId}"),
+    "prune_orphan": ("httpTrigger", "POST orphans/{orphanId}/prune"),
 }
 
 
@@ -84,7 +100,7 @@ def test_importing_the_function_app_needs_no_settings_and_opens_nothing():
         "import function_app\n"
         "heavy = {'kubernetes', 'azure.mgmt', 'azure.storage', 'azure.data'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert len(function_app.app.get_functions()) == 17\n"
+        "assert len(function_app.app.get_functions()) == 33\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

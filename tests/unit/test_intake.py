@@ -66,11 +66,30 @@ BAD: dict[str, tuple[Any, str, str, int]] = {
     "unknown extra field": (with_connection(colour="blue"), "unknown-property", "connection.colour", 400),
     "unknown extra field on top": (changed(priority=1), "unknown-property", "priority", 400),
     "unknown target type": (
-        with_connection(target={"type": "postgres", "id": STORAGE}),
+        with_connection(target={"type": "postgresql", "id": STORAGE}),
         "unknown-target-type",
         "connection.target.type",
         400,
     ),
+    "target type that is not connected yet": (
+        with_connection(target={"type": "redis", "id": STORAGE}),
+        "target-deferred",
+        "connection.target.type",
+        400,
+    ),
+    "target type that is retired": (
+        with_connection(target={"type": "postgres", "id": STORAGE}),
+        "target-not-offered",
+        "connection.target.type",
+        400,
+    ),
+    "intent that the target has no role for": (
+        with_connection(intent="send"),
+        "unknown-intent",
+        "connection.intent",
+        400,
+    ),
+    "intent that there is not": (with_connection(intent="all"), "invalid-name", "connection.intent", 400),
     "another type's id": (
         with_connection(target={"type": "keyvault", "id": STORAGE}),
         "target-type-mismatch",

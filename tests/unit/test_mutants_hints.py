@@ -24,7 +24,7 @@ from shared.models import (
 from shared.ports import Credential
 from shared.recording import Run
 from shared.state import Snapshot
-from shared.steps import removal
+from shared.steps import objects, removal
 from shared.users import User, Users
 from tests.fakes.clock import VirtualClock
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
@@ -263,9 +263,9 @@ async def test_a_cluster_that_goes_between_two_looks_is_asked_about_again_later(
 async def test_a_pod_uses_the_account_that_it_runs_under(bench: Bench):
     context = bench.context("service_account")
     account = bench.app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", "theirs")
-    assert await removal.used(context, "ServiceAccount", account) is False
+    assert await objects.used(context, "ServiceAccount", account) is False
     bench.app.clusters.put_pod(CLUSTER, "shop", "pod", {"serviceAccountName": "theirs"})
-    assert await removal.used(context, "ServiceAccount", account) is True
+    assert await objects.used(context, "ServiceAccount", account) is True
 
 
 async def test_the_right_to_write_credentials_ends_with_its_holder_or_after_a_minute(bench: Bench):

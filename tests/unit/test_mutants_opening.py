@@ -81,13 +81,17 @@ def test_things_that_were_planned_before_come_back_with_what_was_made_of_them():
 # --- other operations ----------------------------------------------------------------------------
 
 
-async def test_an_operation_has_ended_once_it_is_final_or_was_never_there(app: LocalApp):
+async def test_an_operation_that_was_overtaken_is_settled_two_leases_after_its_end(app: LocalApp):
     run = await run_of(app)
     operation_id = run.snapshot.operation.value.operation_id
-    assert not await run.ended(operation_id)
+    state = app.services.state
+    assert not await run.settled(operation_id)
     await app.send(delete_body(), message_id="d")
-    assert await run.ended(operation_id), "the delete has overtaken it"
-    assert await run.ended(naming.operation_id(ID, "nobody's"))
+    app.clock.advance(299)
+    assert not await state.settled(operation_id, lease_seconds=150), "a run of it may still be sending"
+    app.clock.advance(1)
+    assert await state.settled(operation_id, lease_seconds=150)
+    assert await run.settled(naming.operation_id(ID, "nobody's"))
 
 
 async def test_a_run_gives_back_its_own_lease_and_nobody_elses(app: LocalApp):

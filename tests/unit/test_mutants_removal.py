@@ -9,7 +9,7 @@ from shared.errors import Pace, StateConflictError, TransientError
 from shared.models import ConnectionId, Kind, OperationId, Plan, Provenance
 from shared.ports import Insert, KubeObject, Linker, Remove
 from shared.retry import WaitRule
-from shared.steps import removal
+from shared.steps import objects, removal
 from shared.steps.base import ANNOTATION_NONCE
 from shared.users import Leaving, User, Users
 from tests.fakes.clock import START, VirtualClock
@@ -64,7 +64,7 @@ async def test_what_was_remade_between_the_look_and_the_delete_stays(bench: Benc
 
     bench.app.journal.after = remake
     with pytest.raises(TransientError, match="precondition"):
-        await removal.remove_object(bench.context("settings"), removal.Removal(), "Secret", PLAN)
+        await objects.remove_object(bench.context("settings"), removal.Removal(), "Secret", PLAN)
     there = bench.app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", SECRET]
     assert there.uid == strangers[0].uid
 
@@ -72,7 +72,7 @@ async def test_what_was_remade_between_the_look_and_the_delete_stays(bench: Benc
 async def test_a_removed_object_is_recorded_with_its_proof(bench: Bench):
     there = put(bench.app, "mine")
     done = removal.Removal()
-    await removal.remove_object(bench.context("settings"), done, "Secret", PLAN, thing="the thing")
+    await objects.remove_object(bench.context("settings"), done, "Secret", PLAN, thing="the thing")
     assert done.removed == [
         {
             "kind": "Secret",
@@ -82,7 +82,8 @@ async def test_a_removed_object_is_recorded_with_its_proof(bench: Bench):
             "nonces": ["mine"],
             "found": True,
             "uid": there.uid,
-            "proof": "nonce",
+            "rule": "proven-by-nonce",
+            "proof": {"by": "nonce", "uid": ""},
         }
     ]
 
@@ -90,7 +91,7 @@ async def test_a_removed_object_is_recorded_with_its_proof(bench: Bench):
 async def test_an_object_that_is_not_there_is_looked_for_again_by_its_name_and_nonces(bench: Bench):
     done = removal.Removal()
     known = {"nonce": "another's"}
-    await removal.remove_object(bench.context("settings"), done, "Secret", PLAN, known=known)
+    await objects.remove_object(bench.context("settings"), done, "Secret", PLAN, known=known)
     assert done.removed == [
         {
             "kind": "Secret",
@@ -98,6 +99,7 @@ async def test_an_object_that_is_not_there_is_looked_for_again_by_its_name_and_n
             "namespace": "shop",
             "name": SECRET,
             "nonces": ["another's", "mine"],
+            "rule": "already-gone",
             "found": False,
         }
     ]
@@ -107,7 +109,7 @@ async def test_an_object_that_is_not_there_is_looked_for_again_by_its_name_and_n
 async def test_nothing_known_is_no_nonce(bench: Bench, known: dict[str, str] | None):
     done = removal.Removal()
     plan = PLAN.model_copy(update={"planned": {"namespace": "shop", "name": SECRET}})
-    await removal.remove_object(bench.context("settings"), done, "Secret", plan, known=known)
+    await objects.remove_object(bench.context("settings"), done, "Secret", plan, known=known)
     assert done.removed[0]["nonces"] == []
 
 
@@ -115,10 +117,11 @@ async def test_an_object_that_another_connection_made_is_proven_by_what_the_user
     put(bench.app, "another's")
     done = removal.Removal()
     context = bench.context("settings")
-    await removal.remove_object(context, done, "Secret", PLAN)
-    assert (done.removed, done.kept) == ([], [f"Secret shop/{SECRET}: not proven ours"])
-    await removal.remove_object(context, done, "Secret", PLAN, known={"nonce": "another's"})
-    assert [item["proof"] for item in done.removed] == ["nonce"]
+    await objects.remove_object(context, done, "Secret", PLAN)
+    assert done.removed == []
+    assert [(one["name"], one["rule"]) for one in done.kept] == [(SECRET, "not-proven-ours")]
+    await objects.remove_object(context, done, "Secret", PLAN, known={"nonce": "another's"})
+    assert [item["proof"]["by"] for item in done.removed] == ["nonce"]
 
 
 async def test_an_identity_is_linked_by_its_client_id_whatever_its_letters(bench: Bench):

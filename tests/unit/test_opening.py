@@ -13,6 +13,7 @@ from shared.models import Cause, Connection, ConnectionState, Direction, Kind
 from shared.opening import Answer, Asked
 from shared.ports import Change, Row
 from shared.precedence import TABLE, Decision, decide
+from tests.fakes.clock import START
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body
 from tests.fakes.state_store import InMemoryStateStore
@@ -75,7 +76,7 @@ def asked(kind: Kind, key: str = "second") -> Asked:
     return Asked(kind=kind, connection_id=ID, key=key, spec=SPEC if kind is Kind.CREATE else None)
 
 
-PLANNED = (Kind.CREATE, Kind.DELETE, Kind.PRUNE, Kind.VALIDATE)
+PLANNED = (Kind.CREATE, Kind.DELETE, Kind.PRUNE, Kind.VALIDATE, Kind.REPAIR)
 
 
 @pytest.mark.parametrize("under_way", PLANNED)
@@ -86,8 +87,8 @@ async def test_what_really_happens_is_what_the_table_says(app: LocalApp, newcome
     first = await opened(app, asked(under_way, "first"))
     assert first.outcome == "opened"
     decision = decide(newcomer, under_way)
-    if newcomer is Kind.CREATE and under_way in {Kind.VALIDATE, Kind.PRUNE}:
-        # Neither a look nor a hint that is not confirmed has changed anything: the connection is there.
+    if newcomer is Kind.CREATE and under_way in {Kind.VALIDATE, Kind.PRUNE, Kind.REPAIR}:
+        # Neither a look, nor a hint that is not confirmed, nor a repair unmakes it: the connection is there.
         assert (await opened(app, asked(newcomer))).outcome == "unchanged"
         return
     answer = await opened(app, asked(newcomer))
@@ -229,10 +230,19 @@ async def test_validating_what_is_not_there_is_refused(app: LocalApp):
         await opened(app, asked(Kind.VALIDATE))
 
 
-async def test_repair_and_restore_have_no_plan_in_this_version():
-    for kind in (Kind.REPAIR, Kind.RESTORE):
-        with pytest.raises(ValueError, match="no plan"):
-            plans.plan(kind)
+def test_a_repair_takes_the_steps_of_a_create():
+    assert plans.plan(Kind.REPAIR) == plans.plan(Kind.CREATE)
+
+
+def test_a_prune_that_overtakes_waits_first_for_what_it_overtook():
+    cause = Cause(kind="target", resource_id=STORAGE)
+    connection = Connection(
+        connection_id=ID, spec=SPEC, body_hash="", state=ConnectionState.CONFIGURED, created_at=START
+    )
+    calm = plans.plan(Kind.PRUNE, connection=connection, cause=cause)
+    hasty = plans.plan(Kind.PRUNE, connection=connection, cause=cause, overtakes=True)
+    assert [step.name for step in hasty] == ["quiesce", *(step.name for step in calm)]
+    assert hasty[1].needs == ("quiesce",)
 
 
 def test_a_prune_needs_its_cause():

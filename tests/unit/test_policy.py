@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.catalogue import catalogue
 from shared.errors import PermanentError, RefusedError
 from shared.models import ConnectionSpec
 from shared.policy import PROTECTED, Policy
-from shared.targets import catalogue
 
 ROOT = Path(__file__).parents[2]
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
@@ -163,16 +163,18 @@ def test_the_sample_parses_and_allows_the_catalogues_own_roles():
     sample = Policy.parse((ROOT / "policy.sample.toml").read_text())
     assert sample.protected == PROTECTED
     group = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg-demo"
-    for row, tail in zip(
-        catalogue().rows, ("Storage/storageAccounts/stdemo", "KeyVault/vaults/kv"), strict=True
+    for name, tail in (
+        ("storage-blob", "Storage/storageAccounts/stdemo"),
+        ("keyvault", "KeyVault/vaults/kv"),
     ):
+        row = catalogue().find(name)
         asked = spec(
             cluster_id=f"{group}/providers/Microsoft.ContainerService/managedClusters/aks-demo",
             namespace="default",
             target_type=row.name,
             target_id=f"{group}/providers/Microsoft.{tail}",
         )
-        sample.judge(asked, [role.name for role in row.roles])
+        sample.judge(asked, [role.name for role in row.roles()])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import naming, requests
+from shared import naming, request_schema, requests
 from shared.errors import RefusedError
 from shared.models import ConnectionSpec
 
@@ -271,10 +271,11 @@ def test_decoding_noise_only_ever_refuses(body: bytes | str):
 def test_the_published_schema_is_the_models_own():
     published = json.loads((ROOT / requests.SCHEMA_FILE).read_text())
     how = (
-        "regenerate it with: python -c 'import json; from pathlib import Path; from shared import requests; "
-        'Path(requests.SCHEMA_FILE).write_text(json.dumps(requests.json_schema(), indent=2) + "\\n")\''
+        "regenerate it with: python -c 'import json; from pathlib import Path; "
+        "from shared import request_schema as s, requests; "
+        'Path(requests.SCHEMA_FILE).write_text(json.dumps(s.json_schema(), indent=2) + "\\n")\''
     )
-    assert published == requests.json_schema(), how
+    assert published == request_schema.json_schema(), how
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,10 @@ def test_the_published_schema_is_the_models_own():
         (create(workload="web", clientType="python", identityId=IDENTITY), True),
         ({"action": "delete", "connectionId": "0" * 24}, True),
         ({"action": "validate", "connection": KEY, "requestId": "x"}, True),
+        ({"action": "repair", "connectionId": "0" * 24}, True),
+        ({"action": "adopt", "linkerId": f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/a_b"}, True),
+        ({"action": "adopt", "linkerId": CLUSTER}, False),
+        ({"action": "adopt"}, False),
         ({"action": "validate"}, False),
         ({"action": "delete", "connectionId": "0" * 24, "connection": KEY}, False),
         ({"action": "delete", "connection": None}, False),
@@ -296,7 +301,7 @@ def test_the_published_schema_is_the_models_own():
     ],
 )
 def test_schema_and_decoder_agree(body: dict[str, Any], good: bool):
-    validator = jsonschema.Draft202012Validator(requests.json_schema())
+    validator = jsonschema.Draft202012Validator(request_schema.json_schema())
     assert validator.is_valid(body) is good
     if good:
         requests.decode(json.dumps(body))
@@ -304,7 +309,7 @@ def test_schema_and_decoder_agree(body: dict[str, Any], good: bool):
         refused(body)
 
 
-@pytest.mark.parametrize("name", ["create", "delete", "validate"])
+@pytest.mark.parametrize("name", ["create", "delete", "validate", "repair", "adopt"])
 def test_the_example_requests_are_accepted(name: str):
     request = requests.decode((ROOT / "examples" / f"{name}-request.json").read_bytes())
     assert request.action == name
@@ -313,6 +318,6 @@ def test_the_example_requests_are_accepted(name: str):
 def test_the_example_requests_are_about_one_connection():
     found = [
         requests.connection_id_of(requests.decode((ROOT / "examples" / f"{name}-request.json").read_bytes()))
-        for name in ("create", "delete", "validate")
+        for name in ("create", "delete", "validate", "repair")
     ]
     assert len(set(found)) == 1

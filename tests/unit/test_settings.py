@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PermanentError
-from shared.settings import PruneMode, Settings, variables
+from shared.settings import PruneMode, Settings, sweep_schedule, variables
 
 SAMPLE = Path(__file__).parents[2] / "local.settings.sample.json"
 SOURCE = Path(__file__).parents[2] / "shared" / "settings.py"
@@ -77,6 +77,10 @@ def test_every_missing_required_setting_is_named():
         ("MOORING_OUTCOME_TOPIC_ENDPOINT", "topic"),
         ("MOORING_RETRY_SCALE", "nan"),
         ("MOORING_RETRY_SCALE", "0"),
+        ("MOORING_DRIFT", "mend"),
+        ("MOORING_SWEEP_SCHEDULE", "hourly"),
+        ("MOORING_SWEEP_SLICE_SECONDS", "121"),
+        ("MOORING_HISTORY_DAYS", "7"),
     ],
 )
 def test_a_bad_value_is_refused_under_its_variables_name(variable: str, value: str):
@@ -103,3 +107,14 @@ def test_the_process_environment_is_what_load_reads(monkeypatch: pytest.MonkeyPa
     for name, value in LEAST.items():
         monkeypatch.setenv(name, value)
     assert Settings.load().tenant_id == GUID.lower()
+
+
+@pytest.mark.parametrize(
+    ("raw", "schedule"),
+    [("", "0 7 * * * *"), ("0 */15 * * * *", "0 */15 * * * *"), ("every now and then", "0 7 * * * *")],
+)
+def test_the_sweeps_schedule_is_known_before_any_other_setting(
+    monkeypatch: pytest.MonkeyPatch, raw: str, schedule: str
+):
+    monkeypatch.setenv("MOORING_SWEEP_SCHEDULE", raw)
+    assert sweep_schedule() == schedule

@@ -54,7 +54,7 @@ async def test_an_object_that_was_made_anew_by_others_is_kept(bench: Bench, step
     object_of(bench, step).uid = "another"
     del object_of(bench, step).annotations[ANNOTATION_NONCE]
     bench.become(Kind.DELETE)
-    assert "not proven ours" in str((await bench.revert(step)).outputs["kept"])
+    assert [one["rule"] for one in (await bench.revert(step)).outputs["kept"]] == ["object-changed"]
     assert there(bench, step)
 
 
@@ -63,7 +63,7 @@ async def test_an_unrecorded_object_is_proven_by_the_nonce_that_was_planned(benc
     bench.lose_record(step)
     bench.become(Kind.DELETE)
     [removed] = (await bench.revert(step)).outputs["removed"]
-    assert (removed["proof"], there(bench, step)) == ("nonce", False)
+    assert (removed["rule"], there(bench, step)) == ("proven-by-nonce", False)
 
 
 @steps
@@ -76,7 +76,7 @@ async def test_an_unrecorded_object_with_another_nonce_is_kept(bench: Bench, ste
     if provenance == "created":
         object_of(bench, step).annotations[ANNOTATION_NONCE] = "another"
     bench.become(Kind.DELETE)
-    assert "not proven ours" in str((await bench.revert(step)).outputs["kept"])
+    assert [one["rule"] for one in (await bench.revert(step)).outputs["kept"]] == ["not-proven-ours"]
     assert there(bench, step)
 
 
@@ -86,7 +86,8 @@ async def test_an_object_that_a_person_marked_is_kept_by_a_prune_and_removed_by_
 ):
     object_of(bench, step).annotations[ANNOTATION_KEEP] = "true"
     bench.become(Kind.PRUNE)
-    assert (await bench.revert(step)).outputs["kept"] == [f"{shown(bench, step)}: bears the keep annotation"]
+    [kept] = (await bench.revert(step)).outputs["kept"]
+    assert (kept["rule"], kept["name"]) == ("keep-annotation", bench.intents[step].planned["name"])
     assert there(bench, step)
 
 
@@ -133,7 +134,8 @@ async def test_a_delete_that_was_asked_for_does_not_wait_for_pods(bench: Bench, 
 async def test_a_report_waits_for_no_pod(bench: Bench, step: str):
     use(bench, step)
     bench.become(Kind.PRUNE, report_only=True)
-    assert shown(bench, step) in str((await bench.revert(step)).outputs["would"])
+    [would] = (await bench.revert(step)).outputs["would"]
+    assert (would["act"], would["rule"], would["use"]["by"]) == ("hold", "in-use", "Pod reader")
     assert there(bench, step)
 
 
@@ -219,7 +221,7 @@ def their_linker(app: LocalApp, client_id: str, namespace: str = "shop") -> None
 async def test_an_object_seen_alive_under_the_same_uid_is_pruned(app: LocalApp, step: str):
     bench, _ = await observed(app)
     bench.become(Kind.PRUNE, cause="linker")
-    assert [one["proof"] for one in (await bench.revert(step)).outputs["removed"]] == ["uid"]
+    assert [one["rule"] for one in (await bench.revert(step)).outputs["removed"]] == ["proven-by-uid"]
     assert not there(bench, step)
 
 
@@ -227,9 +229,9 @@ async def test_an_account_that_another_live_linker_names_is_kept(app: LocalApp):
     bench, client_id = await observed(app)
     their_linker(app, client_id)
     bench.become(Kind.PRUNE, cause="linker")
-    assert (await bench.revert("service_account")).outputs == {
-        "kept": [f"sc-account-{client_id}: a live linker uses it"]
-    }
+    outputs = dict((await bench.revert("service_account")).outputs)
+    assert [one["rule"] for one in outputs.pop("kept")] == ["live-linker"]
+    assert outputs == {}
     assert there(bench, "service_account")
 
 
@@ -253,7 +255,7 @@ async def test_an_account_that_another_observed_connection_uses_is_kept(app: Loc
 
     await app.services.engine.users.join(account_thing(CLUSTER, "shop", client_id), other, settled=ended)
     bench.become(Kind.PRUNE, cause="linker")
-    assert (await bench.revert("service_account")).outputs == {
-        "kept": [f"sc-account-{client_id}: still used"]
-    }
+    outputs = dict((await bench.revert("service_account")).outputs)
+    assert [one["rule"] for one in outputs.pop("kept")] == ["still-shared"]
+    assert outputs == {}
     assert there(bench, "service_account")

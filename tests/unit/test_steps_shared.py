@@ -198,9 +198,11 @@ async def test_somebody_elses_identity_of_that_name_is_refused_and_kept(bench: B
         await bench.apply("managed_identity")
     assert "identityId" in caught.value.remedy
     bench.become(Kind.DELETE)
-    assert (await bench.revert("managed_identity")).outputs["kept"] == [
-        f"{bench.intents['managed_identity'].planned['resourceId']}: not made by us"
-    ]
+    [kept] = (await bench.revert("managed_identity")).outputs["kept"]
+    assert (kept["id"], kept["rule"]) == (
+        bench.intents["managed_identity"].planned["resourceId"],
+        "not-made-by-us",
+    )
     assert bench.app.world.identities[key].tags == {"owner": "them"}
 
 
@@ -229,7 +231,7 @@ async def test_somebody_elses_cluster_object_of_that_name_is_refused_and_kept(
 async def test_an_equal_role_assignment_of_somebody_else_is_used_and_never_deleted(bench: Bench):
     await bench.up_to("managed_identity")
     principal = bench.intents["managed_identity"].outputs["principalId"]
-    role = bench.context("x").target.roles[0]
+    role = bench.context("x").target.roles()[0]
     theirs = RoleAssignment(
         scope=STORAGE,
         name="00000000-aaaa-4aaa-8aaa-000000000000",

@@ -1,10 +1,9 @@
-"""The catalogue's rows say what Service Connector documents, and match ids as Azure writes them."""
+"""Every row turns an id and Azure's answer into the documented settings, roles and reads."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import targets
+from shared.catalogue import catalogue, parse
 from shared.errors import PermanentError, RefusedError
+from tests.fakes.target_examples import CLIENT, Example, examples
 
 ROOT = Path(__file__).parents[2]
 GROUP = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/Rg"
 ACCOUNT = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/acc"
 VAULT = f"{GROUP}/providers/Microsoft.KeyVault/vaults/Kv-1"
-CLIENT = "99999999-8888-7777-6666-555555555555"
-ANSWERS: dict[str, dict[str, Any]] = {
-    "storage-blob": {"properties": {"primaryEndpoints": {"blob": "https://acc.z3.blob.storage.azure.net/"}}},
-    "keyvault": {"properties": {"vaultUri": "https://kv-1.vault.azure.net"}},
-}
-IDS = {"storage-blob": ACCOUNT, "keyvault": VAULT}
+ROWS = catalogue().rows
+IN_AZURE = [row for row in ROWS if row.id_template]
+EXAMPLES = [one for row in IN_AZURE for one in examples(row)]
+WORKING = [one for one in EXAMPLES if one.row.works]
+of_every_target = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+of_every_working_target = pytest.mark.parametrize("example", WORKING, ids=str)
+
 BLOB = "https://acc.z3.blob.storage.azure.net/"
 URI = "https://kv-1.vault.azure.net/"
 SCOPE = "https://management.azure.com/.default"
+ZONED: dict[str, dict[str, Any]] = {
+    "storage-blob": {"properties": {"primaryEndpoints": {"blob": BLOB}}},
+    "keyvault": {"properties": {"vaultUri": "https://kv-1.vault.azure.net"}},
+}
 EXPECTED = {
     ("storage-blob", "python"): {
         "AZURE_STORAGEBLOB_RESOURCEENDPOINT": BLOB,
@@ -53,147 +58,227 @@ EXPECTED = {
         "spring.cloud.azure.keyvault.secret.credential.client-id": CLIENT,
     },
 }
-ROWS = targets.catalogue().rows
+
+
+def example(name: str, variant: str = "") -> Example:
+    return next(one for one in EXAMPLES if (one.row.name, one.variant) == (name, variant))
 
 
 @pytest.mark.parametrize("target_type", ["storage-blob", "keyvault"])
 @pytest.mark.parametrize("client_type", ["dotnet", "java", "python", "nodejs", "none", "springBoot"])
-def test_the_settings_are_the_documented_ones(target_type: str, client_type: str):
-    row = targets.catalogue().find(target_type)
-    facts = row.facts(IDS[target_type], ANSWERS[target_type], client_id=CLIENT)
+def test_the_endpoint_is_the_one_that_azure_answers(target_type: str, client_type: str):
+    row = catalogue().find(target_type)
+    facts = row.facts(
+        {"storage-blob": ACCOUNT, "keyvault": VAULT}[target_type], ZONED[target_type], client_id=CLIENT
+    )
     expected = EXPECTED[(target_type, "springBoot" if client_type == "springBoot" else "python")]
     assert row.settings(client_type, facts) == expected
 
 
-def test_the_client_types_are_the_documented_ones():
-    for row in ROWS:
-        assert row.client_types == ("dotnet", "java", "nodejs", "none", "python", "springBoot")
+@of_every_working_target
+def test_the_settings_are_filled_from_the_answer_for_every_client_type(example: Example):
+    row, facts = example.row, example.facts()
+    for client_type in row.client_types:
+        (group,) = [
+            group
+            for group in row.auth["workloadIdentity"].groups(client_type)
+            if group.variant in ("", example.variant)
+        ]
+        filled = row.settings(client_type, facts)
+        assert filled == {key: example.expected(template) for key, template in group.values.items()}
+        assert not any("{" in value for value in filled.values())
+        assert CLIENT in " ".join(filled.values())
+
+
+@of_every_target
+def test_what_azure_answers_of_a_target_gives_its_facts(example: Example):
+    facts = example.facts()
+    for name, fact in example.row.wanted.items():
+        if not fact.variants or example.variant in fact.variants:
+            assert facts[name] == example.expected(fact.publicly)
+    assert facts.get("variant", "") == example.variant
+
+
+@of_every_target
+def test_an_answer_without_a_fact_is_an_error(example: Example):
+    if example.row.wanted:
+        with pytest.raises(PermanentError) as caught:
+            example.row.facts(example.id, {"kind": example.answer.get("kind", "")}, client_id=CLIENT)
+        assert caught.value.code == "endpoint-missing"
+
+
+@of_every_target
+def test_an_id_is_known_in_every_spelling_and_names_what_is_looked_at_again(example: Example):
+    row = example.row
+    for spelling in (example.id, example.id.lower(), example.id.upper(), example.id + "/"):
+        assert row.names(spelling) is not None
+        assert row.existence_id(spelling).lower() in example.id.lower()
+        assert row.scope(spelling).lower() in example.id.lower()
+    assert row.names(row.existence_id(example.id)) is not None
+    assert example.id.startswith(row.parent_id(example.id))
+
+
+@of_every_target
+def test_an_id_with_one_more_or_one_less_segment_is_another_ones(example: Example):
+    assert example.row.names(example.id.rpartition("/")[0]) is None
+    assert example.row.names(example.id + "/x") is None
+    assert example.row.names(example.id + "/x/y") is None
+    assert example.row.names("/x" + example.id) is None
+
+
+@of_every_target
+def test_a_part_of_a_target_narrows_the_scope_and_nothing_else(example: Example):
+    row = example.row
+    assert len(example.children) == len(row.children)
+    for child in example.children:
+        assert row.scope(child) == child
+        assert row.existence_id(child) == row.existence_id(example.id)
+        assert row.names(child + "/x") is None
+        assert row.settings("none", row.facts(child, example.answer, client_id=CLIENT)) == row.settings(
+            "none", example.facts()
+        )
+
+
+@of_every_working_target
+def test_an_intent_gives_its_own_roles_and_another_one_is_refused(example: Example):
+    row = example.row
+    assert row.roles(variant=example.variant) == row.default_roles.get(example.variant, row.roles())
+    for intent in row.intents:
+        assert set(row.roles(intent, variant=example.variant)) <= set(row.roles(intent))
+    with pytest.raises(RefusedError) as caught:
+        row.roles("dance")
+    assert (caught.value.code, caught.value.field) == ("unknown-intent", "connection.intent")
+    assert all(intent in caught.value.remedy for intent in row.intents)
+
+
+def test_a_row_without_narrow_roles_takes_no_intent():
+    with pytest.raises(RefusedError) as caught:
+        catalogue().find("redis").roles("read")
+    assert caught.value.remedy == "leave it out"
+
+
+def test_the_roles_of_an_account_follow_its_kind_once_that_is_known():
+    row = catalogue().find("cognitiveservices")
+    assert [role.name for role in row.roles(variant="Azure OpenAI")] == [
+        "Cognitive Services OpenAI Contributor"
+    ]
+    assert [role.name for role in row.roles("read", variant="Azure OpenAI")] == [
+        "Cognitive Services OpenAI User"
+    ]
+    assert len(row.roles()) == 2, "before that, the policy must allow them all"
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "intent", "child", "path"),
+    [
+        ("storage-blob", "", "", -1, "https://acc.blob.core.windows.net/?comp=list&maxresults=1"),
+        ("storage-blob", "", "read", 0, "https://acc.blob.core.windows.net/c1?restype=container&comp=list&maxresults=1"),
+        ("storage-queue", "", "read", -1, "https://acc.queue.core.windows.net/?comp=list&maxresults=1"),
+        ("storage-queue", "", "write", 0, "https://acc.queue.core.windows.net/q1?comp=metadata"),
+        ("storage-queue", "", "send", -1, ""),
+        ("storage-queue", "", "receive", 0, ""),
+        ("storage-table", "", "", -1, "https://acc.table.core.windows.net/Tables?$top=1"),
+        ("storage-table", "", "", 0, "https://acc.table.core.windows.net/t1()?$top=1"),
+        ("keyvault", "", "", -1, "https://Kv-1.vault.azure.net/secrets?api-version=7.4&maxresults=1"),
+        ("keyvault", "", "read", 0, "https://Kv-1.vault.azure.net/secrets/s1/versions?api-version=7.4&maxresults=1"),
+        ("appconfig", "", "", -1, "https://conf1.azconfig.io/keys?api-version=1.0"),
+        ("cognitiveservices", "Azure OpenAI", "", -1, "https://ai1.openai.azure.com/openai/models?api-version=2024-10-21"),
+        ("cognitiveservices", "Azure AI multi-service resource", "", -1, ""),
+        ("servicebus", "", "", -1, ""),
+        ("servicebus", "", "send", 0, ""),
+        ("eventhub", "", "", -1, ""),
+        ("signalr", "", "", -1, ""),
+        ("webpubsub", "", "", -1, ""),
+    ],
+)  # fmt: skip
+def test_the_read_that_proves_access_is_one_that_the_roles_allow(
+    name: str, variant: str, intent: str, child: int, path: str
+):
+    one = example(name, variant)
+    target_id = one.id if child < 0 else one.children[child]
+    facts = one.row.facts(target_id, one.answer, client_id=CLIENT)
+    read = one.row.read(target_id, facts, intent=intent)
+    assert (read.url if read else "") == path
+    if read:
+        assert read.token_scope.startswith("https://")
+        assert read.token_scope.endswith("/.default")
+
+
+def test_a_part_that_has_no_read_of_its_own_is_not_proved_by_reading_the_whole():
+    document = json.loads((ROOT / "shared/catalogue.json").read_text())
+    del document["targets"][0]["children"][0]["readPath"]
+    (row, *_), one = parse(json.dumps(document)).rows, example("storage-blob")
+    facts = row.facts(one.children[0], one.answer, client_id=CLIENT)
+    assert row.read(one.children[0], facts) is None
+    assert row.read(one.id, facts) is not None
 
 
 @pytest.mark.parametrize("written", [ACCOUNT, f"{ACCOUNT}/blobServices/default"])
 def test_a_blob_target_is_the_account_in_both_forms_of_its_id(written: str):
-    for spelling in (
-        written,
-        written.lower(),
-        written + "/",
-        written.replace("resourceGroups", "RESOURCEGROUPS"),
-    ):
-        row = targets.catalogue().match(spelling)
-        assert row is not None
-        assert row.name == "storage-blob"
-        assert row.existence_id(spelling).lower() == ACCOUNT.lower()
-        assert row.scope(spelling).lower() == ACCOUNT.lower()
+    row = catalogue().match(written.lower())
+    assert row is not None
+    assert row.name == "storage-blob"
+    assert row.existence_id(written) == row.scope(written) == ACCOUNT
 
 
 def test_names_keep_the_casing_of_the_request():
-    assert targets.catalogue().find("keyvault").existence_id(VAULT) == VAULT
+    assert catalogue().find("keyvault").existence_id(VAULT) == VAULT
+
+
+def test_what_an_id_leaves_out_has_a_default():
+    row, cache = catalogue().find("redis"), f"{GROUP}/providers/Microsoft.Cache/Redis/c1"
+    names = row.names(cache)
+    assert names is not None
+    assert names["database"] == "0"
+    assert example("redis").facts()["database"] == "3"
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        "",
-        "/",
-        GROUP,
-        f"{ACCOUNT}/queueServices/default",
-        f"{ACCOUNT}/blobServices/other",
-        f"{ACCOUNT}/blobServices/default/containers/c",
-        f"{ACCOUNT}x/y",
-        VAULT.replace("Key", "\u212aey"),
-        f"{VAULT}/secrets/s",
-        f"/x{ACCOUNT}",
+        "", "/", GROUP, f"{ACCOUNT}/blobServices/other", f"{ACCOUNT}x/y",
+        VAULT.replace("Key", "\u212aey"), f"{VAULT}/keys/k", f"/x{ACCOUNT}",
     ],
-)
+)  # fmt: skip
 def test_other_ids_match_no_row(other: str):
-    assert targets.catalogue().match(other) is None
+    assert catalogue().match(other) is None
 
 
 @given(st.text(max_size=60))
 def test_matching_never_raises(text: str):
-    assert targets.catalogue().match(text) is None
-    targets.catalogue().match(ACCOUNT + text)
-
-
-def test_choosing_names_what_does_not_fit():
-    catalogue = targets.catalogue()
-    assert catalogue.choose("keyvault", VAULT, "none").name == "keyvault"
-    for arguments, code, field in (
-        (("redis", VAULT, "none"), "unknown-target-type", "connection.target.type"),
-        (("keyvault", ACCOUNT, "none"), "target-type-mismatch", "connection.target.id"),
-        (("keyvault", VAULT, "cobol"), "unknown-client-type", "connection.clientType"),
-    ):
-        with pytest.raises(RefusedError) as caught:
-            catalogue.choose(*arguments)
-        assert (caught.value.code, caught.value.field) == (code, field)
-        assert caught.value.remedy
+    assert catalogue().match(text) is None
+    catalogue().match(ACCOUNT + text)
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [{}, {"properties": None}, {"properties": {"vaultUri": ""}}, {"properties": {"vaultUri": "http://x/"}}],
+    ("name", "answer"),
+    [
+        ("keyvault", {}),
+        ("keyvault", {"properties": None}),
+        ("keyvault", {"properties": {"vaultUri": ""}}),
+        ("keyvault", {"properties": {"vaultUri": "http://x/"}}),
+        ("servicebus", {"properties": {"serviceBusEndpoint": "http://x.example/"}}),
+        ("servicebus", {"properties": {"serviceBusEndpoint": "https:///"}}),
+        ("signalr", {"properties": {"hostName": "evil/;AccessKey=x"}}),
+        ("appconfig", {"properties": {"endpoint": "conf1.azconfig.io"}}),
+    ],
 )
-def test_an_answer_without_a_secure_endpoint_is_an_error(answer: dict[str, Any]):
+def test_an_endpoint_that_is_not_what_it_should_be_is_an_error(name: str, answer: dict[str, Any]):
     with pytest.raises(PermanentError) as caught:
-        targets.catalogue().find("keyvault").facts(VAULT, answer, client_id=CLIENT)
+        catalogue().find(name).facts(example(name).id, answer, client_id=CLIENT)
     assert caught.value.code == "endpoint-missing"
 
 
 def test_a_value_with_braces_is_not_filled_in_a_second_time():
-    row = targets.catalogue().find("storage-blob")
+    row = catalogue().find("storage-blob")
     facts = {"endpoint": "https://{clientId}/", "clientId": CLIENT}
     assert row.settings("none", facts)["AZURE_STORAGEBLOB_RESOURCEENDPOINT"] == "https://{clientId}/"
 
 
-def test_the_read_that_proves_access_is_below_the_endpoint():
-    urls = {
-        row.name: row.read_url(row.facts(IDS[row.name], ANSWERS[row.name], client_id=CLIENT)) for row in ROWS
-    }
-    assert urls == {
-        "storage-blob": f"{BLOB}?comp=list&maxresults=1",
-        "keyvault": f"{URI}secrets?api-version=7.4&maxresults=1",
-    }
-    assert {row.read_check.token_scope for row in ROWS} == {
-        "https://storage.azure.com/.default",
-        "https://vault.azure.net/.default",
-    }
-
-
-def test_watched_types_are_folded_and_leave_groups_to_the_events():
-    assert targets.catalogue().watched_types() == {
-        "microsoft.storage/storageaccounts",
-        "microsoft.keyvault/vaults",
-    }
-    assert {row.resource_type for row in ROWS} == targets.catalogue().watched_types()
-
-
-def test_parents_of_a_nested_target_are_watched_too():
-    document = json.loads((ROOT / "shared/catalogue.json").read_text())
-    document["targets"][0]["existenceId"] += "/blobServices/default"
-    watched = targets.parse(json.dumps(document)).watched_types()
-    assert {"microsoft.storage/storageaccounts", "microsoft.storage/storageaccounts/blobservices"} <= watched
-
-
-def test_the_roles_of_the_catalogue_are_those_that_the_app_may_delegate():
-    delegable = json.loads((ROOT / "infra/roles/delegable.json").read_text())["roles"]
-    assert {(role["name"], role["id"]) for role in delegable} == {
-        (role.name, role.id) for row in ROWS for role in row.roles
-    }
-    assert all(str(uuid.UUID(role["id"])) == role["id"] for role in delegable)
-
-
-def test_every_row_is_complete_and_both_services_are_soft_deleted():
-    assert len({row.name for row in ROWS}) == len(ROWS)
-    for row in ROWS:
-        assert row.roles
-        assert row.soft_delete
-        assert row.api_version
-        assert row.names(row.existence_id(IDS[row.name])) is not None
-
-
-def test_the_catalogue_is_read_once_and_cannot_be_changed():
-    row = targets.catalogue().rows[0]
-    assert targets.catalogue() is targets.catalogue()
+def test_a_row_cannot_be_changed():
+    row = catalogue().rows[0]
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.name = "other"  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        row.client_settings["none"]["X"] = "y"  # type: ignore[index]
+    for mapping in (row.wanted, row.intents, row.auth, row.default_roles):
+        with pytest.raises(TypeError):
+            mapping["none"] = ()  # type: ignore[index]

@@ -1,0 +1,191 @@
+"""The catalogue of targets: the rows of ``catalogue.json``, read once, and how one is chosen.
+
+A new target is one row. Everything that Service Connector can connect from AKS has one, whether or not
+Mooring connects it: a row says for each auth kind if it works, and if not, why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from shared import naming
+from shared.errors import RefusedError
+from shared.facts import Fact
+from shared.targets import (
+    DEFERRED,
+    WORKLOAD_IDENTITY,
+    AuthKind,
+    Child,
+    ReadCheck,
+    Role,
+    RolesByVariant,
+    SettingGroup,
+    TargetType,
+)
+
+_FILE = Path(__file__).with_name("catalogue.json")
+_GROUPS = "microsoft.resources/resourcegroups"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All rows."""
+
+    rows: tuple[TargetType, ...]
+    credentials: frozenset[str] = frozenset()
+    """Placeholders of value templates that stand for a credential."""
+    also_watched: frozenset[str] = frozenset()
+    """Folded types of targets without a row of that type: of other sources than AKS, or without an id."""
+
+    @property
+    def working(self) -> tuple[TargetType, ...]:
+        """Rows that a request can name today."""
+        return tuple(row for row in self.rows if row.works)
+
+    def find(self, type_name: str) -> TargetType:
+        """The row of a name.
+
+        Raises:
+            RefusedError: ``unknown-target-type``.
+        """
+        for row in self.rows:
+            if row.name == type_name:
+                return row
+        raise RefusedError(
+            "unknown-target-type",
+            "the catalogue has no such target type",
+            field="connection.target.type",
+            remedy=f"use one of {', '.join(row.name for row in self.working)}",
+        )
+
+    def match(self, target_id: str) -> TargetType | None:
+        """The first row whose ids look like this one, in any casing."""
+        return next((row for row in self.rows if row.names(target_id) is not None), None)
+
+    def choose(self, type_name: str, target_id: str, client_type: str, intent: str = "") -> TargetType:
+        """The row of a request, once all that it names is known to belong together.
+
+        Raises:
+            RefusedError: ``unknown-target-type``, ``target-deferred``, ``target-not-offered``,
+                ``target-type-mismatch``, ``unknown-client-type`` or ``unknown-intent``.
+        """
+        row = self.find(type_name)
+        _check_offered(row)
+        row.existence_id(target_id)
+        row.check_client_type(client_type)
+        row.roles(intent)
+        return row
+
+    def watched_types(self) -> frozenset[str]:
+        """Folded types that any connection's target may be of, with those above them."""
+        whole = (row.id_template.replace("[", "").replace("]", "") for row in self.rows)
+        ids = [above for template in whole for above in naming.ancestors(template)]
+        return (frozenset(naming.type_of(one) for one in ids) | self.also_watched) - {_GROUPS, ""}
+
+
+def _check_offered(row: TargetType) -> None:
+    offered = row.auth[WORKLOAD_IDENTITY]
+    field, remedy = "connection.target.type", "docs/reference/targets.md lists what works"
+    if offered.status == DEFERRED:
+        raise RefusedError(
+            "target-deferred",
+            f"{row.name} is not connected yet: {offered.reason}",
+            field=field,
+            remedy=remedy,
+        )
+    if not row.works:
+        raise RefusedError(
+            "target-not-offered", f"{row.name} is not connected: {offered.reason}", field=field, remedy=remedy
+        )
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """The catalogue that is part of the product, read once."""
+    return parse(_FILE.read_text(encoding="utf-8"))
+
+
+def parse(text: str) -> Catalogue:
+    """Rows from the catalogue file's JSON.
+
+    Raises:
+        KeyError: a row lacks a column; the file is part of the product, so this is a defect of it.
+    """
+    document = json.loads(text)
+    roles = {name: Role(name=name, id=guid) for name, guid in document["roles"].items()}
+    return Catalogue(
+        rows=tuple(_row(row, roles) for row in document["targets"]),
+        credentials=frozenset(document["credentials"]),
+        also_watched=frozenset(map(str.lower, document["alsoWatched"])),
+    )
+
+
+def _row(row: Mapping[str, Any], roles: Mapping[str, Role]) -> TargetType:
+    return TargetType(
+        name=row["type"],
+        title=row["title"],
+        api_version=row["apiVersion"],
+        soft_delete=row["softDelete"],
+        id_template=row["id"],
+        existence_template=row["existenceId"],
+        scope_template=row["scope"],
+        parent_template=row.get("parentId", ""),
+        children=tuple(
+            Child(suffix=child["id"], read_path=child.get("readPath", ""))
+            for child in row.get("children", ())
+        ),
+        defaults=MappingProxyType(row.get("defaults", {})),
+        variants=MappingProxyType(row.get("variants", {})),
+        wanted=MappingProxyType({name: _fact(fact) for name, fact in row["facts"].items()}),
+        default_roles=_roles(row["roles"], roles),
+        intents=MappingProxyType({name: _roles(listed, roles) for name, listed in row["intents"].items()}),
+        read_check=_read_check(row["readCheck"]) if "readCheck" in row else None,
+        listed_client_types=tuple(row["clientTypes"]),
+        auth=MappingProxyType({name: _auth(kind) for name, kind in row["auth"].items()}),
+    )
+
+
+def _fact(fact: Mapping[str, Any]) -> Fact:
+    paths = fact["path"]
+    return Fact(
+        paths=(paths,) if isinstance(paths, str) else tuple(paths),
+        form=fact["as"],
+        of_parent=fact.get("of") == "parent",
+        variants=tuple(fact.get("variants", ())),
+        publicly=fact["publicly"],
+    )
+
+
+def _roles(listed: Sequence[str] | Mapping[str, Sequence[str]], roles: Mapping[str, Role]) -> RolesByVariant:
+    by_variant = listed if isinstance(listed, Mapping) else {"": listed}
+    return MappingProxyType(
+        {variant: tuple(roles[name] for name in names) for variant, names in by_variant.items()}
+    )
+
+
+def _read_check(check: Mapping[str, Any]) -> ReadCheck:
+    return ReadCheck(
+        token_scope=check["tokenScope"],
+        path=check["path"],
+        fact=check.get("fact", "endpoint"),
+        variants=tuple(check.get("variants", ())),
+        intents=tuple(check.get("intents", ())),
+    )
+
+
+def _auth(kind: Mapping[str, Any]) -> AuthKind:
+    groups = (
+        SettingGroup(
+            client_types=tuple(group["clientTypes"]),
+            variant=group.get("variant", ""),
+            values=MappingProxyType(group["values"]),
+        )
+        for group in kind["settings"]
+    )
+    return AuthKind(status=kind["status"], reason=kind.get("reason", ""), settings=tuple(groups))

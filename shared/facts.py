@@ -1,0 +1,49 @@
+"""Facts of a target: single values that settings are made of, read from Azure's own answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One value that settings are made of and that Azure's own answer holds."""
+
+    paths: tuple[str, ...]
+    """Where it may stand, dots between names; the first that is there counts."""
+    form: str
+    """``url`` (https, ends with a slash), ``origin`` (without it), ``host`` (name alone) or ``text``."""
+    of_parent: bool
+    """It stands in the parent's answer and not in the target's."""
+    variants: tuple[str, ...]
+    """Variants that have it; empty for all."""
+    publicly: str
+    """What it looks like in Azure's public cloud, for people; never used for a connection."""
+
+    def value(self, answer: Mapping[str, Any]) -> str:
+        """The fact in an answer, in its form; an empty string if it is not there or not of that form."""
+        for path in self.paths:
+            value: Any = answer
+            for key in path.split("."):
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if value is not None:
+                return _formed(self.form, str(value))
+        return ""
+
+
+def _formed(form: str, value: str) -> str:
+    if form == "text":
+        return value
+    secure = value.startswith("https://")
+    if form == "host":
+        host = (urlsplit(value).hostname or "") if secure else value
+        return host if _HOST.fullmatch(host) else ""
+    if not secure:
+        return ""
+    return value.rstrip("/") + ("/" if form == "url" else "")

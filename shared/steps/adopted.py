@@ -1,0 +1,91 @@
+"""What was adopted: whether its linker and target are there, and who works through it once they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import naming
+from shared.models import Finding, Plan
+from shared.steps.base import StepContext, found
+
+
+async def look_at_linker(ctx: StepContext) -> list[Finding]:
+    """Say whether Service Connector's connection is alive, and how much of it was taken over."""
+    linker = await ctx.outside.linkers.get(ctx.connection.linker_id)
+    state = linker.provisioning_state if linker else "gone"
+    alive = found(
+        "linker-alive",
+        ok=state.lower() == "succeeded",
+        detail=f"{ctx.connection.linker_id} is {state}",
+        remedy=f"az aks connection update --id {ctx.connection.linker_id}" if linker else "",
+    )
+    if not ctx.for_pruning_only:
+        return [alive]
+    detail = f"for pruning only: its authentication is {linker.auth_type if linker else 'not an identity'}"
+    return [alive, Finding(name="adopted-as-a-whole", result="warning", detail=detail)]
+
+
+async def look_at_target(ctx: StepContext) -> Finding:
+    """Say whether the target exists; without a row of the catalogue only a list can tell, which may lag."""
+    target_id, row = ctx.connection.spec.target_id, ctx.offered_target
+    remedy = f"az aks connection delete --id {ctx.connection.linker_id}"
+    if row is not None:
+        target_id = row.existence_id(target_id)
+        target = await ctx.outside.resources.get(target_id, api_version=row.api_version)
+        return found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+    top = naming.ancestors(target_id)[:-1][-1]
+    listed = await ctx.outside.resources.list(
+        naming.subscription_of(top), resource_type=naming.type_of(top), name=top.rsplit("/", 1)[-1]
+    )
+    there = top in map(naming.fold_id, listed)
+    result = "ok" if there else "unknown"
+    return Finding(name="target-exists", result=result, detail=top if there else f"{top} is not listed")
+
+
+async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
+    """Why an adopted role assignment stays, empty if it is the recorded one and nobody is left to need it.
+
+    Service Connector takes back what it granted itself. What it leaves was there before it, so its grantee
+    must have no other way in: no linker of the cluster, no federated credential besides the recorded ones.
+
+    Args:
+        ctx: of the run.
+        item: scope, name, principalId and roleDefinitionId as recorded while the linker was alive.
+    """
+    there = await ctx.outside.roles.get(item["scope"], item["name"])
+    if there is not None and _grant(there.principal_id, there.role_definition_id) != _grant(
+        item["principalId"], item["roleDefinitionId"]
+    ):
+        return "another assignment has that name by now"
+    plan = _identity_of(ctx, str(item["principalId"]))
+    if plan is None:
+        return "its identity is not on record"
+    client_id = str(plan.outputs["clientId"]).lower()
+    linkers = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
+    if any(linker.client_id.lower() == client_id for linker in linkers):
+        return "a live linker works through its identity"
+    credentials = await ctx.outside.identities.list_credentials(str(plan.planned["resourceId"]))
+    if any((one.issuer, one.subject) not in _recorded(ctx) for one in credentials):
+        return "its identity has other users"
+    return ""
+
+
+def _identity_of(ctx: StepContext, principal_id: str) -> Plan | None:
+    known = ctx.intents.get("managed_identity")
+    plans = known.plans() if known else ()
+    return next((one for one in plans if _same(one.outputs.get("principalId", ""), principal_id)), None)
+
+
+def _recorded(ctx: StepContext) -> set[tuple[str, str]]:
+    known = ctx.intents.get("federated_credential")
+    plans = known.plans() if known else ()
+    return {(str(one.planned["issuer"]), str(one.planned["subject"])) for one in plans}
+
+
+def _same(one: object, other: str) -> bool:
+    return str(one).lower() == other.lower()
+
+
+def _grant(principal_id: str, role_definition_id: str) -> tuple[str, str]:
+    return principal_id.lower(), naming.fold_id(role_definition_id).rsplit("/", 1)[-1]

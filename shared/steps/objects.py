@@ -1,0 +1,198 @@
+"""Cluster objects are removed one at a time: proven ours, not protected, not used, and saved before.
+
+Proof is the recorded uid, or the nonce that was saved before the write. The delete carries uid and
+resourceVersion as preconditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import naming
+from shared.errors import NotYetError, PermanentError
+from shared.models import Plan, Provenance
+from shared.ports import KubeObject
+from shared.steps import saving
+from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, StepContext
+from shared.steps.removal import Removal, protects
+
+USE_LISTS = (
+    "Pod",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "Job",
+    "CronJob",
+    "ServiceAccount",
+)
+"""What is listed to find users, as ``ports.Use`` says."""
+PROTECTED_ACCOUNT = "default"
+
+
+async def hold_if_used(ctx: StepContext, kind: str, plan: Plan, *, lost: bool = False) -> Mapping[str, Any]:
+    """Look who uses the object; hold a prune while somebody does.
+
+    ``lost`` is the answer of ``cluster_lost``.
+
+    Returns:
+        What the look saw: the lists that were read, how many users, the first of them, and when. Empty where
+        nothing is asked: in a delete, and for what is gone or protected anyway.
+
+    Raises:
+        NotYetError: ``in-use``, the detail says also whether the object could be put back; ``uses-unknown``:
+            who may not list does not know.
+    """
+    namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
+    if not ctx.pruning or lost or protects(ctx, namespace):
+        return {}
+    users = await _users_of(ctx, kind, namespace, name)
+    use: dict[str, Any] = {"lists": list(USE_LISTS), "users": len(users), "at": ctx.now.isoformat()}
+    if not users:
+        return use
+    if not ctx.operation.report_only:
+        back = await _restorable(ctx, kind, plan)
+        detail = f"{kind} {namespace}/{name} is used by {users[0]}; can be restored: {back}"
+        raise NotYetError("in-use", detail, seconds=ctx.rules.hold_recheck_seconds)
+    return {**use, "by": users[0]}
+
+
+async def used(ctx: StepContext, kind: str, thing: KubeObject) -> bool:
+    """Say whether something uses an object."""
+    return bool(await _users_of(ctx, kind, thing.namespace, thing.name))
+
+
+async def _users_of(ctx: StepContext, kind: str, namespace: str, name: str) -> list[str]:
+    try:
+        uses = await ctx.outside.clusters.list_uses(ctx.connection.spec.cluster_id, namespace)
+    except PermanentError as error:
+        if error.code == "kubernetes-access-denied" and ctx.pruning:
+            # Who may not look does not know: held, never let through.
+            raise NotYetError("uses-unknown", error.detail, seconds=ctx.rules.hold_recheck_seconds) from error
+        if error.code != "cluster-gone":
+            raise
+        return []
+    account = kind == "ServiceAccount"
+    return [
+        f"{use.kind} {use.name}"
+        for use in uses
+        if (use.service_account == name if account else name in use.secrets)
+    ]
+
+
+async def cluster_lost(ctx: StepContext) -> bool:
+    """Say whether the cluster that a prune knew has another issuer by now: another one stands in its place.
+
+    Its objects went with it, and what bears their names today is not touched.
+    """
+    recorded = ctx.intents.get("preflight")
+    issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+    if not ctx.pruning or not issuer:
+        return False
+    cluster = await ctx.outside.clusters.describe(ctx.connection.spec.cluster_id)
+    return cluster is None or (bool(cluster.issuer) and cluster.issuer != issuer)
+
+
+async def _restorable(ctx: StepContext, kind: str, plan: Plan) -> str:
+    planned = plan.planned
+    there = await ctx.outside.clusters.get(
+        ctx.connection.spec.cluster_id, kind, str(planned["namespace"]), str(planned["name"])
+    )
+    if there is None:
+        return "no, it is gone"
+    looked = await saving.look(ctx, there, provenance=str(planned.get("provenance", "")))
+    return "yes" if looked.restorable else f"no, {looked.why}"
+
+
+async def remove_object(
+    ctx: StepContext,
+    removal: Removal,
+    kind: str,
+    plan: Plan,
+    *,
+    thing: str = "",
+    known: Mapping[str, Any] | None = None,
+    use: Mapping[str, Any] | None = None,
+    lost: bool = False,
+) -> None:
+    """Delete one cluster object, if it is proven to be the one we know.
+
+    In a prune the object is saved first, so that a restore can put it back.
+
+    Args:
+        ctx: the run.
+        removal: what is said of it.
+        kind: ``Secret`` or ``ServiceAccount``.
+        plan: what the record knows: namespace, name, nonce, uid.
+        thing: name of its users row, if it has one.
+        known: what the users row says of an object that another connection made or re-made.
+        use: what ``hold_if_used`` saw.
+        lost: what ``cluster_lost`` said.
+
+    Raises:
+        NotYetError: ``policy-unreadable``.
+        TransientError: the object changed between look and delete.
+    """
+    cluster_id = ctx.connection.spec.cluster_id
+    namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
+    nonces = {str(plan.planned.get("nonce", "")), str((known or {}).get("nonce", ""))} - {""}
+    bare = {"kind": kind, "thing": thing, "namespace": namespace, "name": name}
+    item = {**bare, "nonces": sorted(nonces)}
+    if protects(ctx, namespace):
+        removal.keep(bare, "protected-namespace", f"{namespace} is protected by the policy")
+        return
+    if ctx.pruning and kind == "ServiceAccount" and name == PROTECTED_ACCOUNT:
+        removal.keep(bare, "protected-object", "every namespace needs its account default")
+        return
+    there = None
+    try:
+        there = None if lost else await ctx.outside.clusters.get(cluster_id, kind, namespace, name)
+    except PermanentError as error:
+        if error.code != "cluster-gone":
+            raise
+        lost = True
+    if there is None:
+        removal.remove(item, "cluster-gone" if lost else "already-gone", found=False)
+        return
+    proof = _proof(there, plan, nonces)
+    seen = {**item, "uid": there.uid}
+    if not proof:
+        recorded = plan.outputs.get("uid")
+        rule = "object-changed" if recorded else "not-proven-ours"
+        removal.keep(bare, rule, f"recorded uid {recorded}" if recorded else "", uid=there.uid)
+        return
+    made = plan.planned.get("provenance") == Provenance.CREATED
+    if ctx.pruning and made and there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY:
+        # Somebody took our mark off: they may mean it to be theirs. A delete by request still removes it.
+        removal.keep(bare, "mark-removed", uid=there.uid)
+        return
+    if ANNOTATION_KEEP in there.annotations and ctx.pruning:
+        removal.keep(bare, "keep-annotation", uid=there.uid)
+        return
+    evidence: dict[str, Any] = {"proof": {"by": proof, "uid": plan.outputs.get("uid", "")}}
+    if ctx.pruning:
+        looked = await saving.look(ctx, there, provenance=str(plan.planned.get("provenance", "")))
+        evidence |= {"use": dict(use or {}), **saving.shown(looked)}
+        if ctx.operation.report_only:
+            held = bool((use or {}).get("users"))
+            rule, act = ("in-use", "hold") if held else (f"proven-by-{proof}", "delete")
+            removal.say({**bare, "uid": there.uid}, rule, act=act, **evidence)
+            return
+        await ctx.recorder.save(looked)
+    await ctx.outside.clusters.delete(
+        cluster_id, kind, namespace, name, uid=there.uid, resource_version=there.resource_version
+    )
+    removal.remove(seen, f"proven-by-{proof}", found=True, **evidence)
+
+
+def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
+    if plan.outputs.get("uid") == there.uid:
+        return "uid"
+    made = plan.planned.get("provenance") == Provenance.CREATED
+    return "nonce" if made and there.annotations.get(ANNOTATION_NONCE) in nonces else ""
+
+
+def account_of(name: str) -> str:
+    """Client id in a service account's name."""
+    return name.removeprefix(naming.service_account_name(""))

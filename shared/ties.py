@@ -1,0 +1,77 @@
+"""What a connection that was adopted relies on, and what it shares with others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from shared import naming
+from shared.catalogue import Catalogue
+from shared.models import Connection, Intent, OperationId
+from shared.ports import Upsert
+from shared.records import Dependent, Dependents
+from shared.rows import columns, key_hash
+from shared.state import State
+from shared.steps.base import account_thing, credential_thing, role_thing
+from shared.users import User, Users
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ties:
+    """Writes the rows that tie a connection to the rest."""
+
+    state: State
+    dependents: Dependents
+    users: Users
+    catalogue: Catalogue
+
+    async def depend(self, connection: Connection, intents: Sequence[Intent]) -> None:
+        """Record what the connection relies on, so that Azure's word of a loss finds it."""
+        spec = connection.spec
+        row = self.catalogue.match(spec.target_id)
+        things = {
+            "linker": connection.linker_id,
+            "cluster": spec.cluster_id,
+            "target": row.existence_id(spec.target_id) if row else spec.target_id,
+        }
+        outputs = {intent.step: intent for intent in intents}
+        if spec.identity_id:
+            things["identity"] = spec.identity_id
+        if credential := outputs.get("federated_credential"):
+            name = credential.planned["name"]
+            things["credential"] = f"{spec.identity_id}/federatedIdentityCredentials/{name}"
+        for kind, resource_id in things.items():
+            await self.dependents.add(
+                Dependent(
+                    resource_id=resource_id,
+                    kind=kind,
+                    connection_id=connection.connection_id,
+                    generation=connection.generation,
+                )
+            )
+
+    async def join(self, connection: Connection, intents: Sequence[Intent]) -> None:
+        """Become a user of what is shared, so that nobody's last one takes it away from a living linker."""
+        by_step = {intent.step: intent.planned for intent in intents}
+        spec, things = connection.spec, []
+        if account := by_step.get("service_account"):
+            client_id = str(account["name"]).removeprefix("sc-account-")
+            things.append(account_thing(naming.fold_id(spec.cluster_id), spec.namespace, client_id))
+        if credential := by_step.get("federated_credential"):
+            things.append(
+                credential_thing(credential["identityId"], credential["issuer"], credential["subject"])
+            )
+        things += [role_thing(one) for one in by_step.get("role_assignments", {}).get("assignments", ())]
+        user = User(connection_id=connection.connection_id, generation=connection.generation)
+        for thing in things:
+            await self.users.join(thing, user, settled=self._settled)
+
+    async def enlist(self, connection: Connection) -> None:
+        """Put the linker on the inventory of its cluster, as one that was seen alive is."""
+        row = columns(connection, name=connection.spec.name, namespace=connection.spec.namespace)
+        change = Upsert(key=key_hash(naming.fold_id(connection.linker_id)), columns=row)
+        partition = key_hash(naming.fold_id(connection.spec.cluster_id))
+        await self.state.store.transact("linkers", partition, [change])
+
+    async def _settled(self, operation_id: OperationId) -> bool:
+        return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)

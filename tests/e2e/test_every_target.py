@@ -1,0 +1,154 @@
+"""Every target that works is connected, validated and disconnected, whole and in part, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+import uuid
+from typing import Any
+
+import pytest
+from azure.mgmt.authorization.aio import AuthorizationManagementClient
+from azure.mgmt.resource.resources.aio import ResourceManagementClient
+
+from shared.catalogue import catalogue
+from tests.e2e import together
+from tests.e2e.world import World
+from tests.fakes.target_examples import Example, examples
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session")]
+
+PARTS = ("storage-queue", "servicebus")
+"""Rows of which a part is connected too, with a narrow role; unit tests do so with all."""
+LIMIT_SECONDS = 180.0
+"""Far above what one wave of requests takes, for a machine that others use too."""
+BODIES: dict[str, dict[str, Any]] = {
+    "Microsoft.Storage": {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}},
+    "Microsoft.KeyVault": {
+        "properties": {
+            "tenantId": "00000000-0000-0000-0000-000000000000",
+            "sku": {"family": "A", "name": "standard"},
+            "accessPolicies": [],
+            "enableRbacAuthorization": True,
+        }
+    },
+}
+"""What a PUT needs besides a location, by provider."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """One connection to make: an example in this subscription, whole or a part of it."""
+
+    example: Example
+    target_id: str
+    resource_id: str
+    intent: str
+
+    def spec(self, world: World, namespace: str, number: int) -> dict[str, Any]:
+        target = {"type": self.example.row.name, "id": self.target_id}
+        more = {"intent": self.intent} if self.intent else {}
+        name = f"{self.example.row.name}-{number}"
+        return world.spec(name, namespace=namespace, target=target, clientType="none", **more)
+
+
+def wishes(world: World) -> list[Wish]:
+    """Every variant of every row with Service Connector's roles; a part of some with a narrow one."""
+    found = []
+    for row in catalogue().working:
+        for example in examples(row):
+            there = row.existence_id(example.id)
+            group = f"{world.contract.cluster_id.split('/providers/')[0]}/providers/"
+            provider = there.split("/providers/")[1].rpartition("/")[0]
+            here = f"{group}{provider}/t{uuid.uuid4().hex[:20]}"
+
+            def moved(target_id: str, there: str = there, here: str = here) -> str:
+                return here + target_id.removeprefix(there)
+
+            found.append(Wish(example, moved(example.id), here, ""))
+            if row.name in PARTS:
+                found.append(Wish(example, moved(example.children[-1]), here, next(iter(row.intents))))
+    return found
+
+
+async def make(client: Any, wish: Wish) -> None:
+    """Make the target as its owner does."""
+    row, answer = wish.example.row, wish.example.answer
+    provider = wish.resource_id.split("/providers/")[1].split("/")[0]
+    kind = {"kind": answer["kind"]} if row.variants else {}
+    body = {"location": "westeurope", "properties": {}, **kind, **BODIES.get(provider, {})}
+    poller = await client.resources.begin_create_or_update_by_id(
+        wish.resource_id, parameters=body, api_version=row.api_version
+    )
+    await poller.result()
+
+
+async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Send a request for each connection at once, wait for all ends; returns the operations."""
+    ids = [f"{action}-{uuid.uuid4().hex}" for _ in specs]
+    key = ("name", "clusterId", "namespace")
+    wishes = [spec if action == "create" else {name: spec[name] for name in key} for spec in specs]
+    await world.send(
+        *(
+            {"action": action, "requestId": request_id, "connection": wish}
+            for request_id, wish in zip(ids, wishes, strict=True)
+        )
+    )
+    # One after the other: the host has better things to do than to answer many who ask.
+    ended = [await world.ended(request_id, patience=LIMIT_SECONDS) for request_id in ids]
+    assert [one for one in ended if one["state"] != "succeeded"] == []
+    return ended
+
+
+async def assignments(world: World) -> set[tuple[str, str, str]]:
+    """Folded scope, principal and role of every assignment on anything in the group of the targets."""
+    async with world.azure(AuthorizationManagementClient) as client:
+        found = client.role_assignments.list_for_resource_group(world.contract.resource_group)
+        return {
+            (one.scope.lower(), one.principal_id, one.role_definition_id.rsplit("/", 1)[-1])
+            async for one in found
+        }
+
+
+async def check(world: World, wish: Wish, connection: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Look at a connection's secret; returns the assignments that it must have."""
+    row, variant = wish.example.row, wish.example.variant
+    groups = row.auth["workloadIdentity"].groups("none")
+    (group,) = [one for one in groups if one.variant in ("", variant)]
+    values = await world.cluster.secret(connection["namespace"], connection["kubernetes"]["secret"])
+    assert values is not None, wish
+    assert set(values) == set(group.values), wish
+    assert not [value for value in values.values() if not value or "{" in value], wish
+    principal, scope = connection["identity"]["principalId"], row.scope(wish.target_id).lower()
+    return {(scope, principal, role.id) for role in row.roles(wish.intent, variant=variant)}
+
+
+@pytest.mark.timeout(LIMIT_SECONDS + 60)
+async def test_every_target_that_works_lives_and_leaves_nothing(
+    world: World, capsys: pytest.CaptureFixture[str]
+):
+    await together.all_told()
+    namespace, wanted = await world.cluster.new_namespace("every-target"), wishes(world)
+    types = {wish.example.row.name for wish in wanted}
+    assert types == {row.name for row in catalogue().working}
+    made = {wish.resource_id: wish for wish in wanted}
+    async with world.azure(ResourceManagementClient) as client:
+        await asyncio.gather(*(make(client, wish) for wish in made.values()))
+    specs = [wish.spec(world, namespace, number) for number, wish in enumerate(wanted)]
+    before, began = await assignments(world), time.monotonic()
+
+    created = await carry_out(world, "create", specs)
+    connections = [await world.connection(one["connectionId"]) for one in created]
+    expected = [await check(world, *pair) for pair in zip(wanted, connections, strict=True)]
+    assert await assignments(world) - before == set().union(*expected)
+    for validation in await carry_out(world, "validate", specs):
+        assert [one for one in validation["findings"] if one["result"] == "failed"] == []
+    await carry_out(world, "delete", specs)
+
+    took_seconds = time.monotonic() - began
+    assert await assignments(world) == before
+    assert await world.cluster.names(namespace) == ([], [])
+    with capsys.disabled():
+        what = f"{len(wanted)} connections to {len(types)} target types"
+        print(f"\n{what}: created, validated, deleted in {took_seconds:.1f} s")

@@ -1,0 +1,218 @@
+"""The catalogue as a whole: complete, consistent with what infra and the pages say, and refused from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+
+from sandbox import catalogue as command
+from sandbox.arm.access import built_in_roles
+from sandbox.arm.events import passes
+from sandbox.arm.target_shapes import target_shapes
+from sandbox.catalogue import combinations
+from shared.catalogue import catalogue, parse
+from shared.errors import RefusedError
+from shared.events import WATCHED
+from shared.targets import TargetType
+from tests.fakes.target_examples import document
+
+ROOT = Path(__file__).parents[2]
+ROWS = catalogue().rows
+WORKING = catalogue().working
+INTENTS = {"read", "write", "send", "receive", "manage"}
+STATUSES = {"works", "policy-gated", "deferred", "not-offered"}
+FILTER_VALUES = 25
+"""Event Grid's limit for all filters of one event subscription (learn.microsoft.com, event-filtering)."""
+ACCOUNT = document()["storage-blob"]["id"]
+VAULT = document()["keyvault"]["id"]
+of_every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+
+def granted(row: TargetType) -> set[tuple[str, str]]:
+    """Every role that a request for a row can lead to."""
+    return {(role.name, role.id) for intent in ("", *row.intents) for role in row.roles(intent)}
+
+
+def type_of(template: str) -> str:
+    """Resource type of an id template, as written."""
+    namespace, *rest = template.split("/providers/", 1)[1].split("/")
+    return "/".join((namespace, *rest[::2]))
+
+
+def test_what_works_is_what_azure_can_grant_by_a_role():
+    assert [row.name for row in WORKING] == [
+        "storage-blob", "storage-queue", "storage-table", "keyvault", "appconfig", "servicebus", "eventhub",
+        "signalr", "webpubsub", "cognitiveservices",
+    ]  # fmt: skip
+
+
+@of_every_row
+def test_a_row_is_complete(row: TargetType):
+    assert [one.name for one in ROWS].count(row.name) == 1
+    assert {kind.status for kind in row.auth.values()} <= STATUSES
+    for kind in row.auth.values():
+        assert bool(kind.reason) == (kind.status != "works")
+        for client_type in {one for group in kind.settings for one in group.client_types}:
+            groups = kind.groups(client_type)
+            variants = [group.variant for group in groups]
+            assert len(set(variants)) == len(variants)
+    assert set(row.intents) <= INTENTS
+    assert all(str(uuid.UUID(guid)) == guid for _, guid in granted(row))
+    assert (row.name in document()) == bool(row.id_template)
+    if row.works:
+        assert row.roles()
+        assert row.intents
+        assert row.api_version
+
+
+@of_every_row
+def test_no_credential_is_among_the_values_of_a_workload_identity(row: TargetType):
+    for group in row.auth["workloadIdentity"].settings:
+        for value in group.values.values():
+            assert not any(f"{{{name}}}" in value for name in catalogue().credentials)
+
+
+@of_every_row
+def test_every_secret_has_a_placeholder_that_is_marked_as_a_credential(row: TargetType):
+    kind = row.auth.get("secret")
+    for group in kind.settings if kind else ():
+        values = " ".join(group.values.values())
+        assert any(f"{{{name}}}" in values for name in catalogue().credentials)
+
+
+def test_choosing_names_what_does_not_fit():
+    assert catalogue().choose("keyvault", VAULT, "none", "read").name == "keyvault"
+    for arguments, code, field in (
+        (("rediss", VAULT, "none"), "unknown-target-type", "connection.target.type"),
+        (("redis", VAULT, "none"), "target-deferred", "connection.target.type"),
+        (("confluent-cloud", VAULT, "none"), "target-not-offered", "connection.target.type"),
+        (("keyvault", ACCOUNT, "none"), "target-type-mismatch", "connection.target.id"),
+        (("keyvault", VAULT, "cobol"), "unknown-client-type", "connection.clientType"),
+        (("storage-queue", ACCOUNT, "springBoot"), "unknown-client-type", "connection.clientType"),
+        (("keyvault", VAULT, "none", "send"), "unknown-intent", "connection.intent"),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            catalogue().choose(*arguments)
+        assert (caught.value.code, caught.value.field) == (code, field)
+        assert caught.value.remedy
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.works], ids=lambda row: row.name)
+def test_what_does_not_work_is_refused_with_its_reason(row: TargetType):
+    with pytest.raises(RefusedError) as caught:
+        catalogue().choose(row.name, ACCOUNT, "none")
+    assert row.auth["workloadIdentity"].reason in caught.value.detail
+
+
+def test_the_remedy_of_an_unknown_type_lists_what_works():
+    with pytest.raises(RefusedError) as caught:
+        catalogue().find("x")
+    assert caught.value.remedy == f"use one of {', '.join(row.name for row in WORKING)}"
+
+
+def test_watched_are_the_types_of_all_targets_with_their_parents_and_no_groups():
+    watched = catalogue().watched_types()
+    for row in ROWS:
+        if row.id_template:
+            assert row.resource_type in watched
+            assert not row.parent_template or type_of(row.parent_template).lower() in watched
+    assert {"microsoft.storage/storageaccounts/blobservices", "microsoft.cache/redis/databases"} <= watched, (
+        "as Service Connector names its targets"
+    )
+    assert not {"", "microsoft.resources/resourcegroups"} & watched
+
+
+def test_parents_of_a_nested_target_are_watched_too():
+    document = json.loads((ROOT / "shared/catalogue.json").read_text())
+    document["targets"][0]["id"] = (
+        document["targets"][0]["existenceId"] + "/blobServices/default/containers/{c}"
+    )
+    watched = parse(json.dumps(document)).watched_types()
+    below = "microsoft.storage/storageaccounts/blobservices"
+    assert {"microsoft.storage/storageaccounts", below, f"{below}/containers"} <= watched
+
+
+def test_the_roles_of_what_works_are_those_that_the_app_may_delegate():
+    delegable = json.loads((ROOT / "infra/roles/delegable.json").read_text())["roles"]
+    assert {(role["name"], role["id"]) for role in delegable} == set().union(*map(granted, WORKING))
+
+
+def test_the_app_may_read_what_works():
+    actions = json.loads((ROOT / "infra/roles/reader.json").read_text())["actions"]
+    templates = {template for row in WORKING for template in (row.existence_template, row.parent_template)}
+    assert {f"{type_of(template)}/read" for template in templates if template} <= set(actions)
+
+
+@pytest.mark.parametrize("file", ["event-filter.json", "event-filter-narrow.json"])
+def test_each_filter_lets_through_every_deletion_that_matters(file: str):
+    subscriptions = json.loads((ROOT / "infra" / file).read_text())["eventSubscriptions"]
+    group = "/subscriptions/s/resourceGroups/providers-rg"
+    for kind in (catalogue().watched_types() - catalogue().also_watched) | WATCHED:
+        namespace, *types = kind.split("/")
+        subject = f"{group}/providers/{namespace}/" + "/".join(f"{one}/n" for one in types)
+        if namespace == "microsoft.resources":
+            subject = group
+        event = {"eventType": "Microsoft.Resources.ResourceDeleteSuccess", "subject": subject}
+        assert sum(passes(one["filter"], event) for one in subscriptions) == 1, kind
+    cluster = f"{group}/providers/microsoft.containerservice/managedclusters/a"
+    linker = f"{cluster}/providers/microsoft.servicelinker/linkers/l"
+    for verb in ("Write", "Delete"):
+        event = {"eventType": f"Microsoft.Resources.Resource{verb}Success", "subject": linker}
+        assert sum(passes(one["filter"], event) for one in subscriptions) == 1
+    for one in subscriptions:
+        filters = one["filter"].get("advancedFilters", [])
+        assert sum(len(rule["values"]) for rule in filters) <= FILTER_VALUES
+
+
+def test_the_narrow_filter_keeps_out_what_nobody_connects_to():
+    subscriptions = json.loads((ROOT / "infra/event-filter-narrow.json").read_text())["eventSubscriptions"]
+    subject = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d"
+    event = {"eventType": "Microsoft.Resources.ResourceDeleteSuccess", "subject": subject}
+    assert not any(passes(one["filter"], event) for one in subscriptions)
+
+
+def test_the_sandbox_knows_every_role_and_every_resource_type():
+    known = {(role["roleName"], guid) for guid, role in built_in_roles().items()}
+    assert set().union(*map(granted, ROWS)) <= known
+    shapes = {shape.type.lower() for shape in target_shapes()}
+    shapes |= {"microsoft.storage/storageaccounts", "microsoft.keyvault/vaults"}
+    for row in ROWS:
+        retired = all(kind.status == "not-offered" for kind in row.auth.values())
+        for template in (row.existence_template, row.parent_template):
+            assert retired or not template or type_of(template).lower() in shapes, row.name
+
+
+def test_the_printed_catalogue_has_every_combination_once():
+    rows = list(combinations())
+    keys = [(one["target"], one["authType"], one["clientType"], one.get("variant")) for one in rows]
+    assert len(set(keys)) == len(keys)
+    assert {one["target"] for one in rows} == {row.name for row in ROWS}
+    for one in rows:
+        assert one["status"] in STATUSES
+        assert bool(one["keys"]) or one["status"] == "not-offered"
+        assert ("reason" in one) == (one["status"] != "works")
+        json.dumps(one)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_command_prints_one_object_a_line(options: list[str], capsys: pytest.CaptureFixture[str]):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(options)) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == list(combinations())
+
+
+def test_the_command_prints_tables_for_people(capsys: pytest.CaptureFixture[str]):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args(["--table"])) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("`")[1] for line in lines[2:] if line.startswith("| `")] == [row.name for row in ROWS]
+
+
+def test_the_catalogue_is_read_once():
+    assert catalogue() is catalogue()

@@ -1,0 +1,219 @@
+"""What a sweep finds in a cluster that no event has told."""
+
+import dataclasses
+
+from shared import naming
+from shared.errors import Pace, PermanentError, TransientError
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
+from tests.fakes.sweeps import connected, prunes, put_linker, swept
+
+THEIRS = naming.connection_id(CLUSTER, "shop", "theirs")
+
+
+async def test_a_sweep_of_a_world_in_order_finds_nothing_and_says_so(app: LocalApp):
+    connection_id = await connected(app)
+    before = app.leftovers()
+    found = await swept(app)
+    assert found["state"] == "done"
+    assert found["totals"] == {"clusters": 1, "connections": 1, "objects": 2, "subscriptions": 1}
+    assert found["details"] == {}
+    assert app.leftovers() == before
+    assert await prunes(app, connection_id) == []
+
+
+async def test_a_cluster_that_is_gone_prunes_what_hung_on_it(app: LocalApp):
+    connection_id = await connected(app)
+    app.world.remove(CLUSTER)
+    found = await swept(app)
+    assert found["totals"]["prunes"] == {"cluster": 1}
+    assert found["details"] == {"cluster-gone": 1}
+    assert await prunes(app, connection_id) == [("cluster", "sweep")]
+    await app.settle()
+    assert await app.state(connection_id) == "orphaned"
+    assert (await swept(app))["totals"].get("prunes") is None
+
+
+async def test_a_cluster_of_another_issuer_is_another_cluster(app: LocalApp):
+    connection_id = await connected(app)
+    app.world.clusters[naming.fold_id(CLUSTER)].described = dataclasses.replace(
+        app.world.clusters[naming.fold_id(CLUSTER)].described, issuer="https://issuer.example/new/"
+    )
+    found = await swept(app)
+    assert found["totals"]["prunes"] == {"cluster": 1}
+    await app.settle()
+    assert await app.state(connection_id) == "orphaned"
+
+
+async def test_a_linker_that_no_event_has_told_of_is_recorded_and_pruned_once_it_is_gone(app: LocalApp):
+    linker_id = put_linker(app)
+    found = await swept(app)
+    assert found["totals"]["linkers"] == {"observed": 1}
+    assert "orphans" not in found["totals"]
+    assert await app.state(THEIRS) == "observed"
+    assert "linkers" not in (await swept(app))["totals"]
+
+    app.world.remove(linker_id)
+    found = await swept(app)
+    assert found["totals"]["prunes"] == {"linker": 1}
+    await app.settle()
+    assert await app.state(THEIRS) == "pruned"
+    assert app.leftovers()["objects"] == []
+
+
+async def test_a_linker_that_changed_is_recorded_anew(app: LocalApp):
+    linker_id = put_linker(app)
+    await swept(app)
+    app.world.linkers[naming.fold_id(linker_id)] = dataclasses.replace(
+        app.world.linkers[naming.fold_id(linker_id)], client_type="python"
+    )
+    assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
+    stored = await app.services.state.connection(THEIRS)
+    assert stored is not None
+    assert stored.value.spec.client_type == "python"
+
+
+async def test_an_object_that_service_connector_made_anew_is_known_by_its_new_uid(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    del app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", "sc-theirs-secret"]
+    again = app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
+    assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
+    assert (await app.services.state.intents(THEIRS))["settings"].outputs["uid"] == again.uid
+
+
+async def test_a_namespace_that_is_gone_prunes_its_connections_and_one_that_is_going_does_not(app: LocalApp):
+    connection_id = await connected(app)
+    cluster = app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.terminating.add("shop")
+    assert "prunes" not in (await swept(app))["totals"]
+    cluster.terminating.clear()
+    cluster.namespaces.remove("shop")
+    cluster.objects.clear()
+    found = await swept(app)
+    assert found["totals"]["prunes"] == {"namespace": 1}
+    [operation] = [one for one in await app.operations(connection_id) if one.cause]
+    assert operation.cause is not None
+    assert operation.cause.resource_id == f"{CLUSTER}/namespaces/shop"
+
+
+async def test_a_create_that_failed_before_it_made_anything_has_nothing_to_lose(app: LocalApp):
+    record = await app.send(create_body(namespace="nowhere"), message_id="m")
+    await app.settle()
+    assert await app.state(record.connection_id) == "failed"
+    app.world.remove(STORAGE)
+    assert "prunes" not in (await swept(app))["totals"]
+    app.world.remove(CLUSTER)
+    assert "prunes" not in (await swept(app))["totals"]
+    assert await app.state(record.connection_id) == "failed"
+
+
+async def test_a_list_without_namespaces_is_no_list(app: LocalApp):
+    await connected(app)
+    app.world.clusters[naming.fold_id(CLUSTER)].namespaces.clear()
+    assert "prunes" not in (await swept(app))["totals"]
+
+
+async def test_a_namespace_under_a_living_linker_is_told_and_nothing_is_pruned(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    cluster = app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.namespaces.remove("shop")
+    cluster.objects.clear()
+    found = await swept(app)
+    assert found["totals"]["drift"] == {"namespace-missing": 1}
+    assert "prunes" not in found["totals"]
+
+
+async def test_a_cluster_that_does_not_answer_ends_its_slice_and_stops_nothing_else(app: LocalApp):
+    connection_id = await connected(app)
+    put_linker(app)
+    await swept(app)
+    identity = next(iter(app.world.identities))
+    app.world.clusters[naming.fold_id(CLUSTER)].reachable = False
+    app.world.remove(identity)
+    found = await swept(app)
+    assert found["state"] == "done"
+    assert found["details"] == {"unreachable": 1}
+    assert found["totals"]["clustersUnreachable"] == 1
+    assert found["totals"]["prunes"] == {"identity": 1}
+    assert found["totals"].get("orphans") is None
+    assert ("identity", "sweep") in await prunes(app, connection_id)
+
+
+async def test_a_stopped_cluster_is_not_asked(app: LocalApp):
+    await connected(app)
+    cluster = app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, power_state="Stopped")
+    found = await swept(app)
+    assert found["details"] == {"stopped": 1}
+    assert found["calls"].get("kubernetes") is None
+
+
+async def test_without_the_right_to_list_objects_the_rest_is_done(app: LocalApp):
+    connection_id = await connected(app)
+
+    def refuse(call: Call) -> BaseException | None:
+        listed = call.name == "clusters.list_objects"
+        return PermanentError("kubernetes-access-denied", "no") if listed else None
+
+    app.journal.before = refuse
+    app.world.clusters[naming.fold_id(CLUSTER)].namespaces.remove("shop")
+    found = await swept(app)
+    assert found["details"] == {"objects-not-listed": 1}
+    assert "drift" not in found["totals"]
+    assert await prunes(app, connection_id) == [("namespace", "sweep")]
+
+
+async def test_without_the_right_to_list_namespaces_objects_are_still_looked_at(app: LocalApp):
+    await connected(app)
+
+    def refuse(call: Call) -> BaseException | None:
+        listed = call.name == "clusters.list_namespaces"
+        return PermanentError("kubernetes-access-denied", "no") if listed else None
+
+    app.journal.before = refuse
+    app.world.clusters[naming.fold_id(CLUSTER)].objects.clear()
+    for names, drift in (('["*"]', 2), ('["shop", "b*"]', 2), ('["b*"]', 0)):
+        text = app.policy_file.read_text()
+        before = text.partition("namespaces = ")[2].partition("\n")[0]
+        app.policy_file.write_text(text.replace(f"namespaces = {before}", f"namespaces = {names}"))
+        found = await swept(app)
+        assert found["details"] == {"namespaces-not-listed": 1}
+        assert found["totals"]["namespacesNotListed"] == 1
+        assert found["totals"].get("drift", {"object-missing": 0}) == {"object-missing": drift}
+
+
+async def test_a_cluster_that_the_policy_lists_no_more_is_asked_nothing(app: LocalApp):
+    await connected(app)
+    app.policy_file.write_text("version = 1\n")
+    app.world.remove(CLUSTER)
+    before = len(app.journal.calls)
+    found = await swept(app)
+    assert found["details"] == {"not-in-policy": 1}
+    assert not {name for name in app.journal.names()[before:] if name.startswith("clusters.")}
+
+
+async def test_an_unreadable_policy_ends_the_slices_of_clusters_and_no_other(app: LocalApp):
+    connection_id = await connected(app)
+    app.policy_file.write_text("nonsense")
+    identity = next(iter(app.world.identities))
+    app.world.remove(identity)
+    found = await swept(app)
+    assert found["details"] == {"policy-unreadable": 1}
+    assert await prunes(app, connection_id) == [("identity", "sweep")]
+
+
+async def test_a_linker_that_cannot_be_recorded_now_is_left_for_the_next_sweep(app: LocalApp):
+    put_linker(app)
+
+    def broken(call: Call) -> BaseException | None:
+        if call.name == "linkers.get":
+            return TransientError("service-error", "later", pace=Pace.FAST)
+        return None
+
+    app.journal.before = broken
+    found = await swept(app)
+    assert found["details"] == {"service-error": 1}
+    app.journal.before = None
+    assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
