@@ -32,6 +32,8 @@ class Journal:
         self.calls: list[Call] = []
         self.before: Rule | None = None
         self.after: Rule | None = None
+        self.watch: Callable[[Call], None] | None = None
+        """Sees each call in the moment before it takes effect."""
 
     def names(self) -> list[str]:
         """Names of all calls in order."""
@@ -58,6 +60,8 @@ class Recorded:
             broken = journal.before(call) if journal.before else None
             if broken is not None:
                 raise broken
+            if journal.watch:
+                journal.watch(call)
             result = await inner(*arguments, **options)
             broken = journal.after(call) if journal.after else None
             if broken is not None:

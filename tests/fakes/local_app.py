@@ -21,6 +21,7 @@ from tests.fakes.clusters import InMemoryClusters
 from tests.fakes.dead_letters import InMemoryDeadLetters
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.journal import Journal, Recorded
+from tests.fakes.live_oracle import LiveOracle
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.fakes.prover import InMemoryProver
 from tests.fakes.resources import InMemoryLinkers, InMemoryResources
@@ -59,6 +60,7 @@ class LocalApp:
     clusters: InMemoryClusters
     linkers: InMemoryLinkers
     journal: Journal
+    oracle: LiveOracle
     services: Services
     policy_file: Path
 
@@ -71,7 +73,10 @@ class LocalApp:
         """Handle every visible message once; returns how many there were."""
         handled = 0
         for text in self.queue.take("connection-steps"):
-            await self.services.engine.run_one(StepMessage.model_validate_json(text))
+            message = StepMessage.model_validate_json(text)
+            self.oracle.operation = message.operation
+            await self.services.engine.run_one(message)
+            self.oracle.operation = ""
             handled += 1
         for text in self.queue.take("sweep-slices"):
             await self.services.sweeping.slices.run_one(SliceMessage.model_validate_json(text))
@@ -154,6 +159,8 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         },
     )
     store, queue, topic = InMemoryStateStore(clock), InMemoryStepQueue(clock), InMemoryOutcomeTopic()
+    oracle = LiveOracle(world, store)
+    journal.watch = oracle.look
     clusters, linkers = InMemoryClusters(world), InMemoryLinkers(world)
     dead_letters = InMemoryDeadLetters()
     recorded: Any = Recorded(dead_letters, "dead_letters", journal)
@@ -185,6 +192,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         clusters=clusters,
         linkers=linkers,
         journal=journal,
+        oracle=oracle,
         services=services,
         policy_file=policy_file,
     )
