@@ -96,7 +96,7 @@ class ManagedIdentity:
             removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
         elif identity is not None and await identity_linked(ctx, identity.client_id):
             removal.keep(item, "live-linker", "a live linker works through it")
-        elif identity is not None and (fault := await self._orphan_fault(ctx, plan, identity)):
+        elif identity is not None and (fault := await self._fault(ctx, plan, identity)):
             removal.keep(item, *fault)
         else:
             if identity is not None and leaving.last:
@@ -107,13 +107,24 @@ class ManagedIdentity:
         if leaving.last:
             await forget(ctx, thing)
 
-    async def _orphan_fault(self, ctx: StepContext, plan: Plan, identity: Identity) -> tuple[str, str] | None:
-        """Why an identity that a person named as an orphan is kept: no record says what works through it."""
-        if ctx.operation.cause is None or ctx.operation.cause.kind != "orphan":
+    async def _fault(self, ctx: StepContext, plan: Plan, identity: Identity) -> tuple[str, str] | None:
+        """Why a prune keeps an identity: it is not the reported one, or somebody else works through it.
+
+        Our own credential is gone by now. An identity takes all that are left with it, AKS's own included.
+        """
+        cause = ctx.operation.cause
+        if cause is None:
             return None
-        if identity.principal_id != plan.outputs.get("principalId"):
+        if cause.kind == "orphan" and identity.principal_id != plan.outputs.get("principalId"):
             return "object-changed", "it was made anew since it was reported"
-        trusted = await ctx.outside.identities.list_credentials(identity.resource_id)
+        trusted = [
+            one.name
+            for one in await ctx.outside.identities.list_credentials(identity.resource_id)
+            # A list may be older than the last delete.
+            if await ctx.outside.identities.get_credential(identity.resource_id, one.name) is not None
+        ]
+        if any(map(naming.protected_credential, trusted)):
+            return "protected-object", "AKS's own credential trusts in it"
         return ("in-use", f"{len(trusted)} federated credentials trust in it") if trusted else None
 
     async def _provided(self, ctx: StepContext) -> Done:
