@@ -77,6 +77,23 @@ def refuse_theirs(kind: Kind, connection: Connection) -> None:
         )
 
 
+def refuse_orphans(connection: Connection) -> None:
+    """Refuse what is asked of the row on which an orphan is pruned: it is no connection.
+
+    A delete of it would remove the thing without the guards of a prune.
+
+    Raises:
+        RefusedError: ``observed-connection``.
+    """
+    spec = connection.spec
+    if connection.connection_id != naming.connection_id(spec.cluster_id, spec.namespace, spec.name):
+        raise RefusedError(
+            "observed-connection",
+            "this is the record of an orphan and its prunes, not a connection",
+            remedy="POST /api/orphans/{id}/prune",
+        )
+
+
 def refuse_unrepairable(connection: Connection) -> None:
     """Refuse to repair what is not, or not any more, made by us as a whole.
 

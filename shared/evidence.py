@@ -125,8 +125,10 @@ def _decided(operation: Operation, objects: Sequence[Mapping[str, Any]] = ()) ->
     kept = [one["rule"] for one in objects if one["outcome"] == "kept"]
     if kept and not any(one["outcome"] == "removed" for one in objects):
         return "kept", str(kept[0])
-    named = operation.cause is not None and operation.cause.kind == "orphan"
-    return "removed", "named-by-person" if named else "confirmed-gone"
+    cause = operation.cause
+    if cause is None or cause.kind != "orphan":
+        return "removed", "confirmed-gone"
+    return "removed", "last-user" if cause.source == "sweep" else "named-by-person"
 
 
 def _fact(snapshot: Snapshot) -> dict[str, Any]:

@@ -119,10 +119,7 @@ class Opener:
             # What a person has put back stays until a person says otherwise.
             return Answer("nothing-to-do", connection.last_operation)
         try:
-            if connection.linker_id and connection.state.live and not left_by_linker(connection):
-                admission.refuse_theirs(asked.kind, connection)
-            if asked.kind is Kind.REPAIR:
-                admission.refuse_unrepairable(connection)
+            _refuse_unfit(asked.kind, connection)
         except RefusedError:
             # What looks after connections by itself names the life that it saw; nobody waits for its refusal.
             if asked.generation is None:
@@ -255,6 +252,15 @@ class Opener:
             generation=0,
             created_at=self.clock.now(),
         )
+
+
+def _refuse_unfit(kind: Kind, connection: Connection) -> None:
+    if kind is not Kind.PRUNE:
+        admission.refuse_orphans(connection)
+    if connection.linker_id and connection.state.live and not left_by_linker(connection):
+        admission.refuse_theirs(kind, connection)
+    if kind is Kind.REPAIR:
+        admission.refuse_unrepairable(connection)
 
 
 def _same_cause(one: Cause | None, other: Cause | None) -> bool:

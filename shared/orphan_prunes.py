@@ -15,7 +15,6 @@ from shared.errors import PermanentError, RefusedError
 from shared.models import (
     Cause,
     Connection,
-    ConnectionId,
     ConnectionSpec,
     ConnectionState,
     Intent,
@@ -24,7 +23,7 @@ from shared.models import (
     Provenance,
 )
 from shared.opening import Answer, Asked, Opener
-from shared.orphans import Orphan, OrphanKind, Orphans
+from shared.orphans import Orphan, OrphanKind, Orphans, record_id
 from shared.policy import Policy
 from shared.ports import Clock
 from shared.state import State
@@ -71,8 +70,13 @@ class OrphanPruner:
     clock: Clock
     load_policy: Callable[[], Policy]
 
-    async def prune(self, orphan_id: str, *, key: str) -> Answer:
+    async def prune(self, orphan_id: str, *, key: str, source: str = "request") -> Answer:
         """Open the prune of one orphan.
+
+        Args:
+            orphan_id: of a row of ``orphans``.
+            key: makes a repeat recognisable.
+            source: request if a person named it, else sweep.
 
         Raises:
             RefusedError: ``not-found``, ``orphan-gone``, ``orphan-changed``, ``orphan-protected``,
@@ -89,7 +93,7 @@ class OrphanPruner:
         user = User(connection_id=connection.connection_id, generation=connection.generation)
         if found.thing:
             await self.users.join(found.thing, user, settled=self._settled, details=found.details)
-        cause = Cause(kind="orphan", resource_id=found.resource_id, source="request")
+        cause = Cause(kind="orphan", resource_id=found.resource_id, source=source)
         answer = await self.opener.open(
             Asked(
                 kind=Kind.PRUNE,
@@ -193,7 +197,7 @@ class OrphanPruner:
 
     async def _require_unowned(self, orphan: Orphan, found: _Found) -> None:
         """Refuse what a connection on record holds: by the name of its secret, or as a user of the thing."""
-        pseudo = _connection_id(orphan)
+        pseudo = record_id(orphan.orphan_id)
         if orphan.kind is OrphanKind.SECRET:
             owner = naming.connection_id(orphan.cluster_id, orphan.namespace, _connection_name(orphan))
             stored = await self.state.connection(owner)
@@ -206,7 +210,7 @@ class OrphanPruner:
 
     async def _record(self, orphan: Orphan, found: _Found) -> Connection:
         """A row of its own for the orphan, as an observed connection has one, with just that thing."""
-        connection_id = _connection_id(orphan)
+        connection_id = record_id(orphan.orphan_id)
         stored = await self.state.connection(connection_id)
         present = stored.value if stored else None
         if present is not None and present.active:
@@ -241,11 +245,6 @@ class OrphanPruner:
 
     async def _settled(self, operation_id: OperationId) -> bool:
         return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
-
-
-def _connection_id(orphan: Orphan) -> ConnectionId:
-    """Not an id that a connection could have: those are hashes of three parts."""
-    return ConnectionId(naming.digest(["orphan", orphan.orphan_id]))
 
 
 def _connection_name(orphan: Orphan) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.models import Model, OperationId
+from shared.models import ConnectionId, Model, OperationId
 from shared.ports import Insert, Remove, Replace, StateStore
 from shared.rows import columns, parse
 
@@ -67,6 +67,11 @@ def orphan_id(
     """Id of a thing; its first half is the partition, so that one id is enough to read it."""
     thing = naming.digest([kind.value, namespace, name, naming.fold_id(resource_id)])
     return f"{_partition(cluster_id)}-{thing}"
+
+
+def record_id(of: str) -> ConnectionId:
+    """Id of the row on which an orphan is pruned; not one that a connection has: those hash three parts."""
+    return ConnectionId(naming.digest(["orphan", of]))
 
 
 def sound(text: str) -> bool:

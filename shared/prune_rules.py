@@ -99,6 +99,7 @@ BY_RESULT: Mapping[str, str] = MappingProxyType(
         "cluster-replaced": "cluster-replaced",
         "orphan-changed": "object-changed",
         "still-used": "still-shared",
+        "issuer-alive": "alive",
         "already-orphaned": "overtaken",
         "stale-cause": "overtaken",
         "nothing-to-do": "overtaken",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import StateConflictError
-from shared.models import Intent, Kind, Operation, OperationId, StepRecord, StepState
+from shared.models import ConnectionId, Intent, Kind, Operation, OperationId, StepRecord, StepState
 from shared.ports import Row
 from shared.prunes import Prunes, SavedObject
 from shared.records import Dependent, Dependents
@@ -86,6 +86,11 @@ class Run:
         """Say whether an operation has ended and nothing that it sent can land any more."""
         lease_seconds = self.snapshot.steps[self.step].value.lease_seconds
         return await self.state.settled(operation_id, lease_seconds=lease_seconds)
+
+    async def holds(self, connection_id: ConnectionId) -> bool:
+        """Say whether a connection is on record that holds, or may hold, things."""
+        stored = await self.state.connection(connection_id)
+        return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has."""

@@ -15,7 +15,7 @@ from shared import naming
 from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
-from shared.models import Connection, Done, Finding, Intent, Kind, Operation, OperationId, Plan
+from shared.models import Connection, ConnectionId, Done, Finding, Intent, Kind, Operation, OperationId, Plan
 from shared.policy import Policy
 from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
 from shared.prunes import SavedObject
@@ -98,6 +98,10 @@ class Recorder(Protocol):
 
     async def settled(self, operation_id: OperationId) -> bool:
         """Say whether an operation has ended and nothing that it sent can land any more."""
+        ...
+
+    async def holds(self, connection_id: ConnectionId) -> bool:
+        """Say whether a connection is on record that holds, or may hold, things."""
         ...
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:

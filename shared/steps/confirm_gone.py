@@ -14,7 +14,7 @@ from typing import Any
 from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
-from shared.steps.orphan_claims import FAULTS, orphan_fault
+from shared.steps.orphan_claims import FAULTS, let_go, orphan_fault
 from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
 from shared.steps.successors import find_successor
 from shared.steps.witnesses import API_VERSIONS, find_witness
@@ -161,10 +161,22 @@ async def _linker_lives(ctx: StepContext, cause: Cause) -> bool:
 
 
 async def _named(ctx: StepContext, cause: Cause) -> Done:
-    """A person named it: a call a thing, so no cap counts; its own proof is the uid that was reported."""
+    """A person named it: a call a thing, so no cap counts; its own proof is the uid that was reported.
+
+    What a sweep named is counted like any other prune.
+
+    Raises:
+        NotYetError: ``cap``.
+    """
+    if cause.source == "sweep":
+        _wait_for_release(ctx)
     fault = await orphan_fault(ctx)
+    if fault or ctx.operation.report_only:
+        await let_go(ctx)
     if fault:
         return Done(outputs={"fact": "alive", "fault": fault}, ends_operation=fault, detail=FAULTS[fault])
+    if cause.source == "sweep":
+        await _take_cap(ctx, {})
     outputs = {"fact": "orphan", "resourceId": cause.resource_id, "confirmedAt": ctx.now.isoformat()}
     return Done(outputs=outputs)
 

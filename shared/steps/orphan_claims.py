@@ -12,14 +12,15 @@ from typing import Any
 from shared import naming
 from shared.errors import PermanentError
 from shared.ports import Linker
-from shared.steps.base import StepContext, account_thing
+from shared.steps.base import StepContext, account_thing, credential_thing, identity_thing
 
 _CODES = (
     ("orphan-changed", "what stands there is not what was reported"),
     ("linker-alive", "a living connection of Service Connector computes it"),
     ("still-used", "a connection on record uses it"),
+    ("issuer-alive", "the cluster whose issuer it names is there"),
 )
-CHANGED, LINKED, USED = (code for code, _ in _CODES)
+CHANGED, LINKED, USED, ALIVE = (code for code, _ in _CODES)
 FAULTS: Mapping[str, str] = dict(_CODES)
 """Why a named orphan is none, by the result's code."""
 
@@ -44,7 +45,15 @@ async def orphan_fault(ctx: StepContext) -> str:
 async def _secret(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
     namespace, name = str(known["namespace"]), str(known["name"])
     linked = any(one.namespace == namespace and naming.secret_name(one.name) == name for one in linkers)
-    return LINKED if linked else await _changed(ctx, "Secret", known)
+    if linked:
+        return LINKED
+    return USED if await computed(ctx, namespace, name) else await _changed(ctx, "Secret", known)
+
+
+async def computed(ctx: StepContext, namespace: str, name: str) -> bool:
+    """Say whether a connection on record, made since the orphan was reported perhaps, writes that secret."""
+    named = name.removeprefix("sc-").removesuffix("-secret")
+    return await ctx.recorder.holds(naming.connection_id(ctx.connection.spec.cluster_id, namespace, named))
 
 
 async def _account(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
@@ -85,13 +94,48 @@ async def _identity(ctx: StepContext, known: Mapping[str, Any], linkers: list[Li
 
 
 async def _credential(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
-    del linkers  # whatever works through a credential works in a cluster of its issuer, and that one is gone
+    del linkers  # whatever works through a credential works in the cluster of its issuer
     there = await ctx.outside.identities.get_credential(str(known["identityId"]), str(known["name"]))
     reported = (known.get("issuer"), known.get("subject"))
-    changed = there is not None and (there.issuer, there.subject) != reported
-    return CHANGED if changed else ""
+    if there is None:
+        return ""
+    if (there.issuer, there.subject) != reported:
+        return CHANGED
+    cluster_id = ctx.connection.spec.cluster_id
+    cluster = await ctx.outside.clusters.describe(cluster_id) if cluster_id else None
+    # One look that found no cluster made it look dead; a look that finds it proves that it is not.
+    return ALIVE if cluster is not None and cluster.issuer == there.issuer else ""
 
 
+async def let_go(ctx: StepContext) -> None:
+    """Stop being a user of what is not removed: else nobody would ever be its last user, nor report it."""
+    for step, thing_of in _THINGS.items():
+        intent = ctx.intents.get(step)
+        for plan in intent.plans() if intent else ():
+            thing = thing_of(ctx.connection.spec.cluster_id, plan.planned)
+            left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            if left.last:
+                await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+
+
+def _account_thing(cluster_id: str, planned: Mapping[str, Any]) -> str:
+    client_id = str(planned["name"]).removeprefix(naming.service_account_name(""))
+    return account_thing(cluster_id, str(planned["namespace"]), client_id)
+
+
+def _identity_thing(_: str, planned: Mapping[str, Any]) -> str:
+    return identity_thing(str(planned["resourceId"]))
+
+
+def _credential_thing(_: str, planned: Mapping[str, Any]) -> str:
+    return credential_thing(str(planned["identityId"]), str(planned["issuer"]), str(planned["subject"]))
+
+
+_THINGS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "service_account": _account_thing,
+    "managed_identity": _identity_thing,
+    "federated_credential": _credential_thing,
+}
 _CHECKS: Mapping[str, Callable[[StepContext, Mapping[str, Any], list[Linker]], Awaitable[str]]] = {
     "settings": _secret,
     "service_account": _account,

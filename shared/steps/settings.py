@@ -21,6 +21,7 @@ from shared.steps.base import (
 )
 from shared.steps.making import put_object
 from shared.steps.objects import cluster_lost, hold_if_used, remove_object
+from shared.steps.orphan_claims import computed
 from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
 
 KIND = "Secret"
@@ -120,6 +121,14 @@ class Settings:
                 item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
                 removal.keep(item, "live-linker", "a live linker writes it")
                 continue
+            cause = ctx.operation.cause
+            if cause is not None and cause.kind == "orphan":
+                namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
+                # It was nobody's when that was confirmed, and has been held for days since, perhaps.
+                if await computed(ctx, namespace, name):
+                    item = {"kind": KIND, "namespace": namespace, "name": name}
+                    removal.keep(item, "still-shared", "a connection on record writes it")
+                    continue
             use = await hold_if_used(ctx, KIND, plan, lost=lost)
             await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
         return removal.done()

@@ -11,7 +11,7 @@ import re
 
 from shared import naming
 from shared.inventory import Entry
-from shared.orphans import Orphan, OrphanKind, orphan_id
+from shared.orphans import Orphan, OrphanKind, orphan_id, record_id
 from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
@@ -117,7 +117,8 @@ async def _used(lookout: Lookout, view: ClusterView, one: KubeObject) -> bool:
     if named is None:
         return False
     shared = await lookout.users.get(account_thing(view.cluster_id, one.namespace, named[1]))
-    return shared is not None and bool(shared.users)
+    own = record_id(_orphan_id(view, one))  # of its own prune, which has removed nothing yet
+    return shared is not None and any(user.connection_id != own for user in shared.users)
 
 
 async def _owned(lookout: Lookout, ledger: Ledger, view: ClusterView, one: KubeObject) -> bool:
@@ -149,11 +150,15 @@ async def _owned(lookout: Lookout, ledger: Ledger, view: ClusterView, one: KubeO
     return True
 
 
+def _orphan_id(view: ClusterView, one: KubeObject) -> str:
+    return orphan_id(_KINDS[one.kind], cluster_id=view.cluster_id, namespace=one.namespace, name=one.name)
+
+
 def _orphan(view: ClusterView, one: KubeObject, ledger: Ledger) -> Orphan:
     """What is reported of it; its nonce is not: whoever knows one could make an object look like ours."""
     kind, client_id = _KINDS[one.kind], one.annotations.get(ANNOTATION_CLIENT_ID, "")
     return Orphan(
-        orphan_id=orphan_id(kind, cluster_id=view.cluster_id, namespace=one.namespace, name=one.name),
+        orphan_id=_orphan_id(view, one),
         kind=kind,
         cluster_id=view.cluster_id,
         namespace=one.namespace,

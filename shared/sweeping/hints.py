@@ -21,7 +21,7 @@ from shared.sweeping.ledger import Ledger
 class OrphanPruning(Protocol):
     """Takes an orphan on the record and prunes it from there, with every guard of a prune."""
 
-    async def prune(self, orphan_id: str, *, key: str) -> Answer:
+    async def prune(self, orphan_id: str, *, key: str, source: str = "request") -> Answer:
         """Open the prune of one orphan."""
         ...
 
@@ -81,7 +81,9 @@ class Hints:
         if self.orphan_pruning is None:
             return
         try:
-            answer = await self.orphan_pruning.prune(orphan_id, key=f"sweep|{ledger.sweep.day}")
+            answer = await self.orphan_pruning.prune(
+                orphan_id, key=f"sweep|{ledger.sweep.day}", source="sweep"
+            )
         except (RefusedError, NotYetError) as refusal:
             ledger.note(refusal.code)
             return

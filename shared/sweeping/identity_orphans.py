@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from shared import naming
 from shared.models import Connection, ConnectionState
-from shared.orphans import Orphan, OrphanKind, orphan_id
+from shared.orphans import Orphan, OrphanKind, orphan_id, record_id
 from shared.ports import Credential, Identity
 from shared.steps.base import TAG_WORKLOAD
 from shared.sweeping.azure_lists import AzureLists
@@ -43,7 +43,9 @@ async def without_users(
     }
 
     async def one(key: str) -> None:
-        if await lookout.users.get(f"identity|{key}") is None:
+        shared = await lookout.users.get(f"identity|{key}")
+        own = record_id(_orphan_id(ours[key]))  # of its own prune, which has removed nothing yet
+        if shared is None or all(user.connection_id == own for user in shared.users):
             await _report_unused(lookout, ledger, ours[key])
 
     keys = [key for key in sorted(ours) if key > after]
@@ -68,7 +70,7 @@ async def _report_unused(lookout: Lookout, ledger: Ledger, listed: Identity) -> 
     states = {str(one.connection_id): one.state.value for one in connections}
     evidence = {"workload": identity.tags[TAG_WORKLOAD], "connections": states}
     orphan = Orphan(
-        orphan_id=orphan_id(OrphanKind.IDENTITY, name=_name(identity), resource_id=identity.resource_id),
+        orphan_id=_orphan_id(identity),
         kind=OrphanKind.IDENTITY,
         name=_name(identity),
         uid=identity.principal_id,
@@ -188,6 +190,10 @@ async def _missed(lookout: Lookout, ledger: Ledger, lists: AzureLists, *, creden
             if one.kind in kinds and naming.subscription_of(one.resource_id) == lists.subscription_id
         ]
         await lookout.missed(ledger, mine)
+
+
+def _orphan_id(identity: Identity) -> str:
+    return orphan_id(OrphanKind.IDENTITY, name=_name(identity), resource_id=identity.resource_id)
 
 
 def _name(identity: Identity) -> str:

@@ -12,6 +12,7 @@ from shared.errors import NotYetError
 from shared.models import (
     Cause,
     Connection,
+    ConnectionId,
     ConnectionSpec,
     ConnectionState,
     Done,
@@ -57,6 +58,10 @@ class MemoryRecorder:
 
     async def settled(self, operation_id: OperationId) -> bool:
         return operation_id in self.bench.ended
+
+    async def holds(self, connection_id: ConnectionId) -> bool:
+        stored = await self.bench.app.services.state.connection(connection_id)
+        return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 
 from shared import naming
-from shared.errors import PermanentError
+from shared.errors import NotYetError, PermanentError
 from shared.models import ConnectionId, Done, Kind
 from shared.ports import Linker
-from shared.steps.base import account_thing
+from shared.steps.base import account_thing, identity_thing
 from shared.users import User
 from tests.fakes.journal import Call
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
 from tests.fakes.step_bench import Bench
 
 KINDS = {"settings": "Secret", "service_account": "ServiceAccount"}
@@ -52,6 +52,8 @@ async def confirmed(bench: Bench) -> Done:
 @pytest.mark.parametrize("step", NAMED)
 async def test_what_is_as_it_was_reported_may_go(bench: Bench, step: str):
     only(bench, step)
+    cluster = bench.app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, issuer="https://issuer.example/new/")
     assert (await confirmed(bench)).outputs["fact"] == "orphan"
 
 
@@ -140,3 +142,46 @@ async def test_an_identity_without_a_known_cluster_is_asked_about_no_linker(benc
     before = len(bench.app.journal.calls)
     assert (await confirmed(bench)).outputs["fact"] == "orphan"
     assert "linkers.list" not in bench.app.journal.names()[before:]
+
+
+async def test_a_credential_whose_cluster_is_there_after_all_is_kept(bench: Bench):
+    only(bench, "federated_credential")
+    assert (await confirmed(bench)).ends_operation == "issuer-alive"
+    cluster = bench.app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, issuer="https://issuer.example/new/")
+    assert (await confirmed(bench)).outputs["fact"] == "orphan"
+
+
+async def test_a_secret_that_a_connection_made_since_writes_is_no_orphan(bench: Bench):
+    only(bench, "settings")
+    await bench.app.send(create_body("orders-blob"), message_id="again")
+    assert (await confirmed(bench)).ends_operation == "still-used"
+    kept = (await bench.revert("settings")).outputs["kept"]
+    assert [one["rule"] for one in kept] == ["still-shared"], "also after it was held for long"
+
+
+@pytest.mark.parametrize("report", [False, True])
+async def test_what_is_not_pruned_after_all_is_left_by_its_prune(bench: Bench, *, report: bool):
+    """Else the thing would have a user for ever: never reported, and never removed with its last one."""
+    only(bench, "managed_identity")
+    identity_id = str(bench.intents["managed_identity"].outputs["resourceId"])
+    bench.operation = bench.operation.model_copy(update={"report_only": report})
+    if not report:
+        identity = bench.app.world.identities[naming.fold_id(identity_id)]
+        changed = dataclasses.replace(identity, principal_id="another")
+        bench.app.world.identities[naming.fold_id(identity_id)] = changed
+    users = bench.app.services.engine.users
+    assert await users.get(identity_thing(identity_id)) is not None
+    await confirmed(bench)
+    assert await users.get(identity_thing(identity_id)) is None
+
+
+async def test_what_a_sweep_names_is_counted_by_the_cap(bench: Bench):
+    only(bench, "managed_identity")
+    bench.rules = dataclasses.replace(bench.rules, prune_cap_per_hour=0)
+    assert (await confirmed(bench)).outputs["fact"] == "orphan", "a person's call is one thing"
+    assert bench.operation.cause is not None
+    by_sweep = bench.operation.cause.model_copy(update={"source": "sweep"})
+    bench.operation = bench.operation.model_copy(update={"cause": by_sweep})
+    with pytest.raises(NotYetError, match="cap"):
+        await confirmed(bench)

@@ -249,15 +249,15 @@ async def test_a_second_life_of_an_orphan_is_pruned_like_the_first(app: LocalApp
     assert everything(app) == []
 
 
-async def test_an_orphan_that_is_being_deleted_is_not_pruned_beside_it(app: LocalApp):
+async def test_a_delete_does_not_take_an_orphan_past_the_guards_of_its_prune(app: LocalApp):
     orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
     app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})
     operation_id = await ask(app, orphan)
     await app.settle(seconds=60)
     body = {"action": "delete", "connectionId": naming.connection_of(operation_id)}
-    await app.send(body, message_id="d")
-    status, answer, _ = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
-    assert (status, answer["outcome"]) == (200, "nothing-to-do")
+    assert (await app.send(body, message_id="d")).code == "observed-connection"
+    await app.settle(seconds=60)
+    assert await app.clusters.get(CLUSTER, "ServiceAccount", "shop", ACCOUNT) is not None
 
 
 async def test_an_orphan_whose_row_is_closing_is_asked_for_again_later(app: LocalApp):

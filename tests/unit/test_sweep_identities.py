@@ -1,10 +1,11 @@
 """Identities and credentials that nobody on record owns."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from shared import naming
+from shared import evidence, naming
 from shared.inventory import Inventory
 from shared.orphans import Orphans
 from shared.ports import Credential
@@ -16,6 +17,7 @@ from tests.fakes.local_app import (
     IDENTITY_GROUP,
     LocalApp,
     delete_body,
+    make_app,
 )
 from tests.fakes.sweeps import connected, swept
 
@@ -115,11 +117,40 @@ async def test_an_identity_that_an_ended_connection_has_left_is_pruned_and_no_ot
     assert orphan.evidence["connections"] == {ID: "deleted"}
     assert orphan.prune
     app.clock.advance(3600)
-    assert (await swept(app))["totals"]["orphans"] == {"identity": {"known": 1}}  # the other one
+    assert (await swept(app))["totals"]["orphans"] == {"identity": {"known": 2}}  # its prune has not run
     await app.settle()
     assert set(app.world.identities) == {naming.fold_id(other)}
     app.clock.advance(3600)
     assert (await swept(app))["totals"]["orphans"] == {"identity": {"gone": 1, "known": 1}}
+
+
+async def test_what_a_sweep_prunes_is_on_record_as_the_sweeps(app: LocalApp):
+    await connected(app)
+    identity = app.world.identities[identity_of(app)]
+    await app.send(delete_body(), message_id="d")
+    await app.settle()
+    app.world.identities[naming.fold_id(identity.resource_id)] = identity
+    await swept(app)
+    [entry] = await app.services.prunes.of_month(f"{app.clock.now():%Y-%m}")
+    assert (entry.cause, entry.source) == ("orphan", "sweep")
+    await app.settle()
+    stored = await app.services.state.operation(entry.operation_id)
+    assert stored is not None
+    assert evidence.listed(entry, stored.value, base_url="")["rule"] == "last-user"
+
+
+async def test_an_orphan_whose_prune_was_a_report_stays_an_orphan(tmp_path: Path):
+    app = make_app(tmp_path, MOORING_PRUNE_MODE="report")
+    unused = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-old"
+    identities = app.services.engine.outside.identities
+    await identities.ensure(unused, location="westeurope", tags={"mooring-workload": "abc"})
+    await swept(app)
+    [orphan] = await Orphans(app.store).list()
+    await app.services.orphan_pruner.prune(orphan.orphan_id, key="k")
+    for seconds in (0, 3600):
+        await app.settle()
+        app.clock.advance(seconds)
+        assert (await swept(app))["totals"]["orphans"] == {"identity": {"known": 1}}
 
 
 async def test_what_a_living_connection_uses_by_now_is_not_pruned_as_left_behind(app: LocalApp):
