@@ -225,6 +225,7 @@ class Adopter:
             last_operation=present.last_operation if present else OperationId(""),
             linker_id=linker.resource_id,
             adopted_at=now,
+            restored=present is not None and alive and present.restored,
             created_at=present.created_at if present and alive else now,
         )
 

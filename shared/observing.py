@@ -117,6 +117,9 @@ class Observer:
         if there and present is not None and not present.linker_id:
             return "observe:name-is-ours"
         alive = there and present is not None
+        if present is not None and present.state is ConnectionState.PRUNING:
+            # Its end forgets what is on record, this sighting included: look again after it.
+            raise NotYetError("behind", "a prune is under way")
         generation = (present.generation + (0 if alive else 1)) if present else 1
         row = self.catalogue.match(linker.target_id)
         spec = ConnectionSpec(
@@ -137,6 +140,7 @@ class Observer:
             active=present.active if present else (),
             last_operation=present.last_operation if present else OperationId(""),
             linker_id=linker.resource_id,
+            restored=present is not None and alive and present.restored,
             created_at=present.created_at if present and alive else self.clock.now(),
         )
         known = await self.state.intents(connection_id) if alive else {}

@@ -6,19 +6,20 @@ the policy names them), and one read per connection. Nothing is removed here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shared import naming
 from shared.drift import Drifted
 from shared.errors import PermanentError, RefusedError, TransientError
 from shared.inventory import Entry
-from shared.models import Connection
+from shared.models import Connection, ConnectionState
 from shared.policy import Policy
-from shared.ports import Linker
+from shared.ports import Linker, Row
 from shared.rows import key_hash, parse
 from shared.sweeping import cluster_findings, cluster_orphans, on_record, scope
-from shared.sweeping.cluster_view import UNREACHABLE, ClusterView, look
+from shared.sweeping.cluster_view import ACCOUNT, UNREACHABLE, ClusterView, look
 from shared.sweeping.ledger import Ledger
 from shared.sweeping.lookout import Lookout
 from shared.sweeping.on_record import OnRecord
@@ -97,7 +98,10 @@ class ClusterSlice:
         if view.linkers is None or UNREACHABLE in ledger.details:
             return True
         rows = await self.lookout.store.query("linkers", key_hash(naming.fold_id(view.cluster_id)))
-        known = {naming.fold_id(one.linker_id): one for one in (parse(Connection, row) for row in rows)}
+        present = await self.lookout.inventory.connections(view.cluster_id)
+        known = {
+            naming.fold_id(one.linker_id): one for one in _readable(rows) if one.connection_id in present
+        }
         for key, linker in sorted(view.linkers.items()):
             if key <= after or not _changed(known.get(key), linker, view.policy, view.cluster_id):
                 continue
@@ -130,6 +134,11 @@ class ClusterSlice:
         if record is None:
             return
         found.know(record)
+        if not record.present or record.connection.state is ConnectionState.RESTORED:
+            linker = _living(record, view)
+            if linker is not None:
+                # Made again under the same id, and no event has told of it.
+                await self._observe(ledger, linker)
         if not record.present:
             return
         ledger.count("connections")
@@ -145,8 +154,13 @@ class ClusterSlice:
 
     async def _observe_again(self, ledger: Ledger, record: OnRecord, view: ClusterView) -> None:
         """Service Connector may make an object anew: as long as its linker lives, the new one is the one."""
-        linker = (view.linkers or {}).get(naming.fold_id(record.connection.linker_id))
+        linker = _living(record, view)
         if linker is None:
+            return
+        account = (linker.namespace, naming.service_account_name(linker.client_id))
+        recorded = {thing for _, thing in cluster_findings.recorded(record, "service_account")}
+        if linker.client_id and account not in recorded and account in view.objects.get(ACCOUNT, {}):
+            await self._observe(ledger, linker)  # it has another identity now
             return
         for step, kind in cluster_findings.STEPS.items():
             for plan, thing in cluster_findings.recorded(record, step):
@@ -180,6 +194,22 @@ class ClusterSlice:
         shown = f"{there.kind} {there.namespace}/{there.name}"
         mark = f"{now.uid} {now.resource_version}"
         return [Drifted(kind="values-edited", thing=shown, detail=", ".join(wrong), mark=mark)], {}
+
+
+def _living(record: OnRecord, view: ClusterView) -> Linker | None:
+    """The living linker of a connection of Service Connector, if namespaces of such may be looked at."""
+    if not record.connection.linker_id:
+        return None
+    linker = (view.linkers or {}).get(naming.fold_id(record.connection.linker_id))
+    watched = linker is not None and view.policy.watches(view.cluster_id, linker.namespace)
+    return linker if watched else None
+
+
+def _readable(rows: Sequence[Row]) -> Iterator[Connection]:
+    """What is on the inventory; a row that another version wrote is as good as none."""
+    for row in rows:
+        with contextlib.suppress(ValueError):
+            yield parse(Connection, row)
 
 
 def _wanted(lookout: Lookout, record: OnRecord) -> dict[str, str] | None:

@@ -261,3 +261,15 @@ async def test_http_has_nothing_to_adopt_of_ours_or_of_nobody(app: LocalApp):
     await app.settle()
     status, body, _ = await http.call("adopt_connection", connectionId=record.connection_id)
     assert (status, body["code"]) == (409, "nothing-to-adopt")
+
+
+async def test_an_adoption_leaves_on_record_that_something_was_put_back(app: LocalApp, theirs: TheirLinker):
+    await adopted(app)
+    stored = await app.services.state.connection(THEIRS)
+    assert stored is not None
+    restored = stored.value.model_copy(update={"state": ConnectionState.RESTORED, "restored": True})
+    await app.services.state.observe(restored, [], etag=stored.etag)
+    await adopted(app, "again")
+    stored = await app.services.state.connection(THEIRS)
+    assert stored is not None
+    assert (stored.value.state, stored.value.restored) == ("adopted", True)

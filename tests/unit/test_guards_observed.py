@@ -6,7 +6,7 @@ import pytest
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Intent
+from shared.models import ConnectionState, Intent
 from shared.ports import Identity, Linker
 from tests.fakes.azure_world import StoredCluster
 from tests.fakes.journal import Call
@@ -152,3 +152,25 @@ async def test_their_linkers_end_prunes_what_it_left(observed: LocalApp):
     assert await pruned_by(observed, LINKER) == ""
     assert await observed.state(THEIRS) == "pruned"
     assert observed.leftovers()["objects"] == []
+
+
+async def changed(app: LocalApp, **update: object) -> None:
+    stored = await app.services.state.connection(THEIRS)
+    assert stored is not None
+    await app.services.state.observe(stored.value.model_copy(update=update), [], etag=stored.etag)
+
+
+async def test_a_linker_that_is_made_again_during_its_prune_is_recorded_after_it(observed: LocalApp):
+    """Else the end of the prune would forget a connection that lives."""
+    await changed(observed, state=ConnectionState.PRUNING)
+    assert await observe(observed) == "observe:later"
+    assert await observed.state(THEIRS) == "pruning"
+
+
+async def test_what_was_put_back_stays_known_when_its_linker_is_seen_again(observed: LocalApp):
+    """Else a delete would leave it behind."""
+    await changed(observed, state=ConnectionState.RESTORED, restored=True)
+    assert await observe(observed) == "observed"
+    stored = await observed.services.state.connection(THEIRS)
+    assert stored is not None
+    assert (stored.value.state, stored.value.restored) == ("observed", True)

@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import pytest
+
 from shared import naming
 from shared.errors import Pace, PermanentError, TransientError
+from shared.ports import Upsert
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
-from tests.fakes.sweeps import connected, prunes, put_linker, swept
+from tests.fakes.sweeps import CLIENT, connected, prunes, put_linker, swept
 
 THEIRS = naming.connection_id(CLUSTER, "shop", "theirs")
+LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
 
 
 async def test_a_sweep_of_a_world_in_order_finds_nothing_and_says_so(app: LocalApp):
@@ -217,3 +221,41 @@ async def test_a_linker_that_cannot_be_recorded_now_is_left_for_the_next_sweep(a
     assert found["details"] == {"service-error": 1}
     app.journal.before = None
     assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
+
+
+@pytest.mark.parametrize("housekept", [False, True])
+async def test_a_linker_that_was_made_again_and_no_event_told_of_is_recorded_anew(
+    app: LocalApp, *, housekept: bool
+):
+    put_linker(app)
+    await swept(app)
+    app.world.remove(LINKER)
+    await swept(app)
+    await app.settle()
+    assert await app.state(THEIRS) == "pruned"
+    if housekept:
+        await swept(app)
+    put_linker(app)
+    assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
+    assert await app.state(THEIRS) == "observed"
+    assert "linkers" not in (await swept(app))["totals"]
+
+
+async def test_a_linker_with_another_identity_is_recorded_with_its_new_account(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    other = CLIENT.replace("4", "5")
+    put_linker(app, client_id=other)
+    assert (await swept(app))["totals"]["linkers"] == {"observed": 1}
+    intents = await app.services.state.intents(THEIRS)
+    assert intents["service_account"].planned["name"] == f"sc-account-{other}"
+
+
+async def test_a_row_of_the_inventory_that_cannot_be_read_stops_nothing(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    [row] = [one for one in app.store.rows("linkers") if one.columns.get("name") == "theirs"]
+    broken = Upsert(key=row.key, columns={**row.columns, "body": "{}"})
+    await app.store.transact("linkers", row.partition, [broken])
+    found = await swept(app)
+    assert (found["state"], found["totals"]["linkers"]) == ("done", {"observed": 1})
