@@ -28,6 +28,8 @@ from shared.sweeping.lookout import Lookout
 from shared.sweeping.on_record import OnRecord
 
 PAGE = 200
+LABELS_SHOWN = 32
+"""Kubernetes does not bound their number, a row its size: 32 of 380 characters fit."""
 _SECRET = re.compile(r"sc-([a-z0-9]+)-secret")
 _ACCOUNT = re.compile(r"sc-account-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _KINDS = {SECRET: OrphanKind.SECRET, ACCOUNT: OrphanKind.SERVICE_ACCOUNT}
@@ -166,7 +168,7 @@ def _orphan(view: ClusterView, one: KubeObject, ledger: Ledger) -> Orphan:
         uid=one.uid,
         rule="no-record",
         evidence={
-            "labels": dict(one.labels),
+            "labels": dict(sorted(one.labels.items())[:LABELS_SHOWN]),
             "createdAt": one.created_at,
             "clientId": client_id,
             "linkersListed": len(view.linkers or {}),

@@ -60,11 +60,14 @@ class Hints:
         ledger.count(f"prunes.{kind}" if mine else "prunesKnown")
 
     async def repair(self, ledger: Ledger, connection: Connection, what: str) -> None:
-        """Open the repair of a connection; ``what`` tells one state of things from another."""
+        """Open the repair of a connection, once a day for each state of things; ``what`` tells them apart.
+
+        Some states look the same when they come again: a role assignment has one name for ever.
+        """
         asked = Asked(
             kind=Kind.REPAIR,
             connection_id=connection.connection_id,
-            key=f"sweep|repair|{connection.generation}|{what}",
+            key=f"sweep|repair|{connection.generation}|{what}|{ledger.sweep.day}",
             generation=connection.generation,
         )
         try:

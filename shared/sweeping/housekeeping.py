@@ -118,13 +118,14 @@ class Housekeeping:
         for operation in old:
             prefix = f"op|{operation.operation_id}"
             keys = [row.key for row in rows if row.key == prefix or row.key.startswith(f"{prefix}|")]
+            if operation.cause is not None:
+                # Before the operation, which leads to them: a crash in between leaves nothing unfindable.
+                month = f"{operation.opened_at:%Y-%m}"
+                await self._forget_saved(f"saved|{operation.operation_id}")
+                await self.lookout.store.transact(_PRUNES, month, [Remove(key=operation.operation_id)])
             await self.lookout.store.transact(
                 CONNECTIONS, connection.connection_id, [Remove(key=key) for key in keys]
             )
-            month = f"{operation.opened_at:%Y-%m}"
-            if operation.cause is not None:
-                await self.lookout.store.transact(_PRUNES, month, [Remove(key=operation.operation_id)])
-                await self._forget_saved(f"saved|{operation.operation_id}")
             ledger.count("operationsRemoved")
             ledger.count("rowsRemoved", len(keys))
         return len(operations) - len(old)

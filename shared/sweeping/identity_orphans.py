@@ -19,6 +19,7 @@ from shared.sweeping.ledger import Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 
 PAGE = 100
+CONNECTIONS_SHOWN = 100
 
 
 async def without_users(
@@ -67,7 +68,7 @@ async def _report_unused(lookout: Lookout, ledger: Ledger, listed: Identity) -> 
         # A connection relies on it: the users row was lost, and losing a row is no reason to lose access.
         ledger.count("usersRowsMissing")
         return
-    states = {str(one.connection_id): one.state.value for one in connections}
+    states = {str(one.connection_id): one.state.value for one in connections[:CONNECTIONS_SHOWN]}
     evidence = {"workload": identity.tags[TAG_WORKLOAD], "connections": states}
     orphan = Orphan(
         orphan_id=_orphan_id(identity),

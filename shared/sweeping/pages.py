@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 
+from shared.errors import PermanentError
 from shared.inventory import Entry, Inventory
 from shared.sweeping.ledger import Ledger, side_by_side
 
@@ -30,8 +31,17 @@ async def each_connection(
         False if the time was up before the end; at least one page was done.
     """
     stage = ledger.cursor.partition(":")[0]
+
+    async def one(entries: Sequence[Entry]) -> None:
+        try:
+            await look(entries)
+        except PermanentError as error:
+            # What is wrong with one connection must not keep those behind it from being looked at.
+            ledger.note(error.code)
+            ledger.count("connectionsFailed")
+
     async for page, last in _pages(inventory, scope, after=after, ended=ended):
-        await side_by_side(look, page)
+        await side_by_side(one, page)
         ledger.move(stage, last)
         if ledger.over():
             return False

@@ -92,9 +92,10 @@ class SubscriptionSlice:
             over = entry.generation < connection.generation
             if not over and record.present:
                 continue
-            identities = None if over or entry.kind != "identity" else await lists.identities()
-            if identities and naming.fold_id(entry.resource_id) in identities:
-                continue  # the trail to whoever should have removed it
+            if not over and entry.kind == "identity":
+                identities = await lists.identities()
+                if identities is None or naming.fold_id(entry.resource_id) in identities:
+                    continue  # the trail to whoever should have removed it
             rows = await self.lookout.dependents.remove(Dependent.model_validate(entry.model_dump()))
             await self.lookout.inventory.forget(entry)
             ledger.count("rowsRemoved", rows + 1)

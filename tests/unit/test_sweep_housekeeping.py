@@ -1,13 +1,15 @@
 """What has had its time goes, and what is still of use stays."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
 
 from shared import naming
+from shared.errors import TransientError
 from shared.models import ConnectionId
-from shared.ports import Upsert
+from shared.ports import Change, Upsert
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.sweeps import connected, prunes, swept
 
@@ -167,3 +169,26 @@ async def test_old_sweeps_are_forgotten(app: LocalApp):
     app.clock.advance(91 * DAY)
     await swept(app)
     assert not [row for row in app.store.rows("sweeps") if first in (row.partition, row.key[2:])]
+
+
+async def test_a_crash_while_a_prune_is_forgotten_leaves_nothing_that_nobody_finds(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    await orphaned(app)
+    [prune] = [one for one in await app.operations(ID) if one.cause]
+    saved = f"saved|{prune.operation_id}"
+    await app.store.transact("prunes", saved, [Upsert(key="x", columns={"schema": 1})])
+    await app.send(create_body(), message_id="again")
+    await app.settle()
+    app.clock.advance(91 * DAY)
+    real = app.store.transact
+
+    async def cut_off(table: str, partition: str, changes: Sequence[Change]) -> Mapping[str, str]:
+        if partition == saved:
+            monkeypatch.setattr(app.store, "transact", real)
+            raise TransientError("crash")
+        return await real(table, partition, changes)
+
+    monkeypatch.setattr(app.store, "transact", cut_off)
+    await swept(app)
+    assert app.store.rows("prunes") == []

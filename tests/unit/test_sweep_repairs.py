@@ -90,3 +90,16 @@ async def test_a_repair_under_way_is_not_opened_twice(repairing: LocalApp):
     assert (await swept(app))["totals"]["repairs"] == 1
     assert "repairs" not in (await swept(app))["totals"]
     assert await kinds(app, connection_id) == [("create", "succeeded"), ("repair", "running")]
+
+
+async def test_a_role_that_is_taken_away_again_is_given_again_the_next_day(repairing: LocalApp):
+    """Its assignment has the same name for ever, so nothing but the day tells the two losses apart."""
+    app = repairing
+    connection_id = await connected(app)
+    for number in range(2):
+        app.world.assignments.clear()
+        assert (await swept(app))["totals"]["repairs"] == 1
+        await app.settle()
+        assert len(await kinds(app, connection_id)) == 2 + number
+        assert len(app.world.assignments) == 1
+        app.clock.advance(86_400)

@@ -2,12 +2,15 @@
 
 import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from shared import naming
+from shared.drift import Drifts
 from shared.errors import PermanentError, TransientError
-from shared.models import Intent, Plan
+from shared.inventory import Inventory, subscription_scope
+from shared.models import ConnectionId, Intent, Plan
 from shared.ports import Upsert
 from shared.records import Dependent
 from shared.rows import columns
@@ -237,3 +240,37 @@ async def test_the_identity_of_a_living_linker_is_told_and_not_pruned(app: Local
     identities = app.services.engine.outside.identities
     await identities.ensure(THEIRS, location="westeurope", tags={})
     assert "drift" not in (await swept(app))["totals"]
+
+
+async def test_one_connection_that_cannot_be_looked_at_keeps_no_other_from_it(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = sorted([await connected(app), await connected(app, "orders-more")])
+    app.world.assignments.clear()
+    lookout = app.services.sweeping.slices.workers["subscription"].lookout  # type: ignore[attr-defined]
+    real = lookout.drifts.save
+
+    async def save(connection_id: str, *args: Any, **options: Any) -> None:
+        if connection_id == first:
+            raise PermanentError("row-too-large")
+        await real(connection_id, *args, **options)
+
+    monkeypatch.setattr(lookout.drifts, "save", save)
+    found = await swept(app)
+    assert found["totals"]["connectionsFailed"] >= 1
+    assert "row-too-large" in found["details"]
+    assert (await Drifts(app.store).of(ConnectionId(second)))["subscription"].found
+
+
+async def test_the_trail_to_an_identity_stays_while_identities_may_not_be_listed(app: LocalApp):
+    connection_id = await connected(app)
+    await app.send(delete_body(), message_id="d")
+    await app.settle()
+
+    def denied(call: Call) -> BaseException | None:
+        return PermanentError("access-denied") if call.name == "identities.list" else None
+
+    app.journal.before = denied
+    await swept(app)
+    kept = await Inventory(app.store).page(subscription_scope(SUBSCRIPTION), limit=10)
+    assert [(one.kind, one.connection_id) for _, one in kept] == [("identity", connection_id)]
