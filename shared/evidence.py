@@ -155,6 +155,10 @@ def _objects(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
         step = snapshot.steps[planned.name].value
         for outcome in OUTCOMES:
             for item in step.outputs.get(outcome, ()):
+                if isinstance(item, str):
+                    # As the version before rules wrote it.
+                    yield {"step": planned.name, "outcome": outcome, "detail": item, "rule": ""}
+                    continue
                 shown = {name: value for name, value in item.items() if name not in {"nonces", "thing"}}
                 yield {"step": planned.name, "outcome": outcome, **shown}
         intent = snapshot.intents.get(planned.name)

@@ -182,6 +182,8 @@ class Observer:
         outputs = dict(known.outputs) if known else {}
         if cluster is not None and cluster.issuer:
             outputs["issuer"] = cluster.issuer
+        if linker.auth_type:
+            outputs["auth"] = linker.auth_type
         if outputs.get("identityClientId", "") != linker.client_id:
             identity_id = await self._identity_of(linker)
             if identity_id is not None:

@@ -7,6 +7,7 @@ put back, and why.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -48,9 +49,11 @@ async def look(ctx: StepContext, there: KubeObject, *, provenance: str) -> Saved
             why = _fault(ctx, full, provenance)
             data = {} if why else dict(full.data)
     annotations, left_out = _annotations(seen.annotations)
-    size = sum(map(len, [*data, *data.values(), *seen.labels, *seen.labels.values(), *annotations.values()]))
-    if size > SAVED_CHARACTERS:
-        data, annotations, why = {}, {}, f"it holds more than {SAVED_CHARACTERS} characters"
+    labels = dict(seen.labels)
+    # As they are stored, with quotes and line ends escaped.
+    if len(json.dumps([data, labels, annotations], ensure_ascii=False)) > SAVED_CHARACTERS:
+        data, labels, annotations = {}, {}, {}
+        why = f"it holds more than {SAVED_CHARACTERS} characters"
     preflight = ctx.intents.get("preflight")
     return SavedObject(
         operation_id=ctx.operation.operation_id,
@@ -58,7 +61,7 @@ async def look(ctx: StepContext, there: KubeObject, *, provenance: str) -> Saved
         namespace=there.namespace,
         name=there.name,
         uid=there.uid,
-        labels=dict(seen.labels),
+        labels=labels,
         annotations=annotations,
         secret_type=seen.secret_type,
         data=data,
@@ -97,7 +100,7 @@ def _fault(ctx: StepContext, secret: KubeObject, provenance: str) -> str:
 def _through_identity(ctx: StepContext) -> bool:
     """Say whether Service Connector's connection was seen to work through an identity while it was alive."""
     seen = ctx.intents.get("preflight")
-    auth_type = str(seen.outputs.get("authType", "")) if seen else ""
+    auth_type = str(seen.outputs.get("auth", "")) if seen else ""
     if auth_type:
         return auth_type.lower() == IDENTITY_AUTH
     account = ctx.intents.get("service_account")

@@ -144,7 +144,7 @@ async def _returned(ctx: StepContext, item: Mapping[str, Any]) -> Mapping[str, A
 
 
 async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:
-    if item["rule"] == "cluster-gone":
+    if item.get("rule") == "cluster-gone":
         return None  # another cluster may have its place by now
     try:
         return await ctx.outside.clusters.get(

@@ -260,3 +260,23 @@ async def test_an_old_plan_of_another_identity_is_no_record_of_this_one(bench: B
     outputs = (await bench.revert("service_account")).outputs
     assert [item["rule"] for item in outputs["kept"]] == ["not-proven-ours"]
     assert [item["rule"] for item in outputs["removed"]] == ["proven-by-uid"]
+
+
+def test_cut_outputs_still_say_what_was_adopted():
+    """``verify_gone`` removes again what came back, unless its owner may have made it anew."""
+    removal = Removal()
+    for number in range(200):
+        item = {"kind": "role", "thing": f"r-{number}", "provenance": "adopted", "principalId": "p" * 80}
+        removal.remove(item, "last-user")
+    cut = removal.done().outputs
+    assert cut["trimmed"]
+    assert {one["provenance"] for one in cut["removed"]} == {"adopted"}
+
+
+async def test_what_was_removed_before_rules_were_recorded_is_verified_all_the_same(bench: Bench):
+    bench.become(Kind.DELETE)
+    items = (await bench.revert("settings")).outputs["removed"]
+    bench.done["settings"] = {
+        "removed": [{name: value for name, value in one.items() if name != "rule"} for one in items]
+    }
+    assert (await bench.apply("verify_gone")).outputs == {"verified": ["Secret"]}

@@ -359,3 +359,13 @@ async def test_an_orphan_that_is_none_is_not_found(app: LocalApp):
     for function in ("get_orphan", "prune_orphan"):
         status, body, _ = await HttpApp(app).call(function, orphanId="a/b#?")
         assert (status, body["code"]) == (404, "not-found")
+
+
+async def test_a_prune_from_before_rules_were_recorded_can_still_be_read(app: LocalApp):
+    prune = await our_prune(app)
+    snapshot = await app.services.state.load(prune.operation_id)
+    assert snapshot is not None
+    step = snapshot.steps["settings"].value.model_copy(update={"outputs": {"kept": ["Secret shop/x"]}})
+    await app.services.state.save_step(snapshot, step)
+    said = [one["detail"] for one in (await record(app, prune))["objects"] if one["outcome"] == "kept"]
+    assert said == ["Secret shop/x"]

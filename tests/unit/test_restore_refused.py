@@ -77,7 +77,7 @@ async def test_a_secret_of_a_connection_that_was_not_seen_to_use_an_identity_is_
     assert row is not None
     intents = await app.services.state.intents(THEIRS)
     preflight = intents["settings"].model_copy(
-        update={"step": "preflight", "outputs": {"authType": "secret"}, "planned": {}, "previous": ()}
+        update={"step": "preflight", "outputs": {"auth": "secret"}, "planned": {}, "previous": ()}
     )
     await app.services.state.observe(row.value, [preflight], etag=row.etag)
     prune = await lost(app)
@@ -244,3 +244,18 @@ async def test_without_its_namespace_nothing_is_put_back(app: LocalApp):
     app.world.clusters[naming.fold_id(CLUSTER)].namespaces.discard("shop")
     done = await restore(app, prune)
     assert (done.state, done.code) == ("failed", "namespace-missing")
+
+
+@pytest.mark.parametrize(("value", "labels"), [('"' * 9_000, 0), ("v", 300)])
+async def test_what_would_not_fit_into_a_row_is_not_saved_and_the_object_is_pruned(
+    app: LocalApp, value: str, labels: int
+):
+    """A row holds 32 K characters, and quotes are stored as two."""
+    await observed(app, data={**VALUES, "AZURE_STORAGEBLOB_CLIENTID": value})
+    stored = app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", "sc-theirs-secret"]
+    stored.labels.update({f"{'l' * 60}{number}": "v" * 63 for number in range(labels)})
+    prune = await lost(app)
+    assert prune.state == "succeeded"
+    [saved] = [one for one in await app.services.prunes.saved(prune.operation_id) if one.kind == "Secret"]
+    assert "more than 16000" in saved.why
+    assert len(saved.model_dump_json()) < 16_000
