@@ -68,6 +68,16 @@ class StateConflictError(TransientError):
         super().__init__("state-conflict", detail, pace=Pace.NONE)
 
 
+class UnreadableRowError(TransientError, ValueError):
+    """A row that this version does not understand: a newer one has written it, during a deployment perhaps.
+
+    It is left as it is: an older version that wrote it back would drop what it does not know.
+    """
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("row-unreadable", detail, pace=Pace.SLOW)
+
+
 class PermanentError(MooringError):
     """Trying again cannot help.
 

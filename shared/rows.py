@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 
+from pydantic import ValidationError
+
+from shared.errors import UnreadableRowError
 from shared.models import Model
 from shared.ports import Columns, Row
 
@@ -35,10 +38,15 @@ def parse[M: Model](model: type[M], row: Row) -> M:
     """The value of a row.
 
     Raises:
-        ValueError: the row does not hold such a value (pydantic's ValidationError is one).
+        UnreadableRowError: the row does not hold such a value; it names the fields at fault, and no value.
     """
-    body = row.columns["body"]
-    return model.model_validate_json(str(body))
+    try:
+        return model.model_validate_json(str(row.columns.get("body", "")))
+    except ValidationError as error:
+        faults = sorted(
+            {".".join(map(str, one["loc"])) or "body" for one in error.errors(include_input=False)}
+        )
+    raise UnreadableRowError(f"{model.__name__}: {', '.join(faults)[:200]}")
 
 
 def key_hash(text: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from shared import naming
-from shared.errors import StateConflictError
+from shared.errors import StateConflictError, TransientError
 from shared.models import Connection, Intent, Operation, OperationId, StepState
 from shared.ports import Upsert
 from shared.recording import Run
@@ -282,3 +282,19 @@ async def test_stored_values_are_the_values_that_were_written(app: LocalApp, sna
     again = await State(app.store).connection(ID)
     assert again is not None
     assert again.value == stored
+
+
+async def test_a_row_of_another_version_is_left_as_it_is_and_tried_again_later(
+    app: LocalApp, snapshot: Snapshot
+):
+    """An older host that wrote it back would drop what it does not know; the value itself is never told."""
+    operation = snapshot.operation.value
+    [row] = [one for one in app.store.rows("connections") if one.key == f"op|{operation.operation_id}"]
+    body = str(row.columns["body"]).replace('"begun":', '"added_later":"s3cret","begun":')
+    newer = Upsert(key=row.key, columns={**row.columns, "body": body})
+    await app.store.transact("connections", row.partition, [newer])
+    with pytest.raises(TransientError, match="row-unreadable: Operation: added_later") as caught:
+        await app.services.state.load(operation.operation_id)
+    assert isinstance(caught.value, ValueError)
+    assert "s3cret" not in str(caught.value) + repr(caught.value.__context__)
+    assert next(one for one in app.store.rows("connections") if one.key == row.key).columns["body"] == body
