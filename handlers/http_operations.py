@@ -2,6 +2,7 @@
 
 import re
 from http import HTTPStatus
+from typing import Any
 
 import azure.functions as func
 
@@ -11,6 +12,7 @@ from shared.models import OperationId
 from shared.records import RequestRecord
 from shared.wiring import Services, Wiring
 
+LIST_LIMIT = 500
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _OPERATION_ID = re.compile(r"[0-9a-f]{24}-[0-9a-f]{12}")
 _REJECTED = re.compile(r"rejected-(\d{4})(\d{2})(\d{2})-[0-9a-f]+")
@@ -65,13 +67,14 @@ async def _find(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             return problem("invalid-day", "day is YYYY-MM-DD", status=HTTPStatus.BAD_REQUEST, field="day")
         records = await services.requests.rejected(day)
         return answer({"day": day, "operations": [views.rejection(record) for record in records]})
-    shown = []
-    for operation_id, _ in await services.state.open_operations():
+    shown: list[dict[str, Any]] = []
+    listed = await services.state.open_operations()
+    for operation_id, _ in listed[:LIST_LIMIT]:
         snapshot = await services.state.load(operation_id)
         # What was overtaken stays on the timer's list until the timer has seen it.
         if snapshot is not None and not snapshot.operation.value.state.final:
             shown.append(views.operation(snapshot))
-    return answer({"operations": shown})
+    return answer({"operations": shown, "truncated": len(listed) > LIST_LIMIT})
 
 
 async def _of(services: Services, record: RequestRecord) -> func.HttpResponse:

@@ -18,6 +18,8 @@ from shared.prunes import PruneEntry, month_of
 from shared.wiring import Services, Wiring
 
 LIST_LIMIT = 500
+SCAN_LIMIT = 5000
+"""Of a month, where only those in one state are asked for."""
 AT_ONCE = 16
 BODY_BYTES = 16 * 1024
 RELEASE_LIMIT = 100
@@ -100,9 +102,12 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             return None
         return evidence.listed(entry, stored.value, base_url=base_url(req))
 
-    found = await asyncio.gather(*(shown(entry) for entry in entries[:LIST_LIMIT]))
+    # What is held may lie far behind what has ended since.
+    looked_at = SCAN_LIMIT if state else LIST_LIMIT
+    found = await asyncio.gather(*(shown(entry) for entry in entries[:looked_at]))
     prunes = [one for one in found if one is not None]
-    return answer({"month": month, "prunes": prunes, "truncated": len(entries) > LIST_LIMIT})
+    truncated = len(entries) > looked_at or len(prunes) > LIST_LIMIT
+    return answer({"month": month, "prunes": prunes[:LIST_LIMIT], "truncated": truncated})
 
 
 async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:

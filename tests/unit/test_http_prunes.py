@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from handlers import http_operations, http_prunes
 from shared.errors import PermanentError, StateConflictError
-from shared.models import Operation
+from shared.models import Operation, OperationState
 from shared.orphans import Orphan, OrphanKind, orphan_id
 from tests.fakes.http_app import SITE, HttpApp
 from tests.fakes.journal import Call
@@ -369,3 +370,32 @@ async def test_a_prune_from_before_rules_were_recorded_can_still_be_read(app: Lo
     await app.services.state.save_step(snapshot, step)
     said = [one["detail"] for one in (await record(app, prune))["objects"] if one["outcome"] == "kept"]
     assert said == ["Secret shop/x"]
+
+
+async def test_a_held_prune_is_found_behind_all_that_ended_since(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http_prunes, "LIST_LIMIT", 1)
+    older = await pruned(app)
+    app.clock.advance(60)
+    await our_prune(app)
+    params = {"month": f"{older.opened_at:%Y-%m}"}
+    _, body, _ = await HttpApp(app).call("list_prunes", params=params)
+    assert (len(body["prunes"]), body["truncated"]) == (1, True)
+    stored = await app.services.state.operation(older.operation_id)
+    assert stored is not None
+    snapshot = await app.services.state.load(older.operation_id)
+    assert snapshot is not None
+    await app.services.state.commit(snapshot, stored.value.model_copy(update={"state": OperationState.HELD}))
+    _, body, _ = await HttpApp(app).call("list_prunes", params={**params, "state": "held"})
+    assert [one["id"] for one in body["prunes"]] == [older.operation_id]
+    assert body["truncated"] is False
+
+
+async def test_the_open_operations_are_listed_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    app, held = await held_by_cap(tmp_path)
+    _, body, _ = await HttpApp(app).call("find_operations")
+    assert ([one["id"] for one in body["operations"]], body["truncated"]) == ([held[0].operation_id], False)
+    monkeypatch.setattr(http_operations, "LIST_LIMIT", 0)
+    _, body, _ = await HttpApp(app).call("find_operations")
+    assert (body["operations"], body["truncated"]) == ([], True)
