@@ -171,8 +171,8 @@ class Settings:
     """Seconds between the two looks that must both say that a resource is gone."""
     prune_grace_seconds: int = _setting("MOORING_PRUNE_GRACE_SECONDS", _whole(0), "1209600")
     """Seconds that a deleted target which can be recovered is waited for (default 14 days)."""
-    prune_cap_per_hour: int = _setting("MOORING_PRUNE_CAP_PER_HOUR", _whole(1), "20")
-    """Connections of one cluster that may be pruned in one hour; the rest is held until released."""
+    prune_cap_per_hour: int = _setting("MOORING_PRUNE_CAP_PER_HOUR", _whole(1, 500), "20")
+    """Connections of a cluster that may be pruned in one hour, at most 500; the rest waits for a release."""
     orphan_retention_seconds: int = _setting("MOORING_ORPHAN_RETENTION_SECONDS", _whole(0), "1209600")
     """Seconds for which identity and roles of a connection are kept for a rebuild of its cluster (default
     14 days)."""

@@ -72,6 +72,7 @@ def test_every_missing_required_setting_is_named():
         ("MOORING_PRUNE_MODE", "dry"),
         ("MOORING_PRUNE_CONFIRM_SECONDS", "-1"),
         ("MOORING_PRUNE_CAP_PER_HOUR", "0"),
+        ("MOORING_PRUNE_CAP_PER_HOUR", "501"),
         ("MOORING_HOLD_RECHECK_SECONDS", "5m"),
         ("MOORING_STEP_LEASE_SECONDS", "90"),
         ("MOORING_OUTCOME_TOPIC_ENDPOINT", "topic"),
