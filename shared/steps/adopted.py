@@ -58,7 +58,7 @@ async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
         item["principalId"], item["roleDefinitionId"]
     ):
         return "another assignment has that name by now"
-    plan = _identity_of(ctx, str(item["principalId"]))
+    plan = identity_of(ctx, str(item["principalId"]))
     if plan is None:
         return "its identity is not on record"
     client_id = str(plan.outputs["clientId"]).lower()
@@ -71,7 +71,8 @@ async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
     return ""
 
 
-def _identity_of(ctx: StepContext, principal_id: str) -> Plan | None:
+def identity_of(ctx: StepContext, principal_id: str) -> Plan | None:
+    """The plan of the identity that has a principal id, if it is on record."""
     known = ctx.intents.get("managed_identity")
     plans = known.plans() if known else ()
     return next((one for one in plans if _same(one.outputs.get("principalId", ""), principal_id)), None)

@@ -13,7 +13,7 @@ from typing import Any
 from shared import naming
 from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
-from shared.steps.adopted import still_relied_on
+from shared.steps.adopted import identity_of, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
 from shared.users import Leaving
@@ -92,13 +92,14 @@ class RoleAssignments:
                 **{name: item[name] for name in ("scope", "name", "role", "principalId")},
             }
             adopted = item["provenance"] == Provenance.ADOPTED
-            reason = await still_relied_on(ctx, item) if adopted else ""
+            reason = await still_relied_on(ctx, item) if adopted else await _linked(ctx, item)
+            rule = "still-relied-on" if adopted else "live-linker"
             if ctx.operation.report_only:
                 shared = await ctx.users.get(thing)
                 if shared is not None and set(shared.users) - {ctx.user}:
                     removal.keep(shown, "still-shared", "still used")
                 elif reason:
-                    removal.keep(shown, "still-relied-on", reason)
+                    removal.keep(shown, rule, reason)
                 else:
                     removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
@@ -107,11 +108,11 @@ class RoleAssignments:
                 removal.keep(shown, "still-shared", "still used")
                 continue
             if reason:
-                removal.keep(shown, "still-relied-on", reason)
+                removal.keep(shown, rule, reason)
                 continue
-            rule = "last-user" if leaving.last else "already-gone"
             gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
-            removal.remove(gone, rule, restorable="no", why=MADE_AGAIN)
+            why = "last-user" if leaving.last else "already-gone"
+            removal.remove(gone, why, restorable="no", why=MADE_AGAIN)
         return removal.done()
 
     async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
@@ -122,7 +123,7 @@ class RoleAssignments:
         """
         for item in _planned(ctx):
             if role_thing(item) not in keep and item["provenance"] != Provenance.ADOPTED:
-                await _revoke(ctx, item)
+                await _revoke(ctx, item, kept=bool(await _linked(ctx, item)))
 
 
 async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
@@ -137,6 +138,29 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = Fal
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
     return leaving
+
+
+async def _linked(ctx: StepContext, item: Mapping[str, Any]) -> str:
+    """Why a role that we gave stays, empty if nothing speaks for it.
+
+    Azure assigns a role once to a principal at a scope (``RoleAssignmentExists``), so a linker that was made
+    for the same identity and target goes by ours. Nobody goes by the role of an identity that is gone.
+    """
+    cause, cluster_id = ctx.operation.cause, ctx.connection.spec.cluster_id
+    identity = identity_of(ctx, str(item["principalId"]))
+    client_id = str(identity.outputs.get("clientId", "")).lower() if identity else ""
+    if not client_id or not cluster_id or (cause is not None and cause.kind == "identity"):
+        return ""
+    for linker in await ctx.outside.linkers.list(cluster_id):
+        if linker.client_id.lower() == client_id and _related(str(item["scope"]), linker.target_id):
+            return f"{linker.resource_id} works through it"
+    return ""
+
+
+def _related(scope: str, target_id: str) -> bool:
+    """Say whether a role at a scope matters to a target: one is the other, or a part of it."""
+    one, other = f"{naming.fold_id(scope)}/", f"{naming.fold_id(target_id)}/"
+    return one.startswith(other) or other.startswith(one)
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ import pytest
 from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Kind
-from tests.fakes.local_app import GROUP, STORAGE, LocalApp
+from shared.ports import Linker
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp
 from tests.fakes.step_bench import Bench
 
 CONTAINER = f"{STORAGE}/blobServices/default/containers/reports"
@@ -194,3 +195,54 @@ def test_connections_from_before_there_were_intents_keep_their_hash(app: LocalAp
         before[name] = naming.fold_id(before[name])
     assert naming.spec_hash(spec) == naming.body_hash(before)
     assert naming.spec_hash(spec.model_copy(update={"intent": "read"})) != naming.spec_hash(spec)
+
+
+def linked(bench: Bench, *, target: str = STORAGE, namespace: str = "other") -> None:
+    """A living linker of the same identity; Azure gave it no role of its own, since ours was there."""
+    linker_id = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
+    bench.app.world.linkers[naming.fold_id(linker_id)] = Linker(
+        resource_id=linker_id,
+        name="theirs",
+        namespace=namespace,
+        target_id=f"{target}/blobServices/default",
+        client_id=str(bench.intents["managed_identity"].outputs["clientId"]).upper(),
+        client_type="none",
+        provisioning_state="Succeeded",
+    )
+
+
+@pytest.mark.parametrize(("kind", "cause"), [(Kind.PRUNE, "namespace"), (Kind.DELETE, "")])
+async def test_a_role_stays_that_a_living_linker_goes_by(app: LocalApp, kind: Kind, cause: str):
+    bench = Bench(app)
+    await bench.up_to("role_assignments")
+    linked(bench)
+    bench.become(kind, cause=cause)
+    [kept] = (await bench.revert("role_assignments")).outputs["kept"]
+    assert (kept["rule"], "linkers/theirs" in kept["detail"]) == ("live-linker", True)
+    assert granted(app) == {(naming.fold_id(STORAGE), CONTRIBUTOR)}
+
+
+async def test_a_linker_to_something_else_keeps_no_role_and_nobody_keeps_that_of_a_dead_identity(
+    app: LocalApp,
+):
+    bench = Bench(app)
+    await bench.up_to("role_assignments")
+    linked(bench, target=f"{STORAGE}2")
+    bench.become(Kind.DELETE)
+    await bench.revert("role_assignments")
+    assert granted(app) == set()
+    again = Bench(app, "again")
+    await again.up_to("role_assignments")
+    linked(again)
+    again.become(Kind.PRUNE, cause="identity")
+    await again.revert("role_assignments")
+    assert granted(app) == set()
+
+
+async def test_a_create_that_narrows_takes_no_role_that_a_linker_goes_by(app: LocalApp):
+    bench = Bench(app)
+    await bench.up_to("role_assignments")
+    linked(bench)
+    wish(bench, intent="read")
+    await bench.up_to("role_assignments")
+    assert granted(app) == {(naming.fold_id(STORAGE), CONTRIBUTOR), (naming.fold_id(STORAGE), READER)}
