@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from datetime import datetime
 
 import azure.functions as func
 
@@ -41,10 +40,10 @@ async def announce_again(services: Services) -> int:
     start = services.clock.now().minute * len(found) // 60
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def nudge(operation_id: OperationId, noted_at: datetime) -> None:
+    async def nudge(operation_id: OperationId, noted_seconds: float) -> None:
         async with turns:
             try:
-                await services.announcer.nudge(operation_id, noted_at=noted_at, now=services.clock.now())
+                await services.announcer.nudge(operation_id, noted_seconds=noted_seconds)
             except (MooringError, ValueError) as error:
                 # A row that another version wrote is a ValueError; it must not stop the others.
                 log = bind(logging.getLogger("mooring"), operation_id=operation_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from shared import naming, retry
 from shared.errors import PermanentError, StateConflictError
@@ -19,8 +19,9 @@ from shared.state import Snapshot, State
 
 OVERDUE_SECONDS = 120.0
 """An announced step that nobody took after so long is announced again; its message may be in dead hands."""
-UNWRITTEN_SECONDS = 120.0
-"""An operation that was noted as open and still has no row after so long never gets one."""
+UNWRITTEN_SECONDS = 600.0
+"""An operation that was noted as open and still has no row after so long never gets one: twice the time that
+a function may run. Forgotten before it is written, it would stand still if its message were lost."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +104,11 @@ class Announcer:
                 return
             await self.queue.announce(_message(now))
 
-    async def nudge(self, operation_id: OperationId, *, noted_at: datetime, now: datetime) -> str:
+    async def nudge(self, operation_id: OperationId, *, noted_seconds: float) -> str:
         """Announce again what an open operation should be doing and is not; called by the timer."""
         snapshot = await self.state.load(operation_id)
         if snapshot is None:
-            if (now - noted_at).total_seconds() > UNWRITTEN_SECONDS:
+            if noted_seconds > UNWRITTEN_SECONDS:
                 await self.state.close(operation_id)
             return "unknown"
         if snapshot.operation.value.state.final:

@@ -260,12 +260,16 @@ class State:
         """Say whether an operation is still looked at by the timer: its end was not told yet."""
         return await self.store.get(OPEN_OPERATIONS, _bucket(operation_id), operation_id) is not None
 
-    async def open_operations(self) -> list[tuple[OperationId, datetime]]:
-        """Operations that are not known to have ended, with the time each was announced there."""
-        found: list[tuple[OperationId, datetime]] = []
+    async def open_operations(self) -> list[tuple[OperationId, float]]:
+        """Operations that are not known to have ended, and for how many seconds each is noted there.
+
+        By the service's own times: a clock that runs ahead would make a young note look old.
+        """
+        found: list[tuple[OperationId, float]] = []
         for bucket in range(BUCKETS):
             rows = await self.store.query(OPEN_OPERATIONS, f"{bucket:02d}")
-            found += [(OperationId(row.key), row.written_at) for row in rows]
+            ages = [(row.read_at - row.written_at).total_seconds() for row in rows]
+            found += [(OperationId(row.key), age) for row, age in zip(rows, ages, strict=True)]
         return found
 
 

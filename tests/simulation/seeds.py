@@ -5,6 +5,7 @@ FOUND: tuple[tuple[int, str], ...] = (
     (13, "a request was taken for recorded though its record had not been written"),
     (29, "a users row that could not be dropped at the first try stayed, closing, for ever"),
     (77, "verify_gone removed an account that a newcomer had made between its look and its delete"),
+    (576, "a host whose clock ran ahead took an operation that was just being opened for one that never was"),
     (2258, "a linker's event that was lost half-way left a user without a connection"),
     (3020, "an identity went with its last user between a newcomer's look and its joining"),
     (4084, "a write whose answer was lost landed after the delete of a create that had ended by itself"),

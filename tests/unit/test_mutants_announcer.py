@@ -2,7 +2,6 @@
 
 import json
 import logging
-from datetime import timedelta
 
 import pytest
 
@@ -168,17 +167,14 @@ async def test_an_operation_that_is_not_there_is_neither_announced_nor_an_error(
 # --- the timer's word ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("age_seconds", "listed"), [(120.0, 1), (120.5, 0)])
+@pytest.mark.parametrize(("age_seconds", "listed"), [(600.0, 1), (600.5, 0)])
 async def test_a_note_without_an_operation_is_dropped_after_a_while(
     app: LocalApp, age_seconds: float, listed: int
 ):
     record = await app.send(create_body())
     app.store._tables["connections"].clear()
-    assert announcer.UNWRITTEN_SECONDS == 120
-    now = app.clock.now()
-    said = await app.services.announcer.nudge(
-        OperationId(record.operation_id), noted_at=now - timedelta(seconds=age_seconds), now=now
-    )
+    assert announcer.UNWRITTEN_SECONDS == 600
+    said = await app.services.announcer.nudge(OperationId(record.operation_id), noted_seconds=age_seconds)
     assert said == "unknown"
     assert len(await app.services.state.open_operations()) == listed
 
@@ -204,6 +200,5 @@ async def test_an_announced_step_is_overdue_to_the_second(app: LocalApp):
     assert announcer.OVERDUE_SECONDS == 120
     for seconds, said in ((119.5, "quiet"), (0.5, "nudged")):
         app.clock.advance(seconds)
-        now = app.clock.now()
         operation_id = OperationId(record.operation_id)
-        assert await app.services.announcer.nudge(operation_id, noted_at=now, now=now) == said
+        assert await app.services.announcer.nudge(operation_id, noted_seconds=0) == said

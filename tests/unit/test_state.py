@@ -144,6 +144,9 @@ async def test_open_operations_are_found_whatever_their_bucket_until_they_are_cl
     records = [await app.send(create_body(name), message_id=name) for name in names]
     found = await app.services.state.open_operations()
     assert {one for one, _ in found} == {record.operation_id for record in records}
+    assert {seconds for _, seconds in found} == {0.0}
+    app.clock.advance(7)
+    assert {seconds for _, seconds in await app.services.state.open_operations()} == {7.0}
     assert len({row.partition for row in app.store.rows("openoperations")}) > 8
     for one, _ in found:
         await app.services.state.close(one)
