@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import gc
 import hashlib
 import os
 import sys
@@ -35,8 +36,7 @@ def trace_hash(result: Result) -> str:
 def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
     """Run seeds in so many processes; without traces, which a replay has."""
     if jobs <= 1:
-        for seed in seeds:
-            yield Simulation(seed, traced=False).run()
+        yield from map(_one, seeds)
         return
     chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
@@ -48,7 +48,17 @@ def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
 
 
 def _chunk(seeds: Sequence[int]) -> list[Result]:
-    return [Simulation(seed, traced=False).run() for seed in seeds]
+    return [_one(seed) for seed in seeds]
+
+
+def _one(seed: int) -> Result:
+    """One seed without a trace; what it leaves behind is collected once, after it."""
+    gc.disable()
+    try:
+        return Simulation(seed, traced=False).run()
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 def _sum_up(result: Result) -> None:
