@@ -106,7 +106,8 @@ class Adopter:
                 "linker-not-ready",
                 f"the linker is {linker.provisioning_state or 'without a state'}",
                 field="linkerId",
-                remedy="send the request again once it has succeeded",
+                remedy="send the request again once it has succeeded; one that is Failed never will: "
+                f"az aks connection update --id {linker_id}",
             )
         held = await self.reader.read(cluster_id, linker)
         if held.identity is not None:

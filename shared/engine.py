@@ -31,7 +31,8 @@ from shared.recording import Run
 from shared.records import Dependents
 from shared.state import Snapshot, State
 from shared.step_log import StepLog
-from shared.steps.base import Outside, Rules, Step, StepContext, checked
+from shared.steps.base import Outside, Rules, Step, StepContext
+from shared.steps.findings import checked
 from shared.throttling import THROTTLED, Throttling
 from shared.users import Users
 

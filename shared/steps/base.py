@@ -243,16 +243,6 @@ def found(name: str, *, ok: bool, detail: str = "", remedy: str = "") -> Finding
     return Finding(name=name, result="ok" if ok else "failed", detail=detail, remedy="" if ok else remedy)
 
 
-async def checked(step: Step, ctx: StepContext) -> list[Finding]:
-    """A step's findings; what keeps it from looking for good is a finding too, so that the rest is said."""
-    try:
-        return await step.check(ctx)
-    except PermanentError as error:
-        return [
-            Finding(name=f"{step.name}-looked-at", result="failed", detail=str(error), remedy=error.remedy)
-        ]
-
-
 def ours(thing: KubeObject, label: str, value: str) -> bool:
     """Say whether a cluster object bears our mark with that value."""
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and thing.labels.get(label) == value

@@ -16,6 +16,8 @@ from shared.steps.base import ANNOTATION_CLIENT_ID, StepContext
 from shared.steps.objects import account_of
 
 _GONE = "send a create request: it makes what is missing anew"
+_LINKER = "az aks connection create, or send a create request: Mooring takes the connection over"
+_TARGET = "recover or make the target in Azure"
 
 
 async def of(ctx: StepContext, saved: Sequence[SavedObject]) -> list[Finding]:
@@ -23,8 +25,8 @@ async def of(ctx: StepContext, saved: Sequence[SavedObject]) -> list[Finding]:
     account = next((one for one in saved if one.kind == "ServiceAccount"), None)
     findings = []
     if ctx.connection.linker_id:
-        findings.append(await _looked("linker-exists", lambda: _linker(ctx), remedy=""))
-    findings.append(await _looked("target-exists", lambda: _target(ctx), remedy=""))
+        findings.append(await _looked("linker-exists", lambda: _linker(ctx), remedy=_LINKER))
+    findings.append(await _looked("target-exists", lambda: _target(ctx), remedy=_TARGET))
     identity: Identity | None = None
     fault = ""
     try:

@@ -17,6 +17,8 @@ from shared.ports import ManagedCluster
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 
+_GONE = "delete the connection: its cluster is gone"
+
 
 class Preflight:
     """The cluster, the namespace and the target are fit for the connection."""
@@ -29,12 +31,12 @@ class Preflight:
         cluster, findings = await asyncio.gather(
             ctx.outside.clusters.describe(spec.cluster_id), self._beginnings(ctx)
         )
-        findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id))
+        findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_GONE))
         if cluster is None:
             return findings
         if ctx.for_pruning_only:
             known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
-            return [*findings, found("namespace-exists", ok=known, detail=spec.namespace)]
+            return [*findings, _namespace(spec.namespace, known=known)]
         recorded = ctx.intents.get(self.name)
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
@@ -47,7 +49,7 @@ class Preflight:
                 detail=f"recorded {issuer or 'none'}, now {cluster.issuer or 'none'}",
                 remedy="delete the connection and create it again",
             ),
-            found("namespace-exists", ok=known, detail=spec.namespace),
+            _namespace(spec.namespace, known=known),
         ]
 
     async def _beginnings(self, ctx: StepContext) -> list[Finding]:
@@ -163,3 +165,8 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
 
 def _enable(cluster_id: str) -> str:
     return f"az aks update --ids {cluster_id} --enable-oidc-issuer --enable-workload-identity"
+
+
+def _namespace(name: str, *, known: bool) -> Finding:
+    remedy = f"kubectl create namespace {name}, then repair; or delete the connection"
+    return found("namespace-exists", ok=known, detail=name, remedy=remedy)

@@ -61,6 +61,12 @@ async def test_a_linker_that_did_not_succeed_is_found(app: LocalApp, theirs: The
     assert state in found["detail"]
 
 
+async def test_what_a_living_linker_has_lost_is_its_owners_to_mend(app: LocalApp, theirs: TheirLinker):
+    del app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", SECRET]
+    found = (await look(app))["settings-exist"]
+    assert (found["result"], found["remedy"]) == ("failed", f"az aks connection update --id {LINKER}")
+
+
 async def test_a_linker_that_is_gone_is_found(app: LocalApp, theirs: TheirLinker):
     theirs.delete()
     found = await look(app)

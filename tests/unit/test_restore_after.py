@@ -185,6 +185,7 @@ async def test_a_validation_looks_at_what_was_put_back(app: LocalApp):
     validate = (await app.operations(THEIRS))[-1]
     found = [one for one in (await outputs(app, validate))["findings"] if one["name"] == "restored-object"]
     assert [one["result"] for one in found] == ["failed", "ok"]
+    assert found[0]["remedy"] == "send the create request again"
 
 
 async def test_what_a_living_linker_uses_by_now_stays_when_the_connection_is_deleted(app: LocalApp):
