@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,7 +39,13 @@ def main(words: Sequence[str] | None = None) -> int:
             getattr(importlib.import_module(module), declare)(command)
     arguments = parser.parse_args(words)
     module, _, run, _ = COMMANDS[arguments.command]
-    return int(getattr(importlib.import_module(module), run)(arguments))
+    try:
+        code = int(getattr(importlib.import_module(module), run)(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``| head`` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 if __name__ == "__main__":
