@@ -93,8 +93,12 @@ async def _receive(services: Services, req: func.HttpRequest, action: str) -> fu
 async def _act(services: Services, req: func.HttpRequest, action: str) -> func.HttpResponse:
     connection_id = _connection_id(req)
     stored = await services.state.connection(connection_id)
-    if stored is None or not (stored.value.state.live or stored.value.active):
+    if stored is None:
         return _not_found(connection_id)
+    if not (stored.value.state.live or stored.value.active):
+        return _not_found(
+            connection_id, f"the connection is {stored.value.state.value}: nothing of it is left"
+        )
     return await _submit(services, req, {"action": action, "connectionId": connection_id})
 
 
@@ -131,7 +135,12 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
-    found = await services.state.connections(limit=LIST_LIMIT)
+    drifts = await services.sweeping.drifts.all() if req.params.get("drift") == "true" else None
+    if drifts is None:
+        found = await services.state.connections(limit=LIST_LIMIT)
+    else:
+        stored = [await services.state.connection(one) for one in sorted(drifts)[:LIST_LIMIT]]
+        found = [one.value for one in stored if one is not None]
     wanted = {name: req.params.get(name, "") for name in ("state", "namespace", "clusterId")}
     shown = [
         views.listed(connection, base_url=base_url(req))
@@ -140,6 +149,11 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
         and wanted["namespace"] in {"", connection.spec.namespace}
         and (not wanted["clusterId"] or _same(wanted["clusterId"], connection.spec.cluster_id))
     ]
+    if drifts is not None:
+        seen = [
+            one | {"drift": drift.shown(drifts[one["id"]], generation=one["generation"])} for one in shown
+        ]
+        shown = [one for one in seen if one["drift"]]
     return answer({"connections": shown, "truncated": len(found) == LIST_LIMIT})
 
 
@@ -147,14 +161,16 @@ async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpRespo
     connection_id = _connection_id(req)
     stored = await services.state.connection(connection_id)
     account = (await services.state.intents(connection_id)).get("service_account")
-    if stored is None or account is None:
+    if stored is None:
         return _not_found(connection_id)
+    if account is None:
+        return _not_found(connection_id, "the connection has no service account, or not yet")
     text = manifest.pod_snippet(
         service_account=str(account.planned["name"]),
         secret=naming.secret_name(stored.value.spec.name),
         namespace=stored.value.spec.namespace,
     )
-    return func.HttpResponse(text, mimetype="application/yaml")
+    return func.HttpResponse(text, mimetype="application/yaml", headers={"Cache-Control": "no-store"})
 
 
 def _accepted(record: RequestRecord, req: func.HttpRequest) -> func.HttpResponse:
@@ -198,7 +214,10 @@ def _connection_id(req: func.HttpRequest) -> ConnectionId:
     connection_id = req.route_params["connectionId"].lower()
     if not _CONNECTION_ID.fullmatch(connection_id):
         # Table keys refuse some characters, so no other text is looked up.
-        raise RefusedError("not-found", "a connection's id is 24 hexadecimal digits", field="connectionId")
+        detail = "a connection's id is 24 hexadecimal digits"
+        raise RefusedError(
+            "not-found", detail, field="connectionId", remedy="GET /api/connections lists them"
+        )
     return ConnectionId(connection_id)
 
 
@@ -206,5 +225,10 @@ def _same(left: str, right: str) -> bool:
     return naming.fold_id(left) == naming.fold_id(right)
 
 
-def _not_found(connection_id: str) -> func.HttpResponse:
-    return problem("not-found", f"there is no connection {connection_id[:64]}", status=HTTPStatus.NOT_FOUND)
+def _not_found(connection_id: str, detail: str = "") -> func.HttpResponse:
+    return problem(
+        "not-found",
+        detail or f"there is no connection {connection_id}",
+        status=HTTPStatus.NOT_FOUND,
+        remedy="GET /api/connections lists them",
+    )

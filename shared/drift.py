@@ -18,6 +18,8 @@ from shared.rows import columns, parse
 
 TABLE = "connections"
 KEY_FROM, KEY_TO = "k|drift|", "k|drift}"
+PARTS = ("cluster", "subscription")
+"""Kinds of slices that look at connections; each has a row of its own."""
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -70,6 +72,18 @@ class Drifts:
         """What is known of a connection, by the kind of slice that found it."""
         rows = await self._store.query(TABLE, connection_id, key_from=KEY_FROM, key_to=KEY_TO)
         return read(rows)
+
+    async def all(self, *, page: int = 1000) -> dict[ConnectionId, dict[str, Drift]]:
+        """Every connection of which a slice found something, by the kind of slice; reads all drift rows."""
+        found: dict[ConnectionId, dict[str, Drift]] = {}
+        for part in PARTS:
+            after = ""
+            while rows := await self._store.scan(TABLE, key=f"{KEY_FROM}{part}", limit=page, after=after):
+                after = rows[-1].partition
+                for row in rows:
+                    if (value := parse(Drift, row)).found:
+                        found.setdefault(ConnectionId(row.partition), {})[part] = value
+        return found
 
     async def save(
         self, connection_id: ConnectionId, part: str, drift: Drift | None, *, known: Drift | None

@@ -168,7 +168,8 @@ def test_a_word_that_is_no_command_is_told_which_there_are(capsys: pytest.Captur
 def test_a_reader_that_has_read_enough_is_no_fault():
     command = [sys.executable, "-m", "sandbox", "catalogue"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline().startswith(b"{")
         process.stdout.close()
         assert process.stderr.read() == b""

@@ -192,3 +192,21 @@ def test_the_page_has_every_kind_as_the_code_has_it():
     rows = table_rows(REFERENCE / "sweeps.md", "## Drift")
     written = {row[0].strip("`"): (row[1], row[2] == "yes") for row in rows}
     assert written == {kind: (meaning, kind in REPAIRABLE) for kind, meaning in KINDS.items()}
+
+
+async def test_the_connections_that_have_drift_are_listed_with_it_page_by_page(app: LocalApp):
+    first, second = await connected(app), await connected(app, "other-blob")
+    http, objects = HttpApp(app), app.world.clusters[naming.fold_id(CLUSTER)].objects
+    await swept(app)
+    assert (await http.call("list_connections", params={"drift": "true"}))[1]["connections"] == []
+    del objects[SECRET]
+    del objects["Secret", "shop", "sc-otherblob-secret"]
+    await swept(app)
+    _, body, _ = await http.call("list_connections", params={"drift": "true", "namespace": "shop"})
+    assert {one["id"] for one in body["connections"]} == {first, second}
+    assert {one["drift"]["found"][0]["kind"] for one in body["connections"]} == {"object-missing"}
+    assert set(await app.services.sweeping.drifts.all(page=1)) == {first, second}
+    _, body, _ = await http.call("list_connections", params={"drift": "true", "namespace": "other"})
+    assert body["connections"] == []
+    _, body, _ = await http.call("list_connections")
+    assert all("drift" not in one for one in body["connections"])
