@@ -54,6 +54,8 @@ async def test_what_a_not_found_means_is_said(app: LocalApp):
     record = await app.send(delete_body())
     assert record.outcome == "nothing-to-do"
     connection_id = ConnectionId(await connected(app))
+    status, _, headers = await http.call("get_manifest", connectionId=connection_id)
+    assert (status, headers["Cache-Control"]) == (200, "no-store")
     await app.send(delete_body(), message_id="delete")
     await app.settle()
     gone = "the connection is deleted: nothing of it is left"
