@@ -154,7 +154,8 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             one | {"drift": drift.shown(drifts[one["id"]], generation=one["generation"])} for one in shown
         ]
         shown = [one for one in seen if one["drift"]]
-    return answer({"connections": shown, "truncated": len(found) == LIST_LIMIT})
+    truncated = len(found if drifts is None else drifts) >= LIST_LIMIT
+    return answer({"connections": shown, "truncated": truncated})
 
 
 async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:

@@ -6,12 +6,14 @@ nothing. There is one for each kind of slice that looks at a connection; both ar
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
 from pydantic import Field
 
+from shared.errors import UnreadableRowError
 from shared.models import ConnectionId, Model
 from shared.ports import Remove, Row, StateStore, Upsert
 from shared.rows import columns, parse
@@ -74,15 +76,19 @@ class Drifts:
         return read(rows)
 
     async def all(self, *, page: int = 1000) -> dict[ConnectionId, dict[str, Drift]]:
-        """Every connection of which a slice found something, by the kind of slice; reads all drift rows."""
+        """Every connection of which a slice found something, by the kind of slice; reads all drift rows.
+
+        A row that another version wrote is left out: the next sweep writes it again.
+        """
         found: dict[ConnectionId, dict[str, Drift]] = {}
         for part in PARTS:
             after = ""
             while rows := await self._store.scan(TABLE, key=f"{KEY_FROM}{part}", limit=page, after=after):
                 after = rows[-1].partition
                 for row in rows:
-                    if (value := parse(Drift, row)).found:
-                        found.setdefault(ConnectionId(row.partition), {})[part] = value
+                    with contextlib.suppress(UnreadableRowError):
+                        if (value := parse(Drift, row)).found:
+                            found.setdefault(ConnectionId(row.partition), {})[part] = value
         return found
 
     async def save(

@@ -206,6 +206,9 @@ async def test_the_connections_that_have_drift_are_listed_with_it_page_by_page(a
     assert {one["id"] for one in body["connections"]} == {first, second}
     assert {one["drift"]["found"][0]["kind"] for one in body["connections"]} == {"object-missing"}
     assert set(await app.services.sweeping.drifts.all(page=1)) == {first, second}
+    of_another_version = Upsert(key="k|drift|subscription", columns={"body": "{}"})
+    await app.services.state.store.transact("connections", first, [of_another_version])
+    assert set(await app.services.sweeping.drifts.all()) == {first, second}
     _, body, _ = await http.call("list_connections", params={"drift": "true", "namespace": "other"})
     assert body["connections"] == []
     _, body, _ = await http.call("list_connections")
