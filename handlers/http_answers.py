@@ -115,3 +115,13 @@ async def guarded[**P](
 def base_url(request: func.HttpRequest) -> str:
     """Scheme, host and route prefix of the request, for links."""
     return str(request.url).partition("/api/")[0] + "/api"
+
+
+def no_connection(connection_id: str, detail: str = "") -> func.HttpResponse:
+    """The answer about a connection that is not there."""
+    return problem(
+        "not-found",
+        detail or f"there is no connection {connection_id}",
+        status=HTTPStatus.NOT_FOUND,
+        remedy="GET /api/connections lists them",
+    )

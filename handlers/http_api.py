@@ -1,22 +1,27 @@
 """HTTP: connections. Azure's asynchronous request-reply: 202, ``Location``, ``Retry-After``."""
 
 import json
-import re
 import uuid
 from http import HTTPStatus
 from typing import Any
 
 import azure.functions as func
 
-from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem, refused
-from shared import decoding, drift, manifest, naming, requests, views
-from shared.errors import RefusedError
-from shared.models import ConnectionId
+from handlers import http_requests
+from handlers.http_answers import (
+    RETRY_AFTER_SECONDS,
+    answer,
+    base_url,
+    guarded,
+    no_connection,
+    problem,
+    refused,
+)
+from shared import configuration, drift, manifest, naming, requests, views
 from shared.records import RequestRecord
 from shared.wiring import Services, Wiring
 
 LIST_LIMIT = 1000
-_CONNECTION_ID = re.compile(r"[0-9a-f]{24}")
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -83,7 +88,7 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 async def _receive(services: Services, req: func.HttpRequest, action: str) -> func.HttpResponse:
     """The body is the queue's message; ``action`` may be left out."""
     record = await services.intake.receive(
-        _with_action(req.get_body(), action),
+        http_requests.with_action(req.get_body(), action),
         message_id=_message_id(req),
         source="http",
     )
@@ -91,22 +96,22 @@ async def _receive(services: Services, req: func.HttpRequest, action: str) -> fu
 
 
 async def _act(services: Services, req: func.HttpRequest, action: str) -> func.HttpResponse:
-    connection_id = _connection_id(req)
+    connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
     if stored is None:
-        return _not_found(connection_id)
+        return no_connection(connection_id)
     if not (stored.value.state.live or stored.value.active):
-        return _not_found(
+        return no_connection(
             connection_id, f"the connection is {stored.value.state.value}: nothing of it is left"
         )
     return await _submit(services, req, {"action": action, "connectionId": connection_id})
 
 
 async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse:
-    connection_id = _connection_id(req)
+    connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
     if stored is None:
-        return _not_found(connection_id)
+        return no_connection(connection_id)
     if not stored.value.linker_id:
         detail = "Mooring made this connection itself"
         return problem("nothing-to-adopt", detail, status=HTTPStatus.CONFLICT)
@@ -123,10 +128,10 @@ async def _submit(services: Services, req: func.HttpRequest, body: dict[str, str
 
 
 async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
-    connection_id = _connection_id(req)
+    connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
     if stored is None:
-        return _not_found(connection_id)
+        return no_connection(connection_id)
     intents = await services.state.intents(connection_id)
     parts = await services.sweeping.drifts.of(connection_id)
     seen = drift.shown(parts, generation=stored.value.generation)
@@ -159,18 +164,27 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
 
 
 async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:
-    connection_id = _connection_id(req)
+    connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
-    account = (await services.state.intents(connection_id)).get("service_account")
+    intents = await services.state.intents(connection_id)
+    account = intents.get("service_account")
     if stored is None:
-        return _not_found(connection_id)
+        return no_connection(connection_id)
     if account is None:
-        return _not_found(connection_id, "the connection has no service account, or not yet")
-    text = manifest.pod_snippet(
+        return no_connection(connection_id, "the connection has no service account, or not yet")
+    kind = req.params.get("kind", "")
+    settings = (
+        configuration.settings(stored.value, intents, services.catalogue) if kind == manifest.PATCH else ()
+    )
+    parts = manifest.Parts(
         service_account=str(account.planned["name"]),
         secret=naming.secret_name(stored.value.spec.name),
         namespace=stored.value.spec.namespace,
+        workload=stored.value.spec.workload,
+        keys=[one.name for one in settings],
+        container=req.params.get("container") or manifest.CONTAINER,
     )
+    text = manifest.snippet(kind, parts)
     return func.HttpResponse(text, mimetype="application/yaml", headers={"Cache-Control": "no-store"})
 
 
@@ -190,46 +204,11 @@ def _accepted(record: RequestRecord, req: func.HttpRequest) -> func.HttpResponse
     return answer(body, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def _with_action(body: bytes, action: str) -> bytes:
-    try:
-        value = decoding.decode(
-            body,
-            message_bytes=requests.MESSAGE_BYTES,
-            json_bytes=requests.JSON_BYTES,
-            depth=requests.DEPTH,
-        )
-    except RefusedError:
-        return body  # intake refuses it on the record
-    if isinstance(value, dict) and type(value) is dict and "action" not in value:
-        return json.dumps({"action": action, **value}).encode()
-    return body
-
-
 def _message_id(req: func.HttpRequest) -> str:
     """A caller that wants a repeat to be the same request sends ``Idempotency-Key`` or a ``requestId``."""
     key = req.headers.get("Idempotency-Key") or req.headers.get("x-ms-client-request-id")
     return f"http:{key or uuid.uuid4()}"
 
 
-def _connection_id(req: func.HttpRequest) -> ConnectionId:
-    connection_id = req.route_params["connectionId"].lower()
-    if not _CONNECTION_ID.fullmatch(connection_id):
-        # Table keys refuse some characters, so no other text is looked up.
-        detail = "a connection's id is 24 hexadecimal digits"
-        raise RefusedError(
-            "not-found", detail, field="connectionId", remedy="GET /api/connections lists them"
-        )
-    return ConnectionId(connection_id)
-
-
 def _same(left: str, right: str) -> bool:
     return naming.fold_id(left) == naming.fold_id(right)
-
-
-def _not_found(connection_id: str, detail: str = "") -> func.HttpResponse:
-    return problem(
-        "not-found",
-        detail or f"there is no connection {connection_id}",
-        status=HTTPStatus.NOT_FOUND,
-        remedy="GET /api/connections lists them",
-    )

@@ -1,4 +1,4 @@
-"""The part of a pod's manifest that makes it use a connection, ready to be pasted.
+"""Manifests that make a workload use a connection, ready to be applied or pasted.
 
 The label turns on AKS workload identity for the pod, the service account carries the identity, and the
 secret carries the settings (azure.github.io/azure-workload-identity, labels and annotations).
@@ -6,17 +6,55 @@ secret carries the settings (azure.github.io/azure-workload-identity, labels and
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from shared.errors import RefusedError
+
+CONTAINER = "app"
+PATCH = "patch"
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def pod_snippet(*, service_account: str, secret: str, namespace: str) -> str:
-    """YAML of a pod template's parts, with a placeholder for the program itself.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a manifest is made of."""
 
-    Args:
-        service_account: name of the service account made for the connection's identity.
-        secret: name of the secret with the connection's settings.
-        namespace: where both are; a pod elsewhere cannot use them.
+    service_account: str
+    """Name of the service account made for the connection's identity."""
+    secret: str
+    """Name of the secret with the connection's settings."""
+    namespace: str
+    """Where both are; a pod elsewhere cannot use them."""
+    workload: str
+    """Names what is made, and labels its pods."""
+    keys: Sequence[str] = ()
+    """The secret's keys, for a patch; empty if they are not known."""
+    container: str = CONTAINER
+    """The container that gets the settings; a patch finds it by this name."""
+
+
+def snippet(kind: str, parts: Parts) -> str:
+    """YAML of one kind: pod, deployment, job, patch, or empty for a pod's parts without a name.
+
+    Raises:
+        RefusedError: ``invalid-kind``; ``invalid-name`` for what cannot be a container's name.
     """
+    if not _LABEL.fullmatch(parts.container):
+        rule = "lower-case letters, digits and '-', at most 63, a letter or digit at both ends"
+        raise RefusedError("invalid-name", f"container: {rule}", field="container")
+    if kind not in _KINDS:
+        offered = ", ".join(name for name in _KINDS if name)
+        raise RefusedError("invalid-kind", f"use one of {offered}", field="kind", remedy="or leave it out")
+    return _KINDS[kind](parts)
+
+
+def pod_snippet(*, service_account: str, secret: str, namespace: str, container: str = CONTAINER) -> str:
+    """YAML of a pod's parts, with a placeholder for the program itself."""
     # JSON strings are YAML strings, also where a name is all digits and would read as a number.
     return f"""\
 metadata:
@@ -26,9 +64,97 @@ metadata:
 spec:
   serviceAccountName: {json.dumps(service_account)}
   containers:
-    - name: "app"
+    - name: {json.dumps(container)}
       image: "IMAGE"
       envFrom:
         - secretRef:
             name: {json.dumps(secret)}
 """
+
+
+def _parts(parts: Parts) -> str:
+    return pod_snippet(
+        service_account=parts.service_account,
+        secret=parts.secret,
+        namespace=parts.namespace,
+        container=parts.container,
+    )
+
+
+def _pod(parts: Parts) -> str:
+    head = f"metadata:\n  name: {json.dumps(parts.workload)}\n"
+    return "apiVersion: v1\nkind: Pod\n" + _parts(parts).replace("metadata:\n", head, 1)
+
+
+def _deployment(parts: Parts) -> str:
+    app = json.dumps(parts.workload)
+    return f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {app}
+  namespace: {json.dumps(parts.namespace)}
+spec:
+  replicas: 1
+  selector:
+    matchLabels:
+      app: {app}
+  template:
+{_template(parts, f"    app: {app}\n")}"""
+
+
+def _job(parts: Parts) -> str:
+    return f"""\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {json.dumps(parts.workload)}
+  namespace: {json.dumps(parts.namespace)}
+spec:
+  template:
+{_template(parts, "", '  restartPolicy: "Never"\n')}"""
+
+
+def _template(parts: Parts, labels: str, spec: str = "") -> str:
+    """A pod template: the pod's parts without the namespace, which is its owner's."""
+    text = _parts(parts).replace(f"  namespace: {json.dumps(parts.namespace)}\n", "", 1)
+    text = text.replace("  labels:\n", f"  labels:\n{labels}", 1).replace("spec:\n", f"spec:\n{spec}", 1)
+    return textwrap.indent(text, "    ")
+
+
+def _patch(parts: Parts) -> str:
+    """A strategic merge patch of a deployment that is there.
+
+    Labels, containers and ``env`` are merged by key or name, ``envFrom`` is replaced as a whole (the API's
+    patch merge keys): so the settings are named one by one, and other connections' stay.
+    """
+    return f"""\
+# kubectl patch deployment NAME --namespace {parts.namespace} --patch-file THIS-FILE
+# The container's name is that of one which the deployment has.
+spec:
+  template:
+    metadata:
+      labels:
+        azure.workload.identity/use: "true"
+    spec:
+      serviceAccountName: {json.dumps(parts.service_account)}
+      containers:
+        - name: {json.dumps(parts.container)}
+{_settings(parts)}"""
+
+
+def _settings(parts: Parts) -> str:
+    secret = json.dumps(parts.secret)
+    if not parts.keys:
+        text = f"envFrom:\n  - secretRef:\n      name: {secret}\n"
+        return textwrap.indent(text, " " * 10)
+    variables = (
+        f"  - name: {key}\n    valueFrom:\n      secretKeyRef:\n        name: {secret}\n        key: {key}\n"
+        for key in map(json.dumps, sorted(parts.keys))
+    )
+    return textwrap.indent("env:\n" + "".join(variables), " " * 10)
+
+
+_KINDS: Mapping[str, Callable[[Parts], str]] = MappingProxyType(
+    {"": _parts, "pod": _pod, "deployment": _deployment, "job": _job, PATCH: _patch}
+)

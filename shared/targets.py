@@ -132,6 +132,11 @@ class TargetType:
         return self.auth[WORKLOAD_IDENTITY].status == WORKS
 
     @property
+    def id_forms(self) -> tuple[str, ...]:
+        """Templates of ids that name one, or a part that roles can be limited to."""
+        return tuple(self._templates())
+
+    @property
     def client_types(self) -> tuple[str, ...]:
         """Client types that have settings, in alphabetical order."""
         groups = self.auth[WORKLOAD_IDENTITY].settings
@@ -285,6 +290,6 @@ class TargetType:
                 "target-type-mismatch",
                 f"the target's id is not one of {self.title}",
                 field="connection.target.id",
-                remedy=f"{self.name} takes {' or '.join(self._templates())}",
+                remedy=f"{self.name} takes {' or '.join(self.id_forms)}",
             )
         return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from shared import logs, plans, sweep_wiring
 from shared.adopting import Adopter
 from shared.announcer import OVERDUE_SECONDS, Announcer
-from shared.catalogue import catalogue
+from shared.catalogue import Catalogue, catalogue
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -74,6 +74,7 @@ class Services:
     restorer: Restorer
     releaser: Releaser
     orphan_pruner: OrphanPruner
+    catalogue: Catalogue
 
 
 class Wiring:
@@ -282,6 +283,7 @@ def build(
         restorer=Restorer(state=state, prunes=prunes, opener=opener, load_policy=read_policy),
         releaser=Releaser(state=state, announcer=announcer),
         orphan_pruner=orphan_pruner,
+        catalogue=rows,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.manifest import Parts, snippet
 from tests.contract.kubernetes_servers import running_server
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="!!! kubectl is not installed !!!")
@@ -89,6 +90,48 @@ def test_a_manifest_is_applied_changed_and_deleted(kubectl: Kubectl):
     assert pods.splitlines()[1].split()[:3] == ["app", "0/1", "Pending"]
     assert 'pod "app" deleted' in kubectl("delete", "pod", "app", "-n", "k-apply")
     kubectl("delete", "namespace", "k-apply")
+
+
+def test_each_kind_of_a_connections_manifest_is_taken_as_it_is(kubectl: Kubectl, tmp_path: Path):
+    kubectl("create", "namespace", "k-kinds")
+    parts = Parts(
+        service_account="sc-account-1",
+        secret="sc-blob-secret",
+        namespace="k-kinds",
+        workload="orders",
+        keys=("spring.b", "A_KEY"),
+    )
+    kubectl("create", "serviceaccount", "sc-account-1", "-n", "k-kinds")
+    for kind, made in (
+        ("pod", "pod/orders"),
+        ("deployment", "deployment.apps/orders"),
+        ("job", "job.batch/orders"),
+    ):
+        shown = kubectl("apply", "--validate=false", "-f", "-", stdin=snippet(kind, parts))
+        assert f"{made} created" in shown
+    # A deployment that is there, with another connection's settings and a neighbour of the container.
+    own = [{"name": "app", "image": "mine", "env": [{"name": "OTHER", "value": "stays"}]}]
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [*own, {"name": "side", "image": "x"}]}}
+    there = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "mine"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod},
+    }
+    kubectl("apply", "--validate=false", "-n", "k-kinds", "-f", "-", stdin=json.dumps(there))
+    file = tmp_path / "patch.yaml"
+    file.write_text(snippet("patch", parts))
+    patch = ("patch", "deployment", "mine", "--namespace", "k-kinds", "--patch-file", str(file))
+    assert "deployment.apps/mine patched" in kubectl(*patch)
+    shown = json.loads(kubectl("get", "deployment", "mine", "-n", "k-kinds", "-o", "json"))
+    template = shown["spec"]["template"]
+    assert template["metadata"]["labels"] == {"a": "b", "azure.workload.identity/use": "true"}
+    assert template["spec"]["serviceAccountName"] == "sc-account-1"
+    containers = {one["name"]: one for one in template["spec"]["containers"]}
+    assert containers.keys() == {"app", "side"}
+    assert containers["app"]["image"] == "mine"
+    assert {one["name"] for one in containers["app"]["env"]} == {"OTHER", "A_KEY", "spring.b"}
+    kubectl("delete", "namespace", "k-kinds")
 
 
 def test_a_server_side_apply_meets_and_forces_conflicts(kubectl: Kubectl):

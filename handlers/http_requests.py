@@ -1,0 +1,44 @@
+"""What is read of an HTTP request: the connection in its route, the message in its body."""
+
+import json
+import re
+
+import azure.functions as func
+
+from shared import decoding, requests
+from shared.errors import RefusedError
+from shared.models import ConnectionId
+
+_CONNECTION_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def connection_id(req: func.HttpRequest) -> ConnectionId:
+    """The connection's id in the route.
+
+    Raises:
+        RefusedError: ``not-found``.
+    """
+    found = req.route_params["connectionId"].lower()
+    if not _CONNECTION_ID.fullmatch(found):
+        # Table keys refuse some characters, so no other text is looked up.
+        detail = "a connection's id is 24 hexadecimal digits"
+        raise RefusedError(
+            "not-found", detail, field="connectionId", remedy="GET /api/connections lists them"
+        )
+    return ConnectionId(found)
+
+
+def with_action(body: bytes, action: str) -> bytes:
+    """The body as a request message; ``action`` may be left out of it."""
+    try:
+        value = decoding.decode(
+            body,
+            message_bytes=requests.MESSAGE_BYTES,
+            json_bytes=requests.JSON_BYTES,
+            depth=requests.DEPTH,
+        )
+    except RefusedError:
+        return body  # whoever decodes it refuses it
+    if isinstance(value, dict) and type(value) is dict and "action" not in value:
+        return json.dumps({"action": action, **value}).encode()
+    return body
