@@ -1,4 +1,4 @@
-"""HTTP: what can be connected, and what a connection's settings are. Reads only."""
+"""HTTP: what can be connected, what would be made, and what a connection's settings are. Reads only."""
 
 import azure.functions as func
 
@@ -24,6 +24,12 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         """The settings of a connection."""
         return await guarded(wiring, _configuration, req)
 
+    @part.function_name("plan_connection")
+    @part.route("connections/plan", methods=["POST"])
+    async def plan_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Tell what a create request would make."""
+        return await guarded(wiring, _plan, req)
+
     return part
 
 
@@ -48,3 +54,7 @@ async def _configuration(services: Services, req: func.HttpRequest) -> func.Http
             "configurations": [{"name": one.name, "value": one.value} for one in settings],
         }
     )
+
+
+async def _plan(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    return answer(await services.dry_run.tell(http_requests.with_action(req.get_body(), "create")))

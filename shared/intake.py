@@ -133,7 +133,7 @@ class Intake:
     async def _open(self, request: requests.Request, connection_id: ConnectionId, key: str) -> Answer:
         spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
         if spec is not None:
-            self._judge(spec)
+            self.judge(spec)
         asked = Asked(
             kind=Kind(request.action),
             connection_id=connection_id,
@@ -188,7 +188,12 @@ class Intake:
         await self.queue.reject({"kind": "request-rejected", **envelope})
         return record
 
-    def _judge(self, spec: ConnectionSpec) -> None:
+    def judge(self, spec: ConnectionSpec) -> None:
+        """Let a wanted connection pass, or refuse it by what it says alone: nothing is looked at.
+
+        Raises:
+            RefusedError: a code of the catalogue or the policy, or ``subscription-not-listed``.
+        """
         target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:

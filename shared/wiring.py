@@ -27,9 +27,11 @@ from shared.clients.roles import AzureRoles
 from shared.clients.state_table import StateTable
 from shared.clients.step_queue import StorageStepQueue
 from shared.dead_letters import DeadLetterReplay
+from shared.dry_run import DryRun
 from shared.engine import Engine, Timing
 from shared.errors import PermanentError
 from shared.event_intake import EventIntake
+from shared.fitness import Fitness
 from shared.holdings import HoldingsReader
 from shared.intake import Intake
 from shared.limits import Limits
@@ -75,6 +77,7 @@ class Services:
     releaser: Releaser
     orphan_pruner: OrphanPruner
     catalogue: Catalogue
+    dry_run: DryRun
 
 
 class Wiring:
@@ -284,6 +287,16 @@ def build(
         releaser=Releaser(state=state, announcer=announcer),
         orphan_pruner=orphan_pruner,
         catalogue=rows,
+        dry_run=DryRun(
+            fitness=Fitness(
+                state=state,
+                outside=outside,
+                identity_resource_group_id=settings.identity_resource_group_id,
+                app_client_id=settings.client_id,
+            ),
+            catalogue=rows,
+            judge=intake.judge,
+        ),
     )
 
 

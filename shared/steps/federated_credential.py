@@ -7,7 +7,7 @@ are serialised by a lease per identity, and the budget is looked at before the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared import naming
@@ -86,19 +86,13 @@ class FederatedCredential:
         await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled)
         present = await ctx.outside.identities.list_credentials(identity_id)
         for other in present:
-            same = other.issuer == wanted.issuer and other.subject == wanted.subject
-            if same and other.audiences == wanted.audiences:
+            if equal(other, wanted):
                 if await ctx.outside.identities.get_credential(identity_id, other.name) != other:
                     continue  # a list may be older than the last delete
                 await ctx.recorder.depend("credential", _credential_id(identity_id, other.name))
                 provenance = Provenance.CREATED if other.name == wanted.name else Provenance.ADOPTED
                 return Done(outputs={"name": other.name, "provenance": provenance})
-        if len(present) >= BUDGET and all(other.name != wanted.name for other in present):
-            raise PermanentError(
-                "credential-budget",
-                f"the identity holds {len(present)} of {BUDGET} federated credentials",
-                remedy="leave identityId out, or name another identity",
-            )
+        require_budget(present, wanted.name)
         await ctx.recorder.depend("credential", _credential_id(identity_id, wanted.name))
         async with credential_lease(ctx, identity_id):
             await ctx.outside.identities.ensure_credential(identity_id, wanted)
@@ -157,6 +151,26 @@ class FederatedCredential:
             if same:
                 await ctx.outside.identities.delete_credential(identity_id, name)
             return same
+
+
+def equal(one: Credential, other: Credential) -> bool:
+    """Say whether two credentials trust the same tokens, whatever their names are."""
+    same = one.issuer == other.issuer and one.subject == other.subject
+    return same and one.audiences == other.audiences
+
+
+def require_budget(present: Sequence[Credential], name: str) -> None:
+    """The identity has room for one more credential, or has one of this name.
+
+    Raises:
+        PermanentError: ``credential-budget``.
+    """
+    if len(present) >= BUDGET and all(other.name != name for other in present):
+        raise PermanentError(
+            "credential-budget",
+            f"the identity holds {len(present)} of {BUDGET} federated credentials",
+            remedy="leave identityId out, or name another identity",
+        )
 
 
 def _credential_id(identity_id: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Done, Finding, Plan, Provenance
+from shared.models import ConnectionSpec, Done, Finding, Plan, Provenance
 from shared.ports import Identity
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
 from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, leave, require_still_gone
@@ -42,11 +42,7 @@ class ManagedIdentity:
         identity = await ctx.outside.identities.get(resource_id)
         marked = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
         if identity is not None and not marked and not _recorded(ctx, identity):
-            raise PermanentError(
-                "object-not-ours",
-                f"identity {resource_id} exists without this workload's tag",
-                remedy="delete that identity, or name it as identityId",
-            )
+            raise foreign_identity(resource_id)
         planned = await ctx.recorder.intend(
             {"resourceId": resource_id, "provenance": Provenance.CREATED, "nonce": ctx.nonce},
         )
@@ -130,10 +126,7 @@ class ManagedIdentity:
     async def _provided(self, ctx: StepContext) -> Done:
         resource_id = ctx.connection.spec.identity_id
         identity = await ctx.outside.identities.get(resource_id)
-        if identity is None:
-            raise PermanentError("identity-not-found", resource_id)
-        if identity.client_id.lower() == ctx.rules.app_client_id.lower():
-            raise PermanentError("identity-forbidden", "this is Mooring's own identity")
+        require_provided(identity, resource_id, app_client_id=ctx.rules.app_client_id)
         await ctx.recorder.intend({"resourceId": resource_id, "provenance": Provenance.PROVIDED})
         await ctx.recorder.depend("identity", resource_id)
         await ctx.users.join(identity_thing(resource_id), ctx.user, settled=ctx.recorder.settled)
@@ -144,10 +137,35 @@ class ManagedIdentity:
         return _done(identity)
 
     def _resource_id(self, ctx: StepContext) -> str:
-        spec = ctx.connection.spec
-        name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
-        group = ctx.rules.identity_resource_group_id.rstrip("/")
-        return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+        return own_identity_id(ctx.connection.spec, ctx.rules.identity_resource_group_id)
+
+
+def own_identity_id(spec: ConnectionSpec, identity_resource_group_id: str) -> str:
+    """Id of the identity that is made for a connection's workload."""
+    name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
+    group = identity_resource_group_id.rstrip("/")
+    return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+
+
+def require_provided(identity: Identity | None, resource_id: str, *, app_client_id: str) -> None:
+    """The identity that a request names is there, and not the app's own.
+
+    Raises:
+        PermanentError: ``identity-not-found`` or ``identity-forbidden``.
+    """
+    if identity is None:
+        raise PermanentError("identity-not-found", resource_id)
+    if identity.client_id.lower() == app_client_id.lower():
+        raise PermanentError("identity-forbidden", "this is Mooring's own identity")
+
+
+def foreign_identity(resource_id: str) -> PermanentError:
+    """The error of an identity of a workload's name that is not this workload's."""
+    return PermanentError(
+        "object-not-ours",
+        f"identity {resource_id} exists without this workload's tag",
+        remedy="delete that identity, or name it as identityId",
+    )
 
 
 def _recorded(ctx: StepContext, identity: Identity) -> bool:

@@ -7,13 +7,13 @@ Looks only. The cluster's OIDC issuer and workload identity are checked and neve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
-from shared.models import Done, Finding
-from shared.ports import ManagedCluster
+from shared.models import ConnectionSpec, Done, Finding
+from shared.ports import Linker, ManagedCluster
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 
@@ -42,7 +42,7 @@ class Preflight:
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
         return [
             *findings,
-            found("workload-identity-on", ok=cluster.workload_identity, remedy=_enable(spec.cluster_id)),
+            found("workload-identity-on", ok=cluster.workload_identity, remedy=enabling(spec.cluster_id)),
             found(
                 "issuer-unchanged",
                 ok=bool(cluster.issuer) and cluster.issuer == issuer,
@@ -81,24 +81,15 @@ class Preflight:
         )
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
-        _require_fit(cluster, spec.cluster_id, spec.identity_id)
+        require_running(cluster)
+        require_workload_identity(cluster)
+        refuse_cluster_identity(cluster, spec.identity_id)
         _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
-        for linker in linkers:
-            same = naming.fold_name(linker.name) == naming.fold_name(spec.name)
-            if linker.namespace == spec.namespace and same:
-                raise PermanentError(
-                    "linker-holds-name",
-                    f"Service Connector's {linker.name} writes the same secret",
-                    remedy="choose another connection name, or delete the linker first",
-                )
+        refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
-            raise PermanentError(
-                "namespace-missing",
-                spec.namespace,
-                remedy=f"kubectl create namespace {spec.namespace}",
-            )
+            raise namespace_missing(spec.namespace)
         await self._refuse_foreign_secret(ctx)
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
@@ -121,30 +112,81 @@ class Preflight:
         secret = await ctx.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
         mark = (LABEL_CONNECTION, ctx.connection.connection_id)
         if secret is not None and not owned(ctx, secret, mark, intent=ctx.intents.get("settings")):
-            raise PermanentError(
-                "object-not-ours",
-                f"secret {spec.namespace}/{name} exists and was not made by this connection",
-                remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-            )
+            raise foreign_secret(spec)
 
 
-def _require_fit(cluster: ManagedCluster, cluster_id: str, identity_id: str) -> None:
+def require_running(cluster: ManagedCluster) -> None:
+    """The cluster takes calls.
+
+    Raises:
+        NotYetError: ``cluster-updating``.
+        PermanentError: ``cluster-stopped``.
+    """
     if cluster.provisioning_state.lower() not in {"succeeded", "running"}:
         raise NotYetError("cluster-updating", f"the cluster is {cluster.provisioning_state}")
     if cluster.power_state.lower() == "stopped":
         raise PermanentError(
             "cluster-stopped",
-            cluster_id,
-            remedy=f"az aks start --ids {cluster_id}",
+            cluster.resource_id,
+            remedy=f"az aks start --ids {cluster.resource_id}",
         )
+
+
+def require_workload_identity(cluster: ManagedCluster) -> None:
+    """The cluster issues tokens that Entra trusts, and hands them to pods.
+
+    Raises:
+        PermanentError: ``workload-identity-off``.
+    """
     if not cluster.issuer or not cluster.workload_identity:
-        raise PermanentError("workload-identity-off", cluster_id, remedy=_enable(cluster_id))
+        raise PermanentError(
+            "workload-identity-off", cluster.resource_id, remedy=enabling(cluster.resource_id)
+        )
+
+
+def refuse_cluster_identity(cluster: ManagedCluster, identity_id: str) -> None:
+    """The identity that a request names is not the cluster's own.
+
+    Raises:
+        PermanentError: ``identity-forbidden``.
+    """
     if identity_id and naming.fold_id(identity_id) in cluster.forbidden_identities:
         raise PermanentError(
             "identity-forbidden",
             "the kubelet's and the control plane's identities cannot be a workload's",
             remedy="name another identity, or none",
         )
+
+
+def refuse_linkers_name(spec: ConnectionSpec, linkers: Iterable[Linker]) -> None:
+    """No connection of Service Connector writes the secret that is meant.
+
+    Raises:
+        PermanentError: ``linker-holds-name``.
+    """
+    for linker in linkers:
+        same = naming.fold_name(linker.name) == naming.fold_name(spec.name)
+        if linker.namespace == spec.namespace and same:
+            raise PermanentError(
+                "linker-holds-name",
+                f"Service Connector's {linker.name} writes the same secret",
+                remedy="choose another connection name, or delete the linker first",
+            )
+
+
+def namespace_missing(namespace: str) -> PermanentError:
+    """The error of a namespace that is not there."""
+    return PermanentError("namespace-missing", namespace, remedy=f"kubectl create namespace {namespace}")
+
+
+def foreign_secret(spec: ConnectionSpec) -> PermanentError:
+    """The error of a secret that somebody else made."""
+    name = naming.secret_name(spec.name)
+    return PermanentError(
+        "object-not-ours",
+        f"secret {spec.namespace}/{name} exists and was not made by this connection",
+        remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
+    )
 
 
 def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
@@ -163,7 +205,8 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
         )
 
 
-def _enable(cluster_id: str) -> str:
+def enabling(cluster_id: str) -> str:
+    """What the cluster's owner types to switch issuer and workload identity on."""
     return f"az aks update --ids {cluster_id} --enable-oidc-issuer --enable-workload-identity"
 
 

@@ -65,11 +65,7 @@ class ServiceAccount:
         client_id = ctx.output("managed_identity", "clientId")
         name = naming.service_account_name(client_id)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        refusal = PermanentError(
-            "object-not-ours",
-            f"service account {spec.namespace}/{name} exists and was not made for this workload",
-            remedy="use another identity: each workload's account is named after its identity",
-        )
+        refusal = foreign_account(spec.namespace, name)
 
         shared = await ctx.users.get(self._thing(ctx, client_id))
         nonces = {str(shared.details.get("nonce", ""))} if shared else set()
@@ -155,3 +151,12 @@ class ServiceAccount:
 
     def _thing(self, ctx: StepContext, client_id: str) -> str:
         return account_thing(ctx.connection.spec.cluster_id, ctx.connection.spec.namespace, client_id)
+
+
+def foreign_account(namespace: str, name: str) -> PermanentError:
+    """The error of an account of the identity's that somebody else made."""
+    return PermanentError(
+        "object-not-ours",
+        f"service account {namespace}/{name} exists and was not made for this workload",
+        remedy="use another identity: each workload's account is named after its identity",
+    )

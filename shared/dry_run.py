@@ -1,0 +1,154 @@
+"""What a create request would make, and what would keep it from being made: nothing is written anywhere.
+
+What the policy refuses is not looked at either: else the answer would tell of resources that its sender
+has no business with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared import configuration, naming, requests
+from shared.catalogue import Catalogue
+from shared.errors import RefusedError
+from shared.fitness import Fit, Fitness, credential_of, unseen
+from shared.models import ConnectionSpec, Finding, Provenance
+from shared.steps.base import ANNOTATION_CLIENT_ID
+from shared.steps.federated_credential import BUDGET
+from shared.targets import Role, TargetType
+
+VERDICTS = frozenset({"policy-denied", "namespace-protected"})
+"""Codes by which a policy speaks; every other refusal is the request's own fault."""
+_UNKNOWN_ID = "{clientId}"
+"""Stands in names for the client id of an identity that is not made yet."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """Tells what a create would make."""
+
+    fitness: Fitness
+    catalogue: Catalogue
+    judge: Callable[[ConnectionSpec], None]
+    """Refuses a wanted connection as intake does."""
+
+    async def tell(self, body: bytes | str) -> dict[str, Any]:
+        """The answer as JSON (docs/reference/http.md has the fields).
+
+        Args:
+            body: a create request.
+
+        Raises:
+            RefusedError: the body is none, or a code of the catalogue, or ``subscription-not-listed``,
+                ``policy-unreadable``.
+            TransientError: the app's own records cannot be read.
+        """
+        request = requests.decode(body)
+        if not isinstance(request, requests.CreateRequest):
+            raise RefusedError(
+                "unknown-action", "action: only a create is planned", field="action", remedy="leave it out"
+            )
+        spec = requests.to_spec(request)
+        policy = self._policy(spec)
+        row = self.catalogue.find(spec.target_type)
+        allowed = policy["verdict"] == "allowed"
+        fit = await self.fitness.look(spec, row) if allowed else unseen("the policy refuses the connection")
+        return {
+            "connectionId": naming.connection_id(spec.cluster_id, spec.namespace, spec.name),
+            "result": _result(fit.findings) if allowed else "failed",
+            "unchanged": fit.made,
+            "policy": policy,
+            **self._things(spec, row, fit),
+            "findings": [finding.model_dump() for finding in fit.findings],
+        }
+
+    def _policy(self, spec: ConnectionSpec) -> dict[str, str | None]:
+        try:
+            self.judge(spec)
+        except RefusedError as error:
+            if error.code not in VERDICTS:
+                raise
+            return {
+                "verdict": "refused",
+                "code": error.code,
+                "detail": error.detail,
+                "field": error.field,
+                "remedy": error.remedy,
+            }
+        return {"verdict": "allowed", "code": None, "detail": None, "field": None, "remedy": None}
+
+    def _things(self, spec: ConnectionSpec, row: TargetType, fit: Fit) -> dict[str, Any]:
+        """What would be made, by kind."""
+        client_id = fit.identity.client_id if fit.identity else ""
+        # Not the name of an empty id with the placeholder behind it: ids are folded, placeholders are not.
+        account = naming.service_account_name(client_id) + ("" if client_id else _UNKNOWN_ID)
+        return {
+            "identity": self._identity(spec, fit),
+            "federatedCredential": _credential(spec, fit, account),
+            "roleAssignments": _roles(spec, row, fit),
+            "serviceAccount": {
+                "namespace": spec.namespace,
+                "name": account,
+                "annotations": {ANNOTATION_CLIENT_ID: client_id or _UNKNOWN_ID},
+            },
+            "secret": {
+                "namespace": spec.namespace,
+                "name": naming.secret_name(spec.name),
+                "keys": _keys(spec, row, fit),
+            },
+        }
+
+    def _identity(self, spec: ConnectionSpec, fit: Fit) -> dict[str, Any]:
+        resource_id = self.fitness.identity_id(spec)
+        # A list of credentials without an identity is that of one which is to be made.
+        seen = fit.identity is not None or fit.credentials is not None
+        return {
+            "resourceId": resource_id,
+            "name": resource_id.rpartition("/")[-1],
+            "provenance": (Provenance.PROVIDED if spec.identity_id else Provenance.CREATED).value,
+            "exists": fit.identity is not None if seen else None,
+            "clientId": fit.identity.client_id if fit.identity else None,
+        }
+
+
+def _credential(spec: ConnectionSpec, fit: Fit, account: str) -> dict[str, Any]:
+    issuer = fit.cluster.issuer if fit.cluster else ""
+    wanted = credential_of(spec, issuer, fit.identity.client_id) if fit.identity else None
+    return {
+        # The name is a hash of the account's.
+        "name": wanted.name if wanted else None,
+        "issuer": issuer or None,
+        "subject": naming.subject(spec.namespace, account),
+        "audience": naming.AUDIENCE,
+        "used": len(fit.credentials) if fit.credentials is not None else None,
+        "limit": BUDGET,
+    }
+
+
+def _roles(spec: ConnectionSpec, row: TargetType, fit: Fit) -> dict[str, Any]:
+    variant = fit.facts.get("variant", "") if fit.facts else ""
+    intents = (spec.intent,) if spec.intent else tuple(row.intents)
+    return {
+        "scope": row.scope(spec.target_id),
+        "assigned": _named(row.roles(spec.intent, variant=variant)),
+        "serviceConnector": _named(row.roles(variant=variant)),
+        "narrowest": {intent: _named(row.roles(intent, variant=variant)) for intent in intents},
+    }
+
+
+def _named(roles: Sequence[Role]) -> list[dict[str, str]]:
+    return [{"name": role.name, "id": role.id} for role in roles]
+
+
+def _keys(spec: ConnectionSpec, row: TargetType, fit: Fit) -> list[str]:
+    if fit.facts is None:
+        return list(configuration.keys(row, spec.client_type))
+    return sorted(row.settings(spec.client_type, fit.facts))
+
+
+def _result(findings: Sequence[Finding]) -> str:
+    """The worst of all findings; what a create would wait for is no fault."""
+    results = {finding.result for finding in findings}
+    return next((one for one in ("failed", "unknown") if one in results), "ok")
