@@ -10,7 +10,7 @@ from shared import naming
 from shared.catalogue import catalogue
 from shared.targets import WORKLOAD_IDENTITY
 from tests.fakes.http_app import HttpApp
-from tests.fakes.local_app import CLUSTER, VAULT, LocalApp, create_body, delete_body
+from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.their_linker import LINKER, SECRET, THEIRS, TheirLinker, make_linker
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
@@ -78,12 +78,12 @@ async def test_before_anything_is_made_the_keys_are_known_and_the_values_are_not
 
 async def test_an_earlier_life_tells_no_values(app: LocalApp):
     await created(app)
-    await app.send(delete_body(), message_id="d")
-    await app.settle()
-    vault = {"type": "keyvault", "id": VAULT}
-    await app.send(create_body(target=vault), message_id="again")
-    _, found = await configured(app)
-    assert set(values(found).values()) == {None}
+    stored = await app.services.state.connection(ID)
+    assert stored is not None
+    reborn = stored.value.model_copy(update={"generation": 2})
+    await app.services.state.observe(reborn, [], etag=stored.etag)
+    assert await app.services.state.intents(ID), "rows of the earlier life are still there"
+    assert values((await configured(app))[1]) == {ENDPOINT: None, CLIENT: None}
 
 
 @pytest.mark.parametrize("name", ["orders-blob", "nothing"])
