@@ -1,0 +1,52 @@
+"""Each kind of a connection's manifest, on the emulator as on a real API server."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from shared.manifest import Parts, snippet
+from tests.contract.kubernetes_servers import Server
+
+pytest_plugins = ("tests.contract.kubernetes_fixtures",)
+
+PLACES = {
+    "pod": "/api/v1/namespaces/{}/pods",
+    "deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "job": "/apis/batch/v1/namespaces/{}/jobs",
+}
+
+
+def parts_in(namespace: str, secret: str = "sc-blob-secret", **more: object) -> Parts:
+    return Parts(
+        service_account="default",
+        secret=secret,
+        namespace=namespace,
+        workload="orders",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("kind", list(PLACES))
+def test_a_whole_manifest_is_taken_as_it_is(cluster: Server, namespace: str, kind: str):
+    body = yaml.safe_load(snippet(kind, parts_in(namespace)))
+    made = cluster.raw("POST", PLACES[kind].format(namespace), body)
+    assert made.status == 201, made.body
+    pod = made.body if kind == "pod" else made.body["spec"]["template"]
+    assert pod["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+    assert pod["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "sc-blob-secret"}}]
+
+
+def test_patches_for_two_connections_keep_each_others_settings(cluster: Server, namespace: str):
+    place = PLACES["deployment"].format(namespace)
+    whole = yaml.safe_load(snippet("deployment", parts_in(namespace)))
+    assert cluster.raw("POST", place, whole).status == 201
+    for secret, key in (("sc-one-secret", "ONE"), ("sc-two-secret", "spring.two")):
+        patch = yaml.safe_load(snippet("patch", parts_in(namespace, secret, keys=(key,))))
+        kind = "application/strategic-merge-patch+json"
+        patched = cluster.raw("PATCH", f"{place}/orders", patch, Content_Type=kind)
+        assert patched.status == 200, patched.body
+    (container,) = patched.body["spec"]["template"]["spec"]["containers"]
+    found = {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in container["env"]}
+    assert found == {"ONE": "sc-one-secret", "spring.two": "sc-two-secret"}
+    assert container["image"] == "IMAGE"
