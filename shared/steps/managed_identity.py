@@ -38,7 +38,7 @@ class ManagedIdentity:
         """
         if ctx.connection.spec.identity_id:
             return await self._provided(ctx)
-        resource_id = self._resource_id(ctx)
+        resource_id = identity_id(ctx)
         identity = await ctx.outside.identities.get(resource_id)
         marked = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
         if identity is not None and not marked and not _recorded(ctx, identity):
@@ -143,11 +143,13 @@ class ManagedIdentity:
             raise PermanentError("identity-not-found", resource_id)
         return _done(identity)
 
-    def _resource_id(self, ctx: StepContext) -> str:
-        spec = ctx.connection.spec
-        name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
-        group = ctx.rules.identity_resource_group_id.rstrip("/")
-        return f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+
+def identity_id(ctx: StepContext) -> str:
+    """Id of the identity that the request names, or of the one that is made for its workload."""
+    spec = ctx.connection.spec
+    name = naming.identity_name(spec.cluster_id, spec.namespace, spec.workload)
+    group = ctx.rules.identity_resource_group_id.rstrip("/")
+    return spec.identity_id or f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 
 
 def _recorded(ctx: StepContext, identity: Identity) -> bool:
