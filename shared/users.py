@@ -118,12 +118,27 @@ class Users:
                 return joined
         raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
 
-    async def leave(self, thing: str, user: User, *, operation_id: OperationId) -> Leaving:
+    async def leave(
+        self,
+        thing: str,
+        user: User,
+        *,
+        operation_id: OperationId,
+        landing: Callable[[], Awaitable[float]] | None = None,
+    ) -> Leaving:
         """Stop being a user of a thing.
 
         A missing row means that the thing was never joined, or was deleted and forgotten already.
 
+        Args:
+            thing: the thing's own name.
+            user: who leaves.
+            operation_id: of the removal.
+            landing: seconds for which a write of the leaver may still land. Who leaves a thing to others
+                stays so long: the last of them looks for its own late writes only.
+
         Raises:
+            NotYetError: ``settle``.
             StateConflictError: too many others changed the row meanwhile (transient).
         """
         for _ in range(_TRIES):
@@ -138,6 +153,9 @@ class Users:
                     return Leaving(last=True, shared=False, details=shared.details)
                 left = shared.model_copy(update={"closing": operation_id})
             else:
+                seconds = await landing() if landing else 0.0
+                if seconds > 0:
+                    raise NotYetError("settle", "a write of its own may still land", seconds=seconds)
                 left = shared.model_copy(
                     update={"users": tuple(other for other in shared.users if other != user)},
                 )

@@ -44,10 +44,10 @@ async def look_at_target(ctx: StepContext) -> Finding:
 
 
 async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
-    """Why an adopted role assignment stays, empty if it is the recorded one and nobody is left to need it.
+    """Why an adopted role assignment stays, empty if its principal is gone and nobody can need it.
 
-    Service Connector takes back what it granted itself. What it leaves was there before it, so its grantee
-    must have no other way in: no linker of the cluster, no federated credential besides the recorded ones.
+    Service Connector takes back what it granted itself. What it leaves under a living identity may serve a
+    virtual machine or another service that works as this identity, and nothing here can see those.
 
     Args:
         ctx: of the run.
@@ -61,13 +61,11 @@ async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
     plan = identity_of(ctx, str(item["principalId"]))
     if plan is None:
         return "its identity is not on record"
-    client_id = str(plan.outputs["clientId"]).lower()
-    linkers = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
-    if any(linker.client_id.lower() == client_id for linker in linkers):
-        return "a live linker works through its identity"
-    credentials = await ctx.outside.identities.list_credentials(str(plan.planned["resourceId"]))
-    if any((one.issuer, one.subject) not in _recorded(ctx) for one in credentials):
-        return "its identity has other users"
+    identity = await ctx.outside.identities.get(str(plan.planned["resourceId"]))
+    if there is not None and identity is not None and _same(identity.principal_id, str(item["principalId"])):
+        scope, name = item["scope"], item["name"]
+        ids = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
+        return f"its identity lives and may serve others; az role assignment delete --ids {ids}"
     return ""
 
 
@@ -76,12 +74,6 @@ def identity_of(ctx: StepContext, principal_id: str) -> Plan | None:
     known = ctx.intents.get("managed_identity")
     plans = known.plans() if known else ()
     return next((one for one in plans if _same(one.outputs.get("principalId", ""), principal_id)), None)
-
-
-def _recorded(ctx: StepContext) -> set[tuple[str, str]]:
-    known = ctx.intents.get("federated_credential")
-    plans = known.plans() if known else ()
-    return {(str(one.planned["issuer"]), str(one.planned["subject"])) for one in plans}
 
 
 def _same(one: object, other: str) -> bool:

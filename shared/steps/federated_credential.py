@@ -22,6 +22,7 @@ from shared.steps.removal import (
     Removal,
     credential_lease,
     forget,
+    leave,
     live_linkers,
     require_still_gone,
 )
@@ -126,7 +127,7 @@ class FederatedCredential:
             shared = await ctx.users.get(thing)
             others = shared is not None and bool(set(shared.users) - {ctx.user})
         else:
-            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            leaving = await leave(ctx, thing)
             others, last = leaving.shared, leaving.last
         if others:
             removal.keep(item, "still-shared", "still used")

@@ -7,7 +7,7 @@ from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
-from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, leave, require_still_gone
 
 _NOT_BACK = {"restorable": "no", "why": f"{MADE_AGAIN}, with another client id"}
 
@@ -86,7 +86,7 @@ class ManagedIdentity:
             else:
                 removal.say(item, "last-user", "if it bears the workload's tag", **_NOT_BACK)
             return
-        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        leaving = await leave(ctx, thing)
         workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
         if leaving.shared:
             removal.keep(item, "still-shared", "still used")

@@ -18,8 +18,9 @@ from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done
 from shared.ports import Linker
-from shared.steps.base import StepContext
+from shared.steps.base import SETTLED_AT, StepContext
 from shared.steps.proof_of_absence import cause_alive
+from shared.users import Leaving
 
 CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
@@ -139,6 +140,22 @@ async def identity_linked(ctx: StepContext, client_id: str) -> bool:
         return False
     found = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
     return any(linker.client_id.lower() == client_id.lower() for linker in found)
+
+
+async def leave(ctx: StepContext, thing: str) -> Leaving:
+    """Stop being a user of a thing, once no write of ours to it can land if others go on using it.
+
+    Raises:
+        NotYetError: ``settle``.
+    """
+
+    async def landing() -> float:
+        settled_at = ctx.done.get("quiesce", {}).get(SETTLED_AT)
+        left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds() if settled_at else 0.0
+        return max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
+
+    operation_id = ctx.operation.operation_id
+    return await ctx.users.leave(thing, ctx.user, operation_id=operation_id, landing=landing)
 
 
 async def forget(ctx: StepContext, thing: str, *, by_creates: bool = False) -> None:

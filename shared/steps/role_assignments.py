@@ -15,7 +15,7 @@ from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import RoleAssignment
 from shared.steps.adopted import identity_of, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
-from shared.steps.removal import MADE_AGAIN, Removal, forget, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
 from shared.users import Leaving
 
 
@@ -129,7 +129,7 @@ class RoleAssignments:
 async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
     """Leave an assignment, and revoke it with its last user unless it is ``kept`` for others."""
     thing = role_thing(item)
-    leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+    leaving = await leave(ctx, thing)
     if leaving.last and kept:
         await forget(ctx, thing)
     elif leaving.last:

@@ -22,7 +22,7 @@ from shared.steps.base import (
 )
 from shared.steps.making import put_object
 from shared.steps.objects import account_of, cluster_lost, hold_if_used, remove_object
-from shared.steps.removal import Removal, live_linkers, require_still_gone
+from shared.steps.removal import Removal, leave, live_linkers, require_still_gone
 
 KIND = "ServiceAccount"
 
@@ -140,7 +140,7 @@ class ServiceAccount:
             return
         known: Mapping[str, Any] = {}
         if not ctx.operation.report_only:
-            leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+            leaving = await leave(ctx, thing)
             if leaving.shared:
                 removal.keep(item, "still-shared", "still used")
                 return

@@ -10,6 +10,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     (3020, "an identity went with its last user between a newcomer's look and its joining"),
     (4084, "a write whose answer was lost landed after the delete of a create that had ended by itself"),
     (4106, "the same with a credential of an identity that stays"),
+    (
+        20260164,
+        "a lost write of a shared account landed after another connection, its last user, had removed it",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -88,6 +88,22 @@ async def test_leaving_a_thing_that_others_use_leaves_it_to_them(users: Users):
     assert (left.users, left.closing) == ((TWO,), "")
 
 
+async def test_who_leaves_a_thing_to_others_stays_while_a_write_of_its_own_may_land(users: Users):
+    await users.join(THING, ONE, settled=always)
+    await users.join(THING, TWO, settled=always)
+    left_seconds = [7.5]
+
+    async def landing() -> float:
+        return left_seconds.pop()
+
+    with pytest.raises(NotYetError, match="settle") as waits:
+        await users.leave(THING, ONE, operation_id=FIRST, landing=landing)
+    assert waits.value.seconds == 7.5
+    left_seconds.append(0.0)
+    assert (await users.leave(THING, ONE, operation_id=FIRST, landing=landing)).shared
+    assert (await users.leave(THING, TWO, operation_id=SECOND, landing=landing)).last, "and it is not asked"
+
+
 async def test_the_last_user_to_leave_is_told_so_again_when_it_asks_again(users: Users):
     await users.join(THING, ONE, settled=never, details={"uid": "u"})
     for _ in range(2):
