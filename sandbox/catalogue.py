@@ -19,7 +19,16 @@ from shared.targets import WORKLOAD_IDENTITY, WORKS, AuthKind, TargetType
 NO_ROLES = frozenset({"secret", "csiDriver"})
 """Auth kinds that give the workload's identity no role."""
 UNDOCUMENTED = "Service Connector documents no settings for this client type"
-COLUMNS = ("target", "auth kinds", "client types", "roles", "roles by intent", "parts", "keys for `none`")
+COLUMNS = (
+    "target",
+    "auth kinds",
+    "client types",
+    "roles",
+    "roles by intent",
+    "requires",
+    "parts",
+    "keys for `none`",
+)
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -122,9 +131,16 @@ def _cells(row: TargetType) -> list[str]:
         ", ".join(f"`{one}`" for one in row.client_types) if works else "",
         _names(row, "") if works else "",
         "<br>".join(intents),
+        "<br>".join(_required(row)),
         "<br>".join(f"`{child.suffix}`" for child in row.children),
         "<br>".join(keys),
     ]
+
+
+def _required(row: TargetType) -> list[str]:
+    """Findings of what the row requires, with the code or the wait of each; one without is only said."""
+    ends = {one.finding: one.code or one.waits or "warning" for one in row.requires}
+    return [f"`{name}`: {end}" for name, end in ends.items()]
 
 
 def _names(row: TargetType, intent: str) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from shared import naming
+from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
 from shared.targets import (
@@ -119,14 +120,17 @@ def parse(text: str) -> Catalogue:
     """
     document = json.loads(text)
     roles = {name: Role(name=name, id=guid) for name, guid in document["roles"].items()}
+    conditions = {name: _condition(one) for name, one in document["conditions"].items()}
     return Catalogue(
-        rows=tuple(_row(row, roles) for row in document["targets"]),
+        rows=tuple(_row(row, roles, conditions) for row in document["targets"]),
         credentials=frozenset(document["credentials"]),
         also_watched=frozenset(map(str.lower, document["alsoWatched"])),
     )
 
 
-def _row(row: Mapping[str, Any], roles: Mapping[str, Role]) -> TargetType:
+def _row(
+    row: Mapping[str, Any], roles: Mapping[str, Role], conditions: Mapping[str, Condition]
+) -> TargetType:
     return TargetType(
         name=row["type"],
         title=row["title"],
@@ -142,12 +146,27 @@ def _row(row: Mapping[str, Any], roles: Mapping[str, Role]) -> TargetType:
         ),
         defaults=MappingProxyType(row.get("defaults", {})),
         variants=MappingProxyType(row.get("variants", {})),
+        requires=tuple(conditions[name] for name in row.get("requires", ())),
         wanted=MappingProxyType({name: _fact(fact) for name, fact in row["facts"].items()}),
         default_roles=_roles(row["roles"], roles),
         intents=MappingProxyType({name: _roles(listed, roles) for name, listed in row["intents"].items()}),
         read_check=_read_check(row["readCheck"]) if "readCheck" in row else None,
         listed_client_types=tuple(row["clientTypes"]),
         auth=MappingProxyType({name: _auth(kind) for name, kind in row["auth"].items()}),
+    )
+
+
+def _condition(condition: Mapping[str, Any]) -> Condition:
+    paths = condition["path"]
+    return Condition(
+        finding=condition["finding"],
+        paths=(paths,) if isinstance(paths, str) else tuple(paths),
+        expected=frozenset(map(str.lower, condition.get("expected", ()))),
+        refused=frozenset(map(str.lower, condition.get("refused", ()))),
+        code=condition.get("code", ""),
+        waits=condition.get("waits", ""),
+        detail=condition["detail"],
+        remedy=condition["remedy"],
     )
 
 

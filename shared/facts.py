@@ -29,12 +29,18 @@ class Fact:
     def value(self, answer: Mapping[str, Any]) -> str:
         """The fact in an answer, in its form; an empty string if it is not there or not of that form."""
         for path in self.paths:
-            value: Any = answer
-            for key in path.split("."):
-                value = value.get(key) if isinstance(value, Mapping) else None
+            value = at(answer, path)
             if value is not None:
                 return _formed(self.form, str(value))
         return ""
+
+
+def at(answer: Mapping[str, Any], path: str) -> Any:
+    """What stands at a path of an answer, dots between names; ``None`` if nothing does."""
+    value: Any = answer
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _formed(form: str, value: str) -> str:

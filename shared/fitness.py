@@ -233,7 +233,7 @@ class Fitness:
         if present is not None and cluster is not None:
             wanted = credential_of(spec, cluster.issuer, identity.client_id)
             if not any(equal(one, wanted) for one in present):
-                looks.hold("credential-budget", lambda: require_budget(present, wanted.name))
+                looks.hold("credential-budget", lambda: require_budget(present, wanted, identity.resource_id))
         return present
 
     async def _inside(

@@ -176,6 +176,9 @@ class Settings:
     orphan_retention_seconds: int = _setting("MOORING_ORPHAN_RETENTION_SECONDS", _whole(0), "1209600")
     """Seconds for which identity and roles of a connection are kept for a rebuild of its cluster (default
     14 days)."""
+    role_assignment_limit: int = _setting("MOORING_ROLE_ASSIGNMENT_LIMIT", _whole(1), "3900")
+    """Role assignments that a target's subscription may hold in the end for a create to make one; Azure
+    allows 4000 and Mooring leaves the rest to others."""
     hold_recheck_seconds: int = _setting("MOORING_HOLD_RECHECK_SECONDS", _whole(1), "300")
     """Seconds between two looks at something held, such as a secret that a pod still uses."""
     step_deadline_seconds: int = _setting("MOORING_STEP_DEADLINE_SECONDS", _whole(5), "90")

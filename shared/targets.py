@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared import naming, templates
+from shared.conditions import Condition
 from shared.errors import PermanentError, RefusedError
 from shared.facts import Fact
 
@@ -111,6 +112,8 @@ class TargetType:
     """Names that the optional end of an id may leave out."""
     variants: Mapping[str, str]
     """Variant by the resource's ``kind``; ``*`` is every other kind. Empty: there is one variant only."""
+    requires: tuple[Condition, ...]
+    """What the answer of the GET of ``existence_id`` must say before anything is made."""
     wanted: Mapping[str, Fact]
     default_roles: RolesByVariant
     """Service Connector's."""
@@ -192,6 +195,10 @@ class TargetType:
         groups = (self.default_roles, *self.intents.values())
         return frozenset(role for group in groups for roles in group.values() for role in roles)
 
+    def variant(self, resource: Mapping[str, Any]) -> str:
+        """The variant that Azure's answer is of; empty if the row has one only."""
+        return self.variants.get(str(resource.get("kind", "")), self.variants["*"]) if self.variants else ""
+
     def facts(
         self,
         target_id: str,
@@ -213,9 +220,7 @@ class TargetType:
         Raises:
             PermanentError: ``endpoint-missing`` if Azure's answers lack one.
         """
-        variant = ""
-        if self.variants:
-            variant = self.variants.get(str(resource.get("kind", "")), self.variants["*"])
+        variant = self.variant(resource)
         found = {**self._names(target_id), "clientId": client_id, **({"variant": variant} if variant else {})}
         for name, fact in self.wanted.items():
             if fact.variants and variant not in fact.variants:

@@ -330,6 +330,7 @@ def _rules(settings: Settings) -> Rules:
         prune_cap_per_hour=settings.prune_cap_per_hour,
         hold_recheck_seconds=settings.hold_recheck_seconds,
         orphan_retention_seconds=settings.orphan_retention_seconds,
+        role_assignment_limit=settings.role_assignment_limit,
         subscription_ids=frozenset(settings.subscription_ids),
         load_policy=lambda: load_policy(settings.policy_file),
     )

@@ -21,6 +21,8 @@ class Resource:
     incarnation: str
     """Different for a resource that was deleted and made again under the same name, where its
     provider keeps a time of creation (storage accounts do, vaults do not)."""
+    by_roles: bool = True
+    """False for a vault that goes by access policies: role assignments give nothing there."""
 
 
 class AccessChecks:
@@ -43,7 +45,11 @@ class AccessChecks:
                 and str(body["name"]).lower() == name.lower()
                 and properties.get("provisioningState", "Succeeded") != "Creating"
             ):
-                return Resource(id=body["id"], incarnation=str(properties.get("creationTime", "")))
+                return Resource(
+                    id=body["id"],
+                    incarnation=str(properties.get("creationTime", "")),
+                    by_roles=properties.get("enableRbacAuthorization", True) is True,
+                )
         return None
 
     async def allowed(

@@ -104,6 +104,12 @@ class _Conversation:
     async def _refusal(self, verb: str, name: str = "") -> web.Response | None:
         scope = f"{self._vault.id}/secrets/{name}" if name else self._vault.id
         data_action = f"{RIGHTS}/{verb}/action" if verb != "delete" else f"{RIGHTS}/delete"
+        if not self._vault.by_roles:
+            text = (
+                f"The user, group or application 'appid={self._caller.client_id};"
+                f"oid={self._caller.principal_id}' does not have secrets permission on key vault."
+            )
+            return _error(403, "Forbidden", text, inner="ForbiddenByPolicy")
         if await self._access.allowed(self._caller.principal_id, scope, data_action=data_action):
             return None
         text = (

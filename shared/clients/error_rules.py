@@ -136,7 +136,8 @@ _ARM: Mapping[str, Rules] = {
     "ReadOnlyDisabledSubscription": always(permanent("subscription-disabled")),
     "MissingSubscriptionRegistration": always(
         permanent(
-            "provider-not-registered", "Register the resource provider: az provider register --namespace ..."
+            "provider-not-registered",
+            "Register the provider that the detail names: az provider register --namespace Microsoft...",
         ),
     ),
     "NoRegisteredProviderFound": always(permanent("provider-unknown")),

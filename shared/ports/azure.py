@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -105,6 +106,18 @@ class Roles(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A management lock."""
+
+    resource_id: str
+    scope: str
+    """Id of what it is on; it holds for all below too."""
+    name: str
+    level: str
+    """``ReadOnly`` or ``CanNotDelete``."""
+
+
 class Resources(Protocol):
     """Any ARM resource by id."""
 
@@ -117,6 +130,10 @@ class Resources(Protocol):
 
         Resource Manager's own list lags behind the provider: good for finding, never for proving.
         """
+        ...
+
+    async def locks(self, subscription_id: str) -> builtins.list[Lock]:
+        """All management locks of a subscription, its groups and resources."""
         ...
 
 

@@ -61,6 +61,7 @@ class Rules:
     prune_cap_per_hour: int
     hold_recheck_seconds: float
     orphan_retention_seconds: float
+    role_assignment_limit: int
     subscription_ids: frozenset[str]
     load_policy: Callable[[], Policy]
     """Reads the policy afresh: a prune asks it what is protected.

@@ -7,7 +7,7 @@ are serialised by a lease per identity, and the budget is looked at before the w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared import naming
@@ -64,14 +64,11 @@ class FederatedCredential:
             PermanentError: ``credential-budget``: the identity holds 20 others.
             NotYetError: ``closing``, ``lease-busy``, ``credential-write-busy``.
         """
-        spec = ctx.connection.spec
         identity_id = ctx.output("managed_identity", "resourceId")
-        account = naming.service_account_name(ctx.output("managed_identity", "clientId"))
-        wanted = Credential(
-            name=naming.credential_name(spec.cluster_id, spec.namespace, account),
+        wanted = wanted_credential(
+            ctx,
+            client_id=ctx.output("managed_identity", "clientId"),
             issuer=ctx.output("preflight", "issuer"),
-            subject=naming.subject(spec.namespace, account),
-            audiences=(naming.AUDIENCE,),
         )
         await ctx.recorder.intend(
             {
@@ -92,7 +89,7 @@ class FederatedCredential:
                 await ctx.recorder.depend("credential", _credential_id(identity_id, other.name))
                 provenance = Provenance.CREATED if other.name == wanted.name else Provenance.ADOPTED
                 return Done(outputs={"name": other.name, "provenance": provenance})
-        require_budget(present, wanted.name)
+        require_budget(present, wanted, identity_id)
         await ctx.recorder.depend("credential", _credential_id(identity_id, wanted.name))
         async with credential_lease(ctx, identity_id):
             await ctx.outside.identities.ensure_credential(identity_id, wanted)
@@ -159,17 +156,44 @@ def equal(one: Credential, other: Credential) -> bool:
     return same and one.audiences == other.audiences
 
 
-def require_budget(present: Sequence[Credential], name: str) -> None:
-    """The identity has room for one more credential, or has one of this name.
+def wanted_credential(ctx: StepContext, *, client_id: str, issuer: str) -> Credential:
+    """The credential by which the workload's service account becomes the identity of that client id."""
+    spec = ctx.connection.spec
+    account = naming.service_account_name(client_id)
+    return Credential(
+        name=naming.credential_name(spec.cluster_id, spec.namespace, account),
+        issuer=issuer,
+        subject=naming.subject(spec.namespace, account),
+        audiences=(naming.AUDIENCE,),
+    )
+
+
+def holds_room(present: Collection[Credential], wanted: Credential) -> bool:
+    """Say whether an identity can hold one more, or has it (or one of its name, to be replaced) already."""
+    return len(present) < BUDGET or any(one.name == wanted.name or equal(one, wanted) for one in present)
+
+
+def budget_remedy(identity_id: str) -> str:
+    """What is left to do about a full identity."""
+    name = identity_id.rsplit("/", 1)[-1]
+    return (
+        "leave identityId out, name another identity, or remove a credential that nobody needs:"
+        f" az identity federated-credential list --identity-name {name}"
+        f" --resource-group {naming.resource_group_of(identity_id).rsplit('/', 1)[-1]}"
+    )
+
+
+def require_budget(present: Collection[Credential], wanted: Credential, identity_id: str) -> None:
+    """The identity has room for one more credential, or has this one already.
 
     Raises:
         PermanentError: ``credential-budget``.
     """
-    if len(present) >= BUDGET and all(other.name != name for other in present):
+    if not holds_room(present, wanted):
         raise PermanentError(
             "credential-budget",
             f"the identity holds {len(present)} of {BUDGET} federated credentials",
-            remedy="leave identityId out, or name another identity",
+            remedy=budget_remedy(identity_id),
         )
 
 

@@ -38,7 +38,7 @@ class ManagedIdentity:
         """
         if ctx.connection.spec.identity_id:
             return await self._provided(ctx)
-        resource_id = self._resource_id(ctx)
+        resource_id = identity_id(ctx)
         identity = await ctx.outside.identities.get(resource_id)
         marked = identity is not None and identity.tags.get(TAG_WORKLOAD) == ctx.workload_key
         if identity is not None and not marked and not _recorded(ctx, identity):
@@ -136,9 +136,6 @@ class ManagedIdentity:
             raise PermanentError("identity-not-found", resource_id)
         return _done(identity)
 
-    def _resource_id(self, ctx: StepContext) -> str:
-        return own_identity_id(ctx.connection.spec, ctx.rules.identity_resource_group_id)
-
 
 def own_identity_id(spec: ConnectionSpec, identity_resource_group_id: str) -> str:
     """Id of the identity that is made for a connection's workload."""
@@ -166,6 +163,12 @@ def foreign_identity(resource_id: str) -> PermanentError:
         f"identity {resource_id} exists without this workload's tag",
         remedy="delete that identity, or name it as identityId",
     )
+
+
+def identity_id(ctx: StepContext) -> str:
+    """Id of the identity that the request names, or of the one that is made for its workload."""
+    spec = ctx.connection.spec
+    return spec.identity_id or own_identity_id(spec, ctx.rules.identity_resource_group_id)
 
 
 def _recorded(ctx: StepContext, identity: Identity) -> bool:

@@ -14,8 +14,10 @@ from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import ConnectionSpec, Done, Finding
 from shared.ports import Linker, ManagedCluster
+from shared.steps import grants
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
+from shared.steps.verdicts import obey, of_answer
 
 _GONE = "delete the connection: its cluster is gone"
 
@@ -28,9 +30,8 @@ class Preflight:
     async def check(self, ctx: StepContext) -> list[Finding]:
         """Findings for target, cluster, issuer and namespace."""
         spec = ctx.connection.spec
-        cluster, findings = await asyncio.gather(
-            ctx.outside.clusters.describe(spec.cluster_id), self._beginnings(ctx)
-        )
+        cluster = await ctx.outside.clusters.describe(spec.cluster_id)
+        findings = await self._beginnings(ctx, issuer=cluster.issuer if cluster else "")
         findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_GONE))
         if cluster is None:
             return findings
@@ -52,23 +53,29 @@ class Preflight:
             _namespace(spec.namespace, known=known),
         ]
 
-    async def _beginnings(self, ctx: StepContext) -> list[Finding]:
-        """Findings of the target and, where Service Connector made the connection, of its linker."""
+    async def _beginnings(self, ctx: StepContext, *, issuer: str) -> list[Finding]:
+        """Findings of the target and of grants there; of an adopted connection, of linker and target."""
         if ctx.adopted:
             return [*await look_at_linker(ctx), await look_at_target(ctx)]
         target_id = ctx.target.existence_id(ctx.connection.spec.target_id)
         target = await ctx.outside.resources.get(target_id, api_version=ctx.target.api_version)
         remedy = "delete the connection"
-        return [found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)]
+        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+        if target is None:
+            return [exists]
+        verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target)
+        verdicts += await grants.looked_at(ctx, target, issuer=issuer)
+        return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
         """Refuse early, with the command that mends it.
 
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
-                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours;
-                cluster-replaced (repairs only).
-            NotYetError: ``cluster-updating``.
+                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
+                scope-locked, role-assignment-budget, credential-budget, and the codes of the conditions
+                that the target's row requires; cluster-replaced (repairs only).
+            NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
         await ctx.recorder.depend("target", ctx.target.existence_id(spec.target_id))
@@ -87,13 +94,16 @@ class Preflight:
         _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
+        warnings = obey(of_answer(ctx.target, spec.target_id, target))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
         await self._refuse_foreign_secret(ctx)
+        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
-        return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts})
+        said = {"warnings": warnings} if warnings else {}
+        return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 
     async def revert(self, ctx: StepContext) -> Done:
         """Nothing was made."""

@@ -24,7 +24,7 @@ from sandbox.owner import Owner
 from sandbox.topology import Topology
 from shared.clients.kube_uses import EARLIER, USERS
 from shared.naming import AUDIENCE, MANAGED_BY, subject
-from shared.ports import Clusters, Credential, Identities, Linkers, Prover, Resources, Roles
+from shared.ports import Clusters, Credential, Identities, Linkers, Lock, Prover, Resources, Roles
 from tests.contract.ports_sandbox import Contract, control
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
@@ -57,6 +57,7 @@ class Azure:
     blob_url: str
     contract: Contract | None = None
     fake_clusters: InMemoryClusters | None = None
+    fake_world: AzureWorld | None = None
 
     def identity_id(self, name: str = "") -> str:
         tail = name or f"id-{uuid.uuid4().hex[:12]}"
@@ -79,14 +80,36 @@ class Azure:
         definition = f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{role}"
         path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
         body = {"roleDefinitionId": definition, "principalId": topology.app_principal_id}
+        async with self._owned(path, "2022-04-01", body):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def locked(self, scope: str, level: str) -> AsyncIterator[Lock]:
+        """The owner puts a lock on a scope for a while."""
+        name = f"lock-{uuid.uuid4().hex[:8]}"
+        path = f"{scope}/providers/Microsoft.Authorization/locks/{name}"
+        lock = Lock(resource_id=path, scope=scope, name=name, level=level)
+        if self.fake_world is not None:
+            self.fake_world.locks.append(lock)
+            yield lock
+            self.fake_world.locks.remove(lock)
+            return
+        async with self._owned(path, "2020-05-01", {"level": level}):
+            yield lock
+
+    @contextlib.asynccontextmanager
+    async def _owned(self, path: str, api_version: str, properties: dict[str, Any]) -> AsyncIterator[None]:
+        """A resource that the owner makes in the sandbox and takes away again."""
+        assert self.contract is not None
+        topology = Topology.load(Path(self.contract["topology_file"]))
         tls = ssl.create_default_context(cafile=topology.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
             owner = Owner(topology, session)
-            await owner.put_resource(path, "2022-04-01", {"properties": body})
+            await owner.put_resource(path, api_version, {"properties": properties})
             try:
                 yield
             finally:
-                await owner.delete_resource(path, "2022-04-01")
+                await owner.delete_resource(path, api_version)
 
     def put_pod(self, name: str, spec: dict[str, object]) -> None:
         """Run a pod as a developer would."""
@@ -243,6 +266,7 @@ def fake_azure() -> Azure:
         storage_id=storage_id,
         blob_url="https://blob.example/?comp=list",
         fake_clusters=clusters,
+        fake_world=world,
     )
 
 

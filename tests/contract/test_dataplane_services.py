@@ -250,6 +250,23 @@ async def test_a_secrets_user_reads_and_may_not_write(world: World) -> None:
             assert read_only.value.status_code == 403
 
 
+async def test_a_vault_in_access_policy_mode_gives_nothing_for_a_role(world: World) -> None:
+    name = f"kv{uuid.uuid4().hex[:16]}"
+    vault = f"{world.contract.vault_id.rpartition('/')[0]}/{name}"
+    properties = {"tenantId": world.contract.tenant_id, "sku": {"family": "A", "name": "standard"}}
+    async with world.secrets(f"{world.contract.dataplane_url}/vault/{name}") as secrets:
+        for by_roles, status in ((False, 403), (True, 404)):
+            body = {
+                "location": "westeurope",
+                "properties": {**properties, "enableRbacAuthorization": by_roles},
+            }
+            await world.owner.put_resource(vault, "2023-07-01", body)
+            async with world.granted(SECRETS_USER, vault):
+                with pytest.raises(HttpResponseError) as refused:
+                    await secrets.get_secret("anything")
+            assert refused.value.status_code == status
+
+
 async def test_the_vault_challenges_and_a_vault_that_does_not_exist_is_not_found(world: World) -> None:
     async with world.http.get(f"{world.contract.vault_url}/secrets?api-version=7.6") as response:
         tenant_url = f"{world.contract.entra_url}/{world.contract.tenant_id}"

@@ -48,6 +48,21 @@ async def test_resources_are_found_by_name_whatever_its_casing(azure: Azure):
     assert await azure.resources.list(azure.subscription, resource_type=IDENTITY, name=name) == []
 
 
+async def test_locks_of_every_depth_are_listed_over_all_pages(azure: Azure):
+    subscription = f"/subscriptions/{azure.subscription}"
+    async with (
+        azure.locked(subscription, "CanNotDelete") as whole,
+        azure.locked(azure.identity_group, "CanNotDelete") as group,
+        azure.locked(azure.storage_id, "ReadOnly") as resource,
+    ):
+        with azure.small_pages():
+            found = await azure.resources.locks(azure.subscription)
+        held = {(fold_id(one.resource_id), fold_id(one.scope), one.name, one.level) for one in found}
+        for lock in (whole, group, resource):
+            assert (fold_id(lock.resource_id), fold_id(lock.scope), lock.name, lock.level) in held
+    assert await azure.resources.locks(azure.subscription) == []
+
+
 async def test_a_filter_cannot_be_broken_out_of(azure: Azure):
     with pytest.raises(PermanentError, match="filter-invalid"):
         await azure.resources.list(azure.subscription, resource_type=STORAGE, name="x' or name ne 'x")

@@ -11,7 +11,7 @@ import itertools
 from typing import Any
 
 from shared.naming import fold_id, resource_group_of
-from shared.ports import Credential, Identity, Linker, ManagedCluster, RoleAssignment
+from shared.ports import Credential, Identity, Linker, Lock, ManagedCluster, RoleAssignment
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,6 +53,7 @@ class AzureWorld:
         self.credentials: dict[str, dict[str, Credential]] = {}
         self.assignments: dict[tuple[str, str], RoleAssignment] = {}
         self.linkers: dict[str, Linker] = {}
+        self.locks: list[Lock] = []
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""

@@ -138,7 +138,8 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         STORAGE,
         {"properties": {"primaryEndpoints": {"blob": "https://orders.blob.core.windows.net/"}}},
     )
-    world.add_resource(VAULT, {"properties": {"vaultUri": "https://orders.vault.azure.net/"}})
+    vault = {"vaultUri": "https://orders.vault.azure.net/", "enableRbacAuthorization": True}
+    world.add_resource(VAULT, {"properties": vault})
     reads = {row.name: row.read_check.path for row in catalogue().rows if row.read_check}
     world.data_planes[f"https://orders.blob.core.windows.net/{reads['storage-blob']}"] = STORAGE
     world.data_planes[f"https://orders.vault.azure.net/{reads['keyvault']}"] = VAULT

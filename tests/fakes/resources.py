@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import MooringError, PermanentError
 from shared.naming import fold_id, type_of
-from shared.ports import Linker
+from shared.ports import Linker, Lock
 from tests.fakes.azure_world import AzureWorld
 
 
@@ -20,6 +21,8 @@ class InMemoryResources:
         """Errors by folded id, for answers that are neither 200 nor a definite not-found."""
         self.list_broken: MooringError | None = None
         """Error of every list."""
+        self.locks_broken: MooringError | None = None
+        """Error of every list of locks."""
 
     async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
         if not api_version:
@@ -47,6 +50,12 @@ class InMemoryResources:
             and type_of(key) == resource_type.lower()
             and (not name or key.rsplit("/", 1)[-1] == name.lower())
         ]
+
+    async def locks(self, subscription_id: str) -> builtins.list[Lock]:
+        if self.locks_broken is not None:
+            raise self.locks_broken
+        above = f"/subscriptions/{subscription_id.lower()}/"
+        return [one for one in self._world.locks if f"{fold_id(one.scope)}/".startswith(above)]
 
 
 class InMemoryLinkers:

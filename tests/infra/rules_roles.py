@@ -22,12 +22,14 @@ ALWAYS_READ = {
     "Microsoft.KeyVault/vaults/read",
 }
 MAY_READ = {
+    "Microsoft.Authorization/locks/read",
     "Microsoft.Authorization/roleAssignments/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
     "Microsoft.Resources/subscriptions/resources/read",
 }
-"""Reads that sweeps need; whether they are used is told by the record of calls (tests/e2e/test_rights.py)."""
+"""Reads that sweeps need, or preflight: whether they are used is told by the record of calls
+(tests/e2e/test_rights.py)."""
 EXACT = {
     "identities": {
         f"{IDENTITY}{part}/{verb}"

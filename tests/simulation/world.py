@@ -102,7 +102,8 @@ class SimulatedWorld(AzureWorld):
             self.add_resource(target, {"url": url, "properties": {"primaryEndpoints": {"blob": url}}})
         else:
             url = f"https://{name}.vault.azure.net/"
-            self.add_resource(target, {"url": url, "properties": {"vaultUri": url}})
+            vault = {"vaultUri": url, "enableRbacAuthorization": True}
+            self.add_resource(target, {"url": url, "properties": vault})
 
     def foreign_assignment(self, identity_id: str, scope: str) -> None:
         """Give an identity the blob role by somebody else's hand, under another name than ours."""

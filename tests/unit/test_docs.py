@@ -124,6 +124,7 @@ MAKERS = {
     "RefusedError": 0,
     "GiveUp": 0,
     "_broken": 0,
+    "Verdict": 0,
     "problem": 0,
     "_refuse": 3,
     "_NotForUsError": 1,
@@ -181,6 +182,7 @@ def codes_of_the_code() -> set[str]:
     found = {code for file in files for code in codes_of(ast.parse(file.read_text(encoding="utf-8")))}
     found |= {rule.code for rules in error_rules.RULES.values() for rule in rules.values()}
     found |= {rule.code for rule in error_rules.STATUS_RULES.values()}
+    found |= {condition.code for row in catalogue().rows for condition in row.requires}
     found |= {error_rules.NO_ANSWER.code, error_rules.UNKNOWN.code}
     found |= {rule.code for rule in retry.WAITS.values() if rule.deadline_seconds is not None}
     found |= {f"superseded-by-{newcomer}" for newcomer in Kind if "overtake" in TABLE[newcomer].values()}
@@ -239,6 +241,7 @@ def test_every_waiting_reason_that_the_code_names_is_known():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "NotYetError" and node.args:
                 named.add(literal(node.args[0]))
+    named |= {condition.waits for row in catalogue().rows for condition in row.requires}
     assert named - {""} <= set(retry.WAITS)
 
 

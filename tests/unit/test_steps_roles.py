@@ -64,7 +64,8 @@ async def test_a_part_in_the_targets_id_is_the_scope_and_the_whole_is_what_must_
 
 @pytest.mark.parametrize(("kind", "role"), [("OpenAI", OPENAI_USER), ("TextAnalytics", COGNITIVE_USER)])
 async def test_the_roles_follow_the_kind_that_azure_answers(app: LocalApp, kind: str, role: str):
-    answer = {"kind": kind, "properties": {"endpoint": "https://ai.example.azure.com/"}}
+    properties = {"endpoint": "https://ai.example.azure.com/", "customSubDomainName": "ai"}
+    answer = {"kind": kind, "properties": properties}
     app.world.add_resource(ACCOUNT, answer)
     bench = Bench(app, target_type="cognitiveservices", target_id=ACCOUNT, intent="read")
     await bench.up_to("role_assignments")

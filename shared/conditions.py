@@ -1,0 +1,61 @@
+"""What Azure's answer of a target must say before anything is made for it; rows of ``catalogue.json``.
+
+A condition that is not met refuses the connection (``code``), makes it wait (``waits``), or is said and
+hinders nothing (neither).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from shared import templates
+from shared.facts import at
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition on the answer of the GET of a target."""
+
+    finding: str
+    """Name of its line in a validation."""
+    paths: tuple[str, ...]
+    """Places in the answer that are looked at, dots between names; what is not there is an empty text."""
+    expected: frozenset[str]
+    """Folded values that are fine; empty: all but the refused ones."""
+    refused: frozenset[str]
+    """Folded values that are not fine."""
+    code: str
+    """What a create ends with that meets it unmet; empty if none does."""
+    waits: str
+    """What a create waits for that meets it unmet; empty if none does."""
+    detail: str
+    """Template, with ``{value}`` and the names of the target's id."""
+    remedy: str
+    """Template of the command that mends it, with the same and ``{id}``."""
+
+    @property
+    def hinders(self) -> bool:
+        """No connection is made while it is not met."""
+        return bool(self.code or self.waits)
+
+    def unmet(self, answer: Mapping[str, Any]) -> str | None:
+        """What the answer says that it must not say, empty if it says nothing; ``None`` if all is well."""
+        for path in self.paths:
+            value = at(answer, path)
+            text = "" if value is None else str(value)
+            folded = text.lower()
+            if folded in self.refused or (self.expected and folded not in self.expected):
+                return text
+        return None
+
+    def told(self, value: str, names: Mapping[str, str]) -> tuple[str, str]:
+        """Detail and remedy for a value that is not as it must be.
+
+        Args:
+            value: what ``unmet`` found.
+            names: of the target's id, and ``id``.
+        """
+        known = {**names, "value": value or "nothing"}
+        return templates.fill(self.detail, known), templates.fill(self.remedy, known)

@@ -1,0 +1,56 @@
+"""One thing that was looked at: a line for a validation, and what a create makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.errors import NotYetError, PermanentError
+from shared.models import Finding
+from shared.targets import TargetType
+
+_SAID = frozenset({"warning", "unknown"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """A finding with the code that a create ends with, or the reason that it waits for, if it failed."""
+
+    code: str
+    finding: Finding
+    waits: str = ""
+
+
+def of_answer(target: TargetType, target_id: str, answer: Mapping[str, Any]) -> list[Verdict]:
+    """What Azure's answer of a target says of each condition of its row."""
+    names = {**(target.names(target_id) or {}), "id": target.existence_id(target_id)}
+    verdicts = []
+    for condition in target.requires:
+        value = condition.unmet(answer)
+        finding = Finding(name=condition.finding, result="ok")
+        if value is not None:
+            detail, remedy = condition.told(value, names)
+            result = "failed" if condition.hinders else "warning"
+            finding = Finding(name=condition.finding, result=result, detail=detail, remedy=remedy)
+        verdicts.append(Verdict(condition.code, finding, condition.waits))
+    return verdicts
+
+
+def obey(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """Go on unless one failed; returns what is to be said all the same.
+
+    Raises:
+        PermanentError: with the code of the first that failed.
+        NotYetError: if that one is only to be waited for.
+    """
+    said = []
+    for verdict in verdicts:
+        finding = verdict.finding
+        if finding.result == "failed" and verdict.waits:
+            raise NotYetError(verdict.waits, finding.detail)
+        if finding.result == "failed":
+            raise PermanentError(verdict.code, finding.detail, remedy=finding.remedy)
+        if finding.result in _SAID:
+            said.append(finding.model_dump())
+    return said
