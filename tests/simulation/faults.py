@@ -109,8 +109,11 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
         {**_ARM, **_LOCK, "RoleAssignmentExists": _transient("role-assignment-exists")}, *_WRITES
     ),
     "roles.delete": _cells({**_ARM, **_LOCK}, *_WRITES),
+    "roles.list": _cells(_ARM, _HANG),
+    "roles.list_for_principal": _cells(_ARM, _HANG),
     "resources.get": _cells(_ARM, _HANG),
     "resources.list": _cells(_ARM, _HANG),
+    "resources.locks": _cells(_ARM, _HANG),
     "identities.list": _cells(_ARM),
     "linkers.get": _cells(_ARM),
     "linkers.list": _cells(_ARM, _HANG, _STALE),
