@@ -53,12 +53,7 @@ class OperationState(StrEnum):
     @property
     def final(self) -> bool:
         """True once nothing more will happen."""
-        return self in _FINAL
-
-
-_FINAL = frozenset(
-    {OperationState.SUCCEEDED, OperationState.FAILED, OperationState.SUPERSEDED, OperationState.REJECTED}
-)
+        return self.value in {"succeeded", "failed", "superseded", "rejected"}
 
 
 class StepState(StrEnum):
@@ -165,8 +160,7 @@ class Cause(Model):
     """Why a prune was opened: the Azure resource that is said to be gone."""
 
     kind: str
-    """target, identity, credential, linker, cluster, namespace, expiry or orphan: a row of
-    ``plans.PRUNED_BY_CAUSE``."""
+    """target, identity, credential, linker, cluster, namespace, expiry or orphan."""
     resource_id: str
     """ARM id; of a namespace ``<cluster id>/namespaces/<name>``."""
     event_id: str = ""
@@ -268,8 +262,7 @@ class Intent(Model):
     planned: Mapping[str, Any] = Field(default_factory=dict)
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     previous: tuple[Plan, ...] = ()
-    """Earlier plans of this life that named other things (another identity, another issuer); a revert
-    removes them too."""
+    """Earlier plans of this life that named other things (another identity); a revert removes them too."""
 
     def plans(self) -> tuple[Plan, ...]:
         """Everything that was ever meant in this life, the present plan first."""
@@ -303,6 +296,5 @@ class Done(Model):
     ends_operation: str = ""
     """Non-empty: the rest of the plan is not needed and this is the operation's result code."""
     detail: str = ""
-    """Of an early end, for people."""
     remedy: str = ""
-    """The next command or action after an early end, empty if there is none."""
+    """With ``detail``, for people: of an early end, and the next command after it."""

@@ -17,14 +17,7 @@ from shared import naming
 from shared.errors import PermanentError, RefusedError
 from shared.models import ConnectionSpec
 
-PROTECTED = (
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-    "gatekeeper-system",
-    "sc-system",
-    "azure-*",
-)
+PROTECTED = ("kube-system", "kube-public", "kube-node-lease", "gatekeeper-system", "sc-system", "azure-*")
 """Namespaces that belong to the cluster's own machinery, Service Connector's included."""
 _CLUSTER_TYPE = "microsoft.containerservice/managedclusters"
 _IDENTITY_TYPE = "Microsoft.ManagedIdentity/userAssignedIdentities"

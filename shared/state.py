@@ -95,10 +95,7 @@ class State:
         """Everything of one operation, or ``None`` if there is no such operation."""
         partition = naming.connection_of(operation_id)
         own = await self.store.query(
-            CONNECTIONS,
-            partition,
-            key_from=f"op|{operation_id}",
-            key_to=f"op|{operation_id}~",
+            CONNECTIONS, partition, key_from=f"op|{operation_id}", key_to=f"op|{operation_id}~"
         )
         if not own:
             return None
@@ -156,7 +153,7 @@ class State:
                 key=_operation_key(operation),
                 columns=_operation_columns(operation),
                 etag=snapshot.operation.etag,
-            ),
+            )
         ]
         new_steps, steps = dict(snapshot.steps), tuple(steps)
         for step in steps:
@@ -180,13 +177,10 @@ class State:
             new_steps[step.name] = written
         return Snapshot(
             connection=dataclasses.replace(
-                new_connection,
-                etag=etags.get(_CONNECTION_KEY, new_connection.etag),
+                new_connection, etag=etags.get(_CONNECTION_KEY, new_connection.etag)
             ),
             operation=dataclasses.replace(
-                snapshot.operation,
-                value=operation,
-                etag=etags[_operation_key(operation)],
+                snapshot.operation, value=operation, etag=etags[_operation_key(operation)]
             ),
             steps=new_steps,
             intents=new_intents,
@@ -247,7 +241,7 @@ class State:
         changes: list[Change] = [
             Replace(key=_CONNECTION_KEY, columns=written, etag=etag)
             if etag
-            else Insert(key=_CONNECTION_KEY, columns=written),
+            else Insert(key=_CONNECTION_KEY, columns=written)
         ]
         changes += [Upsert(key=_intent_key(one.step), columns=columns(one, step=one.step)) for one in intents]
         await self.store.transact(CONNECTIONS, connection.connection_id, changes)
@@ -268,8 +262,7 @@ class State:
         found: list[tuple[OperationId, float]] = []
         for bucket in range(BUCKETS):
             rows = await self.store.query(OPEN_OPERATIONS, f"{bucket:02d}")
-            ages = [(row.read_at - row.written_at).total_seconds() for row in rows]
-            found += [(OperationId(row.key), age) for row, age in zip(rows, ages, strict=True)]
+            found += [(OperationId(row.key), (row.read_at - row.written_at).total_seconds()) for row in rows]
         return found
 
 
@@ -294,13 +287,8 @@ def _intent_key(step: str) -> str:
 
 
 def _operation_columns(operation: Operation) -> Columns:
-    readable = {
-        "kind": operation.kind.value,
-        "state": operation.state.value,
-        "waiting": operation.waiting,
-        "code": operation.code,
-    }
-    return columns(operation, **readable)
+    kind, state = operation.kind.value, operation.state.value
+    return columns(operation, kind=kind, state=state, waiting=operation.waiting, code=operation.code)
 
 
 def _step_columns(step: StepRecord) -> Columns:
@@ -308,10 +296,5 @@ def _step_columns(step: StepRecord) -> Columns:
 
 
 def _connection_columns(connection: Connection) -> Columns:
-    return columns(
-        connection,
-        state=connection.state.value,
-        name=connection.spec.name,
-        namespace=connection.spec.namespace,
-        cluster=connection.spec.cluster_id,
-    )
+    spec, state = connection.spec, connection.state.value
+    return columns(connection, state=state, name=spec.name, namespace=spec.namespace, cluster=spec.cluster_id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from shared import logs, plans, sweep_wiring
 from shared.adopting import Adopter
@@ -29,7 +29,6 @@ from shared.clients.step_queue import StorageStepQueue
 from shared.dead_letters import DeadLetterReplay
 from shared.dry_run import DryRun
 from shared.engine import Engine, Timing
-from shared.errors import PermanentError
 from shared.event_intake import EventIntake
 from shared.fitness import Fitness
 from shared.holdings import HoldingsReader
@@ -39,7 +38,7 @@ from shared.observing import Observer
 from shared.opening import Opener
 from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
-from shared.policy import Policy
+from shared.policy_file import load_policy
 from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
 from shared.prunes import Prunes
 from shared.records import Dependents, RequestLog
@@ -53,8 +52,6 @@ from shared.sweep_wiring import Sweeping
 from shared.throttling import Throttling
 from shared.ties import Ties
 from shared.users import Users
-
-APP_FOLDER = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +115,7 @@ def adapters(settings: Settings) -> Services:
         settings,
         store=StateTable(pool, credential, endpoint=settings.table_endpoint),
         queue=StorageStepQueue(
-            pool,
-            credential,
-            endpoint=settings.queue_endpoint,
-            api_version=settings.storage_api_version,
+            pool, credential, endpoint=settings.queue_endpoint, api_version=settings.storage_api_version
         ),
         topic=EventGridOutcomeTopic(pool, credential, endpoint=settings.outcome_topic_endpoint),
         outside=outside,
@@ -157,33 +151,21 @@ def build(
     state, dependents, limits = State(store), Dependents(store), Limits(store)
     users = Users(store, lease_seconds=settings.step_lease_seconds)
     announcer = Announcer(
-        state=state,
-        queue=queue,
-        topic=topic,
-        overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
+        state=state, queue=queue, topic=topic, overdue_seconds=OVERDUE_SECONDS * settings.retry_scale
     )
     requests, rows = RequestLog(store), catalogue()
     prunes, orphans = Prunes(store), Orphans(store)
     subscription_ids = frozenset(settings.subscription_ids)
-
-    def read_policy() -> Policy:
-        return load_policy(settings.policy_file)
-
+    read_policy = functools.partial(load_policy, settings.policy_file)
     opener = Opener(
-        state=state,
-        announcer=announcer,
-        clock=clock,
-        report_only=settings.prune_mode is PruneMode.REPORT,
+        state=state, announcer=announcer, clock=clock, report_only=settings.prune_mode is PruneMode.REPORT
     )
     engine = Engine(
         state=state,
         dependents=dependents,
         users=users,
         limits=limits,
-        throttling=Throttling(
-            limits=limits,
-            identity_resource_group_id=settings.identity_resource_group_id,
-        ),
+        throttling=Throttling(limits=limits, identity_resource_group_id=settings.identity_resource_group_id),
         announcer=announcer,
         outside=outside,
         rules=_rules(settings),
@@ -298,24 +280,6 @@ def build(
             judge=intake.judge,
         ),
     )
-
-
-def load_policy(policy_file: str) -> Policy:
-    """The policy as it is now; read for every request, so that a new one needs no restart.
-
-    Raises:
-        PermanentError: ``policy-unreadable``.
-    """
-    path = APP_FOLDER / policy_file
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermanentError(
-            "policy-unreadable",
-            f"{policy_file}: {type(error).__name__}",
-            remedy="copy policy.sample.toml to policy.toml, edit it and deploy again",
-        ) from error
-    return Policy.parse(text)
 
 
 def _rules(settings: Settings) -> Rules:
