@@ -40,7 +40,7 @@ from sandbox.processes import (
 from sandbox.seed import Seeder
 from sandbox.topology import Topology
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from rich.status import Status
 from rich.text import Text
 
 POLL_SECONDS = 0.15
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 REMINDER_SECONDS = 5.0
 """Where there is no terminal, a long wait says so that often."""
 PLAIN_WIDTH = 118

@@ -17,7 +17,7 @@ from sandbox.azurite import AzuriteMissingError, find_azurite
 from sandbox.contract import Contract
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 90
+START_SECONDS = 240
 STOP_SECONDS = 20
 SETTINGS = {
     "MOORING_PRUNE_CONFIRM_SECONDS": "1",

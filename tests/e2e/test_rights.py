@@ -16,7 +16,7 @@ from tests.e2e import rights, together
 from tests.e2e.conftest import LAST
 from tests.e2e.world import World
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 EXCEPTIONS = json.loads((HERE / "rights.json").read_text(encoding="utf-8"))

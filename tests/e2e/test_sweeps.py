@@ -10,7 +10,7 @@ from tests.e2e.sandbox_process import running_sandbox
 from tests.e2e.test_service_connector import LINKER_VERSION, make_linker
 from tests.e2e.world import Json, World, eventually
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 
 async def swept(world: World) -> Json:

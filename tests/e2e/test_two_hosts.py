@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.sandbox_process import SETTINGS, running_sandbox
 from tests.e2e.world import Json, World, eventually
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 MANY = 10
 PATIENCE_SECONDS = 240

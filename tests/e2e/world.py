@@ -26,7 +26,7 @@ from tests.e2e.azure_owner import AzureOwner
 from tests.e2e.cluster import Cluster
 
 FINAL = frozenset({"succeeded", "failed", "superseded", "rejected"})
-PATIENCE_SECONDS = 75.0
+PATIENCE_SECONDS = 240.0
 POLL_SECONDS = 0.4
 CLOSING_SECONDS = 0.25
 """TLS connections say goodbye after their session is closed."""
