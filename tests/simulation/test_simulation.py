@@ -13,7 +13,7 @@ from tests.simulation.simulation import LEAST_FAULTS, Result, Simulation
 
 BASE_SEED = int(os.environ.get("SIMULATION_SEED", "20260105"))
 SECONDS = 60.0
-LEAST_SEEDS = 40
+LEAST_SEEDS = 100
 CONNECTIONS = 20
 
 
