@@ -81,17 +81,43 @@ async def _users_of(ctx: StepContext, kind: str, namespace: str, name: str) -> l
     ]
 
 
-async def cluster_lost(ctx: StepContext) -> bool:
-    """Say whether the cluster that a prune knew has another issuer by now: another one stands in its place.
+async def cluster_lost(
+    ctx: StepContext, kind: str, plan: Plan, *, known: Mapping[str, Any] | None = None
+) -> bool:
+    """Say whether an object went with its cluster: another cluster, with another issuer, stands in its place.
 
-    Its objects went with it, and what bears their names today is not touched.
+    What bears the object's name there today is not touched, unless it is the recorded object itself: a create
+    that was under way while the cluster was replaced wrote it into the new one. A uid is never given twice
+    (kubernetes.io/docs/concepts/overview/working-with-objects/names#uids); a nonce proves it only where no
+    uid is recorded, because a backup puts annotations back.
+
+    Args:
+        ctx: the run.
+        kind: ``Secret`` or ``ServiceAccount``.
+        plan: what the record knows.
+        known: what the users row says of an account that another connection made anew.
+
+    Raises:
+        TransientError: Azure or the cluster cannot be asked.
     """
     recorded = ctx.intents.get("preflight")
     issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
     if not ctx.pruning or not issuer:
         return False
     cluster = await ctx.outside.clusters.describe(ctx.connection.spec.cluster_id)
-    return cluster is None or (bool(cluster.issuer) and cluster.issuer != issuer)
+    if cluster is None:
+        return True
+    if not cluster.issuer or cluster.issuer == issuer:
+        return False
+    namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
+    there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, kind, namespace, name)
+    return there is None or not _written_since(there, plan, str((known or {}).get("nonce", "")))
+
+
+def _written_since(there: KubeObject, plan: Plan, anew: str) -> bool:
+    planned, recorded = str(plan.planned.get("nonce", "")), plan.outputs.get("uid")
+    nonces = {anew if anew != planned else "", "" if recorded else planned} - {""}
+    return recorded == there.uid or there.annotations.get(ANNOTATION_NONCE) in nonces
 
 
 async def _restorable(ctx: StepContext, kind: str, plan: Plan) -> str:

@@ -116,17 +116,17 @@ class ServiceAccount:
         """
         removal = Removal()
         await require_still_gone(ctx)
-        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
-            await self._remove(ctx, removal, plan, lost=lost)
+            await self._remove(ctx, removal, plan)
         return removal.done()
 
-    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan, *, lost: bool) -> None:
+    async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:
         name = str(plan.planned["name"])
         client_id = account_of(name)
         thing = self._thing(ctx, client_id)
         item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": name}
         shared = await ctx.users.get(thing)
+        lost = await cluster_lost(ctx, KIND, plan, known=shared.details if shared else None)
         use: Mapping[str, Any] = {}
         if shared is None or shared.users == (ctx.user,):
             # Held before leaving: a row that is closing makes every newcomer wait.

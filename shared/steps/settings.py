@@ -115,7 +115,6 @@ class Settings:
         removal = Removal()
         await require_still_gone(ctx)
         linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
-        lost = await cluster_lost(ctx) if ctx.plans else False
         for plan in ctx.plans:
             if linked:
                 item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
@@ -129,6 +128,7 @@ class Settings:
                     item = {"kind": KIND, "namespace": namespace, "name": name}
                     removal.keep(item, "still-shared", "a connection on record writes it")
                     continue
+            lost = await cluster_lost(ctx, KIND, plan)
             use = await hold_if_used(ctx, KIND, plan, lost=lost)
             await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
         return removal.done()

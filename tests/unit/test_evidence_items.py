@@ -136,26 +136,6 @@ async def test_a_credential_of_aks_is_never_pruned(bench: Bench, name: str):
 
 
 @steps
-async def test_the_objects_of_another_life_of_the_cluster_are_not_touched(bench: Bench, step: str):
-    app = bench.app
-    app.world.remove(CLUSTER)
-    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
-    name = str(bench.intents[step].planned["name"])
-    uid = bench.intents[step].outputs["uid"]
-    app.clusters.put_object(CLUSTER, OBJECTS[step], "shop", name)
-    [stored] = app.world.clusters[naming.fold_id(CLUSTER)].objects.values()
-    stored.uid = str(uid)
-    bench.become(Kind.PRUNE)
-    app.journal.calls.clear()
-    [item] = (await bench.revert(step)).outputs["removed"]
-    assert (item["rule"], item["found"]) == ("cluster-gone", False)
-    await bench.apply("verify_gone")
-    touching = {"clusters.get", "clusters.list_uses", "clusters.delete"}
-    assert not touching & set(app.journal.names())
-    assert OBJECTS[step] in objects(app)
-
-
-@steps
 async def test_what_somebody_made_anew_after_a_prune_is_reported_and_not_fought(bench: Bench, step: str):
     bench.become(Kind.PRUNE)
     name = str(bench.intents[step].planned["name"])

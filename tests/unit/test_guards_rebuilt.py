@@ -1,0 +1,95 @@
+"""A cluster that was replaced: what went with it, and what was written into the one that stands there now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import naming
+from shared.models import Kind
+from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, account_thing
+from shared.steps.objects import account_of
+from tests.fakes.local_app import CLUSTER, LocalApp, make_app
+from tests.fakes.step_bench import Bench
+
+OBJECTS = {"settings": "Secret", "service_account": "ServiceAccount"}
+steps = pytest.mark.parametrize("step", list(OBJECTS))
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> LocalApp:
+    return make_app(tmp_path)
+
+
+@pytest.fixture
+async def bench(app: LocalApp) -> Bench:
+    made = Bench(app)
+    await made.up_to("settings")
+    return made
+
+
+def objects(app: LocalApp) -> set[str]:
+    return {key[0] for key in app.world.clusters[naming.fold_id(CLUSTER)].objects}
+
+
+def rebuilt(app: LocalApp, kind: str, name: str, *, nonce: str) -> Any:
+    """Another cluster under the same id, with an object of that name and nonce."""
+    app.world.remove(CLUSTER)
+    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    labels = {LABEL_MANAGED_BY: naming.MANAGED_BY}
+    app.clusters.put_object(CLUSTER, kind, "shop", name, labels=labels, annotations={ANNOTATION_NONCE: nonce})
+    [stored] = app.world.clusters[naming.fold_id(CLUSTER)].objects.values()
+    return stored
+
+
+@steps
+async def test_the_objects_of_another_life_of_the_cluster_are_not_touched(bench: Bench, step: str):
+    app, planned = bench.app, bench.intents[step].planned
+    # As a backup puts it back: the name and the annotations are the old ones, the uid is new.
+    rebuilt(app, OBJECTS[step], str(planned["name"]), nonce=str(planned["nonce"]))
+    bench.become(Kind.PRUNE)
+    app.journal.calls.clear()
+    [item] = (await bench.revert(step)).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("cluster-gone", False)
+    await bench.apply("verify_gone")
+    assert not {"clusters.list_uses", "clusters.delete"} & set(app.journal.names())
+    assert OBJECTS[step] in objects(app)
+
+
+@steps
+async def test_an_object_that_was_written_into_the_new_life_of_the_cluster_is_removed_with_every_guard(
+    bench: Bench, step: str
+):
+    app, known = bench.app, bench.intents[step]
+    # The cluster was replaced between preflight and the write: the record has the new object's uid.
+    stored = rebuilt(app, OBJECTS[step], str(known.planned["name"]), nonce=str(known.planned["nonce"]))
+    stored.uid = str(known.outputs["uid"])
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert(step)).outputs["removed"]
+    assert (item["rule"], item["found"], item["use"]["users"]) == ("proven-by-uid", True, 0)
+    assert OBJECTS[step] not in objects(app)
+
+
+@steps
+async def test_a_write_into_the_new_life_that_never_came_back_is_proven_by_its_nonce(bench: Bench, step: str):
+    app, known = bench.app, bench.intents[step]
+    rebuilt(app, OBJECTS[step], str(known.planned["name"]), nonce=str(known.planned["nonce"]))
+    bench.intents[step] = known.model_copy(update={"outputs": {}})
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert(step)).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert OBJECTS[step] not in objects(app)
+
+
+async def test_an_account_that_another_connection_made_in_the_new_life_goes_with_its_last_user(bench: Bench):
+    app, known = bench.app, bench.intents["service_account"]
+    rebuilt(app, "ServiceAccount", str(known.planned["name"]), nonce="of-the-other")
+    thing = account_thing(CLUSTER, "shop", account_of(str(known.planned["name"])))
+    ctx = bench.context("service_account")
+    await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled, details={"nonce": "of-the-other"})
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert "ServiceAccount" not in objects(app)
