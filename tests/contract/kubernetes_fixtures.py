@@ -36,6 +36,15 @@ def namespace(cluster: Server) -> Iterator[str]:
     name = f"t-{uuid.uuid4().hex[:8]}"
     made = cluster.raw("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     assert made.status == 201
-    eventually(lambda: cluster.raw("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200)
+    eventually(lambda: _takes_pods(cluster, name))
     yield name
     cluster.raw("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def _takes_pods(cluster: Server, namespace: str) -> bool:
+    """A real server refuses pods until its controllers gave ``default`` a token, if they do."""
+    account = cluster.raw("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
+    if account.status != 200:
+        return False
+    pod = {"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "one", "image": "none"}]}}
+    return cluster.raw("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod).status == 201

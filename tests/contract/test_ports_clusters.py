@@ -85,10 +85,11 @@ async def test_applying_into_a_namespace_that_is_missing_is_permanent(azure: Azu
 
 
 async def test_an_object_is_deleted_only_as_it_was_read(azure: Azure):
-    name = f"sc-account-{uuid.uuid4().hex[:8]}"
-    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
-    made = await azure.clusters.apply(*place, labels={"n": "1"}, annotations={})
-    changed = await azure.clusters.apply(*place, labels={"n": "2"}, annotations={})
+    # A secret: a cluster's own controllers write into every new service account.
+    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
+    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+    made = await azure.clusters.apply(*place, labels={"n": "1"}, annotations={}, data={"A": "1"})
+    changed = await azure.clusters.apply(*place, labels={"n": "2"}, annotations={}, data={"A": "1"})
     with pytest.raises(TransientError, match="precondition"):
         await azure.clusters.delete(*place, uid=made.uid, resource_version=made.resource_version)
     with pytest.raises(TransientError, match="precondition"):
