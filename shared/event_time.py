@@ -14,6 +14,15 @@ FUTURE = timedelta(minutes=5)
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
+def instant(text: str) -> datetime | None:
+    """Read an event's time; without an offset it is UTC. ``None`` if it cannot be read."""
+    try:
+        made = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
+        return (made if made.tzinfo else made.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 def warning(text: str, now: datetime) -> str:
     """Judge an event's time.
 
@@ -25,12 +34,10 @@ def warning(text: str, now: datetime) -> str:
         ``event-old`` (more than 7 days), ``event-from-the-future`` (more than 5 minutes),
         ``event-time-unreadable`` or an empty string.
     """
-    try:
-        made = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
-        made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        age = now - made
-    except (ValueError, OverflowError):
+    made = instant(text)
+    if made is None:
         return "event-time-unreadable"
+    age = now - made
     if age > OLD:
         return "event-old"
     return "event-from-the-future" if age < -FUTURE else ""

@@ -26,7 +26,7 @@ from shared.models import (
     OperationId,
     OperationState,
 )
-from shared.ports import Clock
+from shared.ports import SILENCE, Clock, Telemetry
 from shared.precedence import Decision, decide
 from shared.prunes import PruneEntry, Prunes
 from shared.state import State, Stored
@@ -49,6 +49,8 @@ class Asked:
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
     restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
     """The prune that a restore undoes."""
+    caller: str = ""
+    """W3C ``traceparent`` of whoever asks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Opener:
     clock: Clock
     report_only: bool = False
     """Prunes walk their whole path and change nothing."""
+    telemetry: Telemetry = SILENCE
 
     async def open(self, asked: Asked) -> Answer:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
@@ -82,8 +85,22 @@ class Opener:
                 but has nothing to do.
             StateConflictError: too much moved meanwhile (transient).
         """
+        operation_id = naming.operation_id(asked.connection_id, asked.key)
+        told = {
+            "connection_id": asked.connection_id,
+            "operation_id": operation_id,
+            "request_id": asked.request_id,
+            "source": asked.cause.source if asked.cause else "request",
+        }
+        name = f"open {asked.kind.value}"
+        with self.telemetry.span(name, of=operation_id, caller=asked.caller, fields=told) as span:
+            answer = await self._opened(asked, operation_id)
+            # An operation that carries it out already has a trace of its own.
+            span.note({"outcome": answer.outcome, "operation_id": answer.operation_id})
+            return answer
+
+    async def _opened(self, asked: Asked, operation_id: OperationId) -> Answer:
         for _ in range(TRIES):
-            operation_id = naming.operation_id(asked.connection_id, asked.key)
             if await self.state.operation(operation_id) is not None:
                 await self.announcer.start(operation_id)
                 return Answer("opened", operation_id)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from shared.clients.call_spans import arm_calls
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
 from shared.errors import PermanentError
@@ -33,6 +34,7 @@ class ArmConnection:
     def __init__(self, pool: HttpPool, credential: AppCredential, *, endpoint: str = PUBLIC_ENDPOINT) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.credential = credential
+        self.telemetry = pool.telemetry
         self._pool = pool
         self._generic: Any = None
 
@@ -63,6 +65,7 @@ class ArmConnection:
                 ContentDecodePolicy(),
                 bounded_retries(),
                 AsyncARMChallengeAuthenticationPolicy(self.credential, self.scope),
+                arm_calls(self.telemetry),
             ],
         }
 
