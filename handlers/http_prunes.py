@@ -16,7 +16,8 @@ from shared.models import Kind, OperationId
 from shared.opening import Answer
 from shared.prunes import PruneEntry, month_of
 from shared.releasing import LIMIT as RELEASE_LIMIT
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 LIST_LIMIT = 500
 SCAN_LIMIT = 5000
