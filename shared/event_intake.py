@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 
-from shared import events, observing
+from shared import event_time, events, observing
 from shared.catalogue import Catalogue
 from shared.errors import PermanentError, TransientError
 from shared.logs import bind
@@ -19,7 +19,7 @@ from shared.models import Cause, Kind
 from shared.observing import Observer
 from shared.opening import Asked, Opener
 from shared.parking import Parking
-from shared.ports import Clock, StepQueue
+from shared.ports import SILENCE, Clock, StepQueue, Telemetry
 from shared.records import Dependent, Dependents
 from shared.state import State
 
@@ -42,6 +42,7 @@ class EventIntake:
     tenant_id: str
     """Events that name another tenant are not believed."""
     logger: logging.Logger
+    telemetry: Telemetry = SILENCE
 
     async def receive(self, body: bytes | str) -> list[str]:
         """Take in one webhook's or queue message's body; one word per event, for logs and tests.
@@ -94,6 +95,10 @@ class EventIntake:
         level = logging.WARNING if decision.time_warning else logging.INFO
         taken = {**fields, "prunes": opened, "warning": decision.time_warning}
         log.log(level if opened else logging.DEBUG, "event-taken", extra=taken)
+        happened_at = event_time.instant(decision.event_time)
+        if opened and happened_at is not None:
+            lag_seconds = (self.clock.now() - happened_at).total_seconds()
+            self.telemetry.measure("event_lag_seconds", max(0.0, lag_seconds))
         return f"prunes:{opened}"
 
     async def prune(self, resource_id: str, *, event_id: str, event_time: str) -> int:

@@ -14,6 +14,7 @@ from shared.clients.call_spans import arm_calls
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
 from shared.errors import PermanentError
+from shared.ports import Telemetry
 
 if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
@@ -34,9 +35,13 @@ class ArmConnection:
     def __init__(self, pool: HttpPool, credential: AppCredential, *, endpoint: str = PUBLIC_ENDPOINT) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.credential = credential
-        self.telemetry = pool.telemetry
         self._pool = pool
         self._generic: Any = None
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Who is told of the calls."""
+        return self._pool.telemetry
 
     @property
     def scope(self) -> str:

@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlsplit
 from shared.naming import type_of
 from shared.ports import Span, Telemetry
 
-_METHOD, _STATUS, _PATH = "http.request.method", "http.response.status_code", "url.path"
-"""Names of OpenTelemetry's semantic conventions for HTTP; "az.service_request_id" is those for Azure."""
+_PEER = "peer.service"
+"""OpenTelemetry's name, which Application Insights shows as target. Its names for HTTP are not used: with
+``http.request.method`` Microsoft's exporter (1.0.0b58) writes ``GET /`` over the span's name, and it drops
+``url.path``, ``error.type`` and the status."""
 _NAMESPACED = "namespaces"
 
 
@@ -28,7 +30,7 @@ def arm_calls(telemetry: Telemetry) -> Any:
 
         async def send(self, request: Any) -> Any:
             method, path = request.http_request.method, unquote(urlsplit(request.http_request.url).path)
-            fields = {_METHOD: method, _PATH: path}
+            fields = {_PEER: "ARM", "method": method, "path": path}
             with telemetry.span(
                 f"ARM {method} {type_of(path)}".rstrip(), outward=True, fields=fields
             ) as span:
@@ -37,7 +39,7 @@ def arm_calls(telemetry: Telemetry) -> Any:
                 answered(span, status)
                 sent_id = response.http_response.headers.get("x-ms-request-id")
                 if sent_id:
-                    span.note({"az.service_request_id": str(sent_id)})
+                    span.note({"service_request_id": str(sent_id)})
                 if status == HTTPStatus.TOO_MANY_REQUESTS:
                     telemetry.measure("arm_throttled_total")
                 return response
@@ -47,19 +49,19 @@ def arm_calls(telemetry: Telemetry) -> Any:
 
 def kubernetes_call(telemetry: Telemetry, method: str, path: str) -> AbstractContextManager[Span]:
     """A span of one request to an API server."""
-    fields = {_METHOD: method, _PATH: path}
+    fields = {_PEER: "Kubernetes", "method": method, "path": path}
     return telemetry.span(f"Kubernetes {method} {kubernetes_kind(path)}", outward=True, fields=fields)
 
 
 def token_call(telemetry: Telemetry, what: str) -> AbstractContextManager[Span]:
     """A span of one request for a token: the app's ``own``, or the ``exchange`` of a workload's."""
-    return telemetry.span(f"Entra token {what}", outward=True)
+    return telemetry.span(f"Entra token {what}", outward=True, fields={_PEER: "Entra"})
 
 
 def answered(span: Span, status: int) -> None:
     """Note an HTTP status. Looking for what is not there is no failure: Azure is asked so all the time."""
     if status:
-        span.note({_STATUS: status})
+        span.note({"status": status})
     if status >= HTTPStatus.BAD_REQUEST and status != HTTPStatus.NOT_FOUND:
         span.fail(str(status))
 

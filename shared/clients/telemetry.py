@@ -158,7 +158,7 @@ class _Span:
         from opentelemetry.trace import Status, StatusCode
 
         self._span.set_status(Status(StatusCode.ERROR, code))
-        self._span.set_attribute("error.type", code)
+        self._span.set_attribute("error", code)
 
 
 def _first_of(thing: str) -> Any:

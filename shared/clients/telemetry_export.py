@@ -7,11 +7,13 @@ SDK's own thread, so that no message waits for it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.clients.telemetry import OpenTelemetry
+from shared.logs import bind
 from shared.ports import SILENCE, Telemetry
 
 if TYPE_CHECKING:
@@ -36,10 +38,21 @@ def opened(*, connection_string: str = "", file: str = "", ratio: float = 1.0) -
         ratio: Share of the traces that are told.
 
     Returns:
-        Silence, if neither is given: then no part of OpenTelemetry is imported.
+        Silence, if neither is given: then no part of OpenTelemetry is imported. Silence and one line in the
+        log, if it cannot be opened: work goes on without it.
     """
     if not connection_string and not file:
         return SILENCE
+    try:
+        return _opened(connection_string=connection_string, file=file, ratio=ratio)
+    except (ImportError, ValueError) as error:
+        # A package that does not load, or a variable of the SDK's own (OTEL_...) that is no number.
+        log = bind(logging.getLogger("mooring"))
+        log.warning("telemetry-off", extra={"error": type(error).__name__})
+        return SILENCE
+
+
+def _opened(*, connection_string: str, file: str, ratio: float) -> Telemetry:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
     processors: list[SpanProcessor] = []
