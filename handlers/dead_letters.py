@@ -5,7 +5,8 @@ import dataclasses
 import azure.functions as func
 
 from handlers.http_answers import answer, guarded
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:

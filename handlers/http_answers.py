@@ -11,7 +11,8 @@ import azure.functions as func
 from shared.errors import MooringError, PermanentError, RefusedError
 from shared.logs import bind
 from shared.records import RequestRecord
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 RETRY_AFTER_SECONDS = 2
 _FORBIDDEN = {"policy-denied", "namespace-protected", "subscription-not-listed", "identity-forbidden"}

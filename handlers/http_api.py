@@ -19,7 +19,8 @@ from handlers.http_answers import (
 )
 from shared import configuration, drift, manifest, naming, requests, views
 from shared.records import RequestRecord
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 LIST_LIMIT = 1000
 

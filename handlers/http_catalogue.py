@@ -5,7 +5,8 @@ import azure.functions as func
 from handlers import http_requests
 from handlers.http_answers import answer, guarded, no_connection
 from shared import configuration, offers
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:

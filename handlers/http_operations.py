@@ -10,7 +10,8 @@ from handlers.http_answers import RETRY_AFTER_SECONDS, answer, guarded, problem
 from shared import views
 from shared.models import OperationId
 from shared.records import RequestRecord
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 LIST_LIMIT = 500
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

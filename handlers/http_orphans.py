@@ -7,7 +7,8 @@ from handlers.http_prunes import opened, request_key
 from shared import evidence, naming
 from shared.errors import RefusedError
 from shared.orphans import LIST_LIMIT
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:

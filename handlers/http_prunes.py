@@ -15,7 +15,8 @@ from shared.errors import RefusedError
 from shared.models import Kind, OperationId
 from shared.opening import Answer
 from shared.prunes import PruneEntry, month_of
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 LIST_LIMIT = 500
 SCAN_LIMIT = 5000

@@ -7,8 +7,9 @@ from http import HTTPStatus
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem
+from shared.services import Services
 from shared.sweeping import shown
-from shared.wiring import Services, Wiring
+from shared.wiring import Wiring
 
 LIST_LIMIT = 100
 LIST_DAYS = 30

@@ -15,7 +15,8 @@ from handlers import connection_requests, connection_steps, resource_events
 from shared.errors import RefusedError
 from shared.logs import bind
 from shared.models import StepMessage
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from shared.errors import RefusedError
 from shared.logs import bind
+from shared.services import Services
 from shared.settings import sweep_schedule
 from shared.sweeping.sweeps import SliceMessage
-from shared.wiring import Services, Wiring
+from shared.wiring import Wiring
 
 QUEUE = "sweep-slices"
 

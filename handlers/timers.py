@@ -8,7 +8,8 @@ import azure.functions as func
 from shared.errors import MooringError
 from shared.logs import bind
 from shared.models import OperationId
-from shared.wiring import Services, Wiring
+from shared.services import Services
+from shared.wiring import Wiring
 
 SCHEDULE = "0 * * * * *"
 AT_ONCE = 8

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.catalogue import catalogue
-from shared.targets import WORKLOAD_IDENTITY, WORKS, AuthKind, TargetType
+from shared.target_parts import AuthKind
+from shared.targets import WORKLOAD_IDENTITY, WORKS, TargetType
 
 NO_ROLES = frozenset({"secret", "csiDriver"})
 """Auth kinds that give the workload's identity no role."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import RefusedError
-from shared.models import Connection, ConnectionSpec, ConnectionState, Kind
+from shared.models import Connection, ConnectionState, Kind
+from shared.spec import ConnectionSpec
 
 REPAIRABLE = frozenset({ConnectionState.CONFIGURED, ConnectionState.USABLE, ConnectionState.FAILED})
 

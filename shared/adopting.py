@@ -13,18 +13,10 @@ from shared import naming
 from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError, RefusedError, StateConflictError, TransientError
 from shared.holdings import Holdings, HoldingsReader, intent_of, role_id, thing_of
-from shared.models import (
-    Connection,
-    ConnectionId,
-    ConnectionSpec,
-    ConnectionState,
-    Intent,
-    OperationId,
-    Plan,
-    Provenance,
-)
+from shared.models import Connection, ConnectionId, ConnectionState, Intent, OperationId, Plan, Provenance
 from shared.policy import Policy
 from shared.ports import Clock, Identity, Linker, Linkers, ManagedCluster, Resources
+from shared.spec import ConnectionSpec
 from shared.state import State, Stored
 from shared.ties import Ties
 

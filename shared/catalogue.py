@@ -18,17 +18,8 @@ from shared import naming
 from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
-from shared.targets import (
-    DEFERRED,
-    WORKLOAD_IDENTITY,
-    AuthKind,
-    Child,
-    ReadCheck,
-    Role,
-    RolesByVariant,
-    SettingGroup,
-    TargetType,
-)
+from shared.target_parts import AuthKind, Child, ReadCheck, Role, RolesByVariant, SettingGroup
+from shared.targets import DEFERRED, WORKLOAD_IDENTITY, TargetType
 
 _FILE = Path(__file__).with_name("catalogue.json")
 _GROUPS = "microsoft.resources/resourcegroups"

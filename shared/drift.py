@@ -14,9 +14,10 @@ from types import MappingProxyType
 from pydantic import Field
 
 from shared.errors import UnreadableRowError
-from shared.models import ConnectionId, Model
+from shared.models import ConnectionId
 from shared.ports import Remove, Row, StateStore, Upsert
 from shared.rows import columns, parse
+from shared.spec import Model
 
 TABLE = "connections"
 KEY_FROM, KEY_TO = "k|drift|", "k|drift}"

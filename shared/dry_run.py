@@ -14,10 +14,12 @@ from shared import configuration, naming, requests
 from shared.catalogue import Catalogue
 from shared.errors import RefusedError
 from shared.fitness import Fit, Fitness, credential_of, unseen
-from shared.models import ConnectionSpec, Finding, Provenance
+from shared.models import Finding, Provenance
+from shared.spec import ConnectionSpec
 from shared.steps.base import ANNOTATION_CLIENT_ID
 from shared.steps.federated_credential import BUDGET
-from shared.targets import Role, TargetType
+from shared.target_parts import Role
+from shared.targets import TargetType
 
 VERDICTS = frozenset({"policy-denied", "namespace-protected"})
 """Codes by which a policy speaks; every other refusal is the request's own fault."""

@@ -14,8 +14,9 @@ from shared import naming
 from shared.admission import refuse_another, refuse_theirs
 from shared.beginnings import left_by_linker
 from shared.errors import NotYetError, PermanentError, TransientError
-from shared.models import Connection, ConnectionSpec, ConnectionState, Finding, Kind
+from shared.models import Connection, ConnectionState, Finding, Kind
 from shared.ports import Credential, Identity, ManagedCluster
+from shared.spec import ConnectionSpec
 from shared.state import State
 from shared.steps.base import LABEL_CONNECTION, LABEL_WORKLOAD, TAG_WORKLOAD, Outside, found, ours
 from shared.steps.federated_credential import equal, require_budget

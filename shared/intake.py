@@ -16,11 +16,12 @@ from shared.adopting import Adopter, Adoption
 from shared.announcer import Announcer
 from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
-from shared.models import ConnectionId, ConnectionSpec, Kind, OperationId
+from shared.models import ConnectionId, Kind, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.policy import Policy
 from shared.ports import Clock, StepQueue
 from shared.records import RequestLog, RequestRecord
+from shared.spec import ConnectionSpec
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 

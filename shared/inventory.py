@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.models import ConnectionId, Model
+from shared.models import ConnectionId
 from shared.ports import Change, Insert, Remove, Replace, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
+from shared.spec import Model
 
 TABLE = "linkers"
 CLUSTERS = "clusters"

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.models import Model
 from shared.ports import Insert, Remove, Replace, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
+from shared.spec import Model
 
 TABLE = "subscriptions"
 _TRIES = 8

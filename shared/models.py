@@ -11,7 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.spec import ConnectionSpec, Model
 
 ConnectionId = NewType("ConnectionId", str)
 OperationId = NewType("OperationId", str)
@@ -99,28 +101,6 @@ class Provenance(StrEnum):
     ADOPTED = "adopted"
     PROVIDED = "provided"
     OBSERVED = "observed"
-
-
-class Model(BaseModel):
-    """Base of all stored values: frozen, nothing unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ConnectionSpec(Model):
-    """What was asked for: one workload, one target."""
-
-    name: str
-    cluster_id: str
-    namespace: str
-    workload: str
-    target_type: str
-    target_id: str
-    client_type: str = "none"
-    intent: str = ""
-    """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
-    identity_id: str = ""
-    """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
 
 
 class Connection(Model):

@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.models import ConnectionId, ConnectionSpec, OperationId
+from shared.models import ConnectionId, OperationId
+from shared.spec import ConnectionSpec
 
 _ROLE_NAMESPACE = uuid.UUID("6f1a9c1e-2f0b-5d0e-9a55-3d1d6c0a7f10")
 AUDIENCE = "api://AzureADTokenExchange"

@@ -16,19 +16,12 @@ from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
 from shared.holdings import intent_of, still_adopted
 from shared.logs import bind
-from shared.models import (
-    Connection,
-    ConnectionSpec,
-    ConnectionState,
-    Intent,
-    OperationId,
-    Plan,
-    Provenance,
-)
+from shared.models import Connection, ConnectionState, Intent, OperationId, Plan, Provenance
 from shared.policy import Policy
 from shared.ports import Clock, Clusters, Identities, KubeObject, Linker, Linkers, StepQueue, Upsert
 from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
+from shared.spec import ConnectionSpec
 from shared.state import State
 from shared.steps.base import account_thing
 from shared.users import User, Users

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.catalogue import Catalogue
-from shared.targets import WORKLOAD_IDENTITY, Role, RolesByVariant, TargetType
+from shared.target_parts import Role, RolesByVariant
+from shared.targets import WORKLOAD_IDENTITY, TargetType
 
 
 def targets(catalogue: Catalogue) -> list[dict[str, Any]]:

@@ -19,7 +19,6 @@ from shared.models import (
     Cause,
     Connection,
     ConnectionId,
-    ConnectionSpec,
     ConnectionState,
     Kind,
     Operation,
@@ -29,6 +28,7 @@ from shared.models import (
 from shared.ports import Clock
 from shared.precedence import Decision, decide
 from shared.prunes import PruneEntry, Prunes
+from shared.spec import ConnectionSpec
 from shared.state import State, Stored
 
 TRIES = 8

@@ -12,20 +12,12 @@ from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
-from shared.models import (
-    Cause,
-    Connection,
-    ConnectionSpec,
-    ConnectionState,
-    Intent,
-    Kind,
-    OperationId,
-    Provenance,
-)
+from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationId, Provenance
 from shared.opening import Answer, Asked, Opener
 from shared.orphans import Orphan, OrphanKind, Orphans, record_id
 from shared.policy import Policy
 from shared.ports import Clock
+from shared.spec import ConnectionSpec
 from shared.state import State
 from shared.steps.base import (
     ANNOTATION_KEEP,

@@ -16,9 +16,10 @@ from pydantic import Field
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.models import ConnectionId, Model, OperationId
+from shared.models import ConnectionId, OperationId
 from shared.ports import Insert, Remove, Replace, StateStore
 from shared.rows import columns, parse
+from shared.spec import Model
 
 TABLE = "orphans"
 LIST_LIMIT = 1000

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
-from shared.models import ConnectionSpec
+from shared.spec import ConnectionSpec
 
 PROTECTED = ("kube-system", "kube-public", "kube-node-lease", "gatekeeper-system", "sc-system", "azure-*")
 """Namespaces that belong to the cluster's own machinery, Service Connector's included."""

@@ -12,9 +12,10 @@ from typing import Self
 
 from pydantic import Field
 
-from shared.models import Cause, ConnectionId, ConnectionSpec, Model, Operation, OperationId
+from shared.models import Cause, ConnectionId, Operation, OperationId
 from shared.ports import StateStore, Upsert
 from shared.rows import columns, key_hash, parse
+from shared.spec import ConnectionSpec, Model
 
 TABLE = "prunes"
 

@@ -12,9 +12,10 @@ from datetime import datetime
 from shared import naming
 from shared.errors import StateConflictError
 from shared.inventory import Entry, Inventory
-from shared.models import ConnectionId, Model
+from shared.models import ConnectionId
 from shared.ports import Insert, Remove, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
+from shared.spec import Model
 
 REQUESTS = "requests"
 DEPENDENTS = "dependents"

@@ -7,29 +7,39 @@ is silently converted, is a connection that differs from what its author wrote. 
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError, core_schema
 
 from shared import naming
 from shared.decoding import check_keys
 from shared.decoding import decode as decode_json
 from shared.errors import RefusedError
-from shared.models import ConnectionId, ConnectionSpec
+from shared.models import ConnectionId
 from shared.refusals import quoted, refusal
+from shared.request_fields import (
+    CLUSTER,
+    IDENTITY,
+    ClientType,
+    HexId,
+    Intent,
+    Label,
+    LinkerId,
+    Name,
+    RequestId,
+    TypeName,
+    arm_id,
+    broken,
+)
+from shared.spec import ConnectionSpec
 
 MESSAGE_BYTES = 64 * 1024
 """Azure's limit of a queue message."""
@@ -37,82 +47,6 @@ JSON_BYTES = 48 * 1024
 """What base64 leaves of it for the text, so that one limit holds for every sender."""
 DEPTH = 20
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
-
-_CLUSTER = "Microsoft.ContainerService/managedClusters"
-_IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
-_LINKER = "/providers/microsoft.servicelinker/linkers/"
-
-
-def _broken(code: str, rule: str) -> NoReturn:
-    raise PydanticCustomError("rule", "{rule}", {"code": code, "rule": rule})
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rule:
-    """Marks a string property that must satisfy more than the schema's pattern can say."""
-
-    code: str
-    pattern: str
-    fault: Callable[[str], str]
-    """The broken rule, or an empty string."""
-
-    def check(self, value: str) -> str:
-        if fault := self.fault(value):
-            _broken(self.code, fault)
-        return value
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return handler(schema) | {"pattern": self.pattern}
-
-
-def _text(pattern: str, rule: str, code: str = "invalid-name") -> _Rule:
-    """A string that matches a pattern as a whole."""
-    whole = re.compile(pattern.removeprefix("^").removesuffix("$"))
-    return _Rule(code, pattern, lambda value: "" if whole.fullmatch(value) else rule)
-
-
-def _arm_id(kind: str = "") -> _Rule:
-    """An ARM id, of exactly the top-level type ``kind`` if one is given."""
-    pattern = "^/[^/]+/[0-9A-Fa-f-]{36}/[^/]+/[^/]+/[^/]+/[^/]+(/[^/]+/[^/]+)+$"
-    return _Rule("invalid-id", pattern, lambda value: naming.id_fault(value, kind))
-
-
-def _linker_fault(value: str) -> str:
-    """The first rule that an id breaks as the id of a cluster's linker, or an empty string."""
-    cluster_id, found, name = naming.fold_id(value).partition(_LINKER)
-    bad = not found or not name or "/" in name or naming.id_fault(cluster_id, _CLUSTER)
-    return naming.id_fault(value) or ("the id of a managed cluster's linker" if bad else "")
-
-
-Name = Annotated[
-    str,
-    _text(
-        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$",
-        "letters, digits and ._-, at most 60, a letter or digit first",
-    ),
-]
-Label = Annotated[
-    str,
-    _text(
-        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        "lower-case letters, digits and '-', at most 63, a letter or digit at both ends",
-    ),
-]
-TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
-ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
-Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
-RequestId = Annotated[
-    str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
-]
-LinkerId = Annotated[str, _Rule("invalid-id", r"/[Ll][Ii][Nn][Kk][Ee][Rr][Ss]/[^/]+$", _linker_fault)]
-HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]
 
 
 class _RequestModel(BaseModel):
@@ -128,7 +62,7 @@ class Target(_RequestModel):
 
     type: TypeName
     """Name of a row of the target catalogue, such as storage-blob."""
-    id: Annotated[str, _arm_id()]
+    id: Annotated[str, arm_id()]
     """ARM id of the target."""
 
 
@@ -137,7 +71,7 @@ class ConnectionKey(_RequestModel):
 
     name: Name
     """Name of the connection; letters and digits alone distinguish it, without regard to case."""
-    cluster_id: Annotated[str, _arm_id(_CLUSTER)]
+    cluster_id: Annotated[str, arm_id(CLUSTER)]
     """ARM id of the AKS cluster."""
     namespace: Label
     """Kubernetes namespace of the workload; it must exist."""
@@ -153,7 +87,7 @@ class NewConnection(ConnectionKey):
     """Decides the names of the settings."""
     intent: Intent = ""
     """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
-    identity_id: Annotated[str, _arm_id(_IDENTITY)] = ""
+    identity_id: Annotated[str, arm_id(IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
 
 
@@ -183,10 +117,10 @@ class _ExistingRequest(_Request):
     def _name_one(self) -> Self:
         given = self.model_fields_set & {"connection_id", "connection"}
         if "connection" in given and self.connection is None:
-            _broken("wrong-type", "connection is an object")
+            broken("wrong-type", "connection is an object")
         if len(given) != 1:
             code = "unknown-property" if given else "missing-property"
-            _broken(code, "give either connectionId or connection")
+            broken(code, "give either connectionId or connection")
         return self
 
 

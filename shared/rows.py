@@ -11,8 +11,8 @@ import hashlib
 from pydantic import ValidationError
 
 from shared.errors import UnreadableRowError
-from shared.models import Model
 from shared.ports import Columns, Row
+from shared.spec import Model
 
 SCHEMA = 1
 TABLES = (

@@ -13,18 +13,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from shared import naming
-from shared.models import (
-    Connection,
-    ConnectionId,
-    Intent,
-    Model,
-    Operation,
-    OperationId,
-    OperationState,
-    StepRecord,
-)
+from shared.models import Connection, ConnectionId, Intent, Operation, OperationId, OperationState, StepRecord
 from shared.ports import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
 from shared.rows import columns, key_hash, parse
+from shared.spec import Model
 
 CONNECTIONS = "connections"
 OPEN_OPERATIONS = "openoperations"

@@ -18,9 +18,10 @@ from typing import Any
 from pydantic import Field
 
 from shared.errors import NotYetError, StateConflictError
-from shared.models import ConnectionId, Model, OperationId
+from shared.models import ConnectionId, OperationId
 from shared.ports import Insert, Remove, Replace, StateStore
 from shared.rows import columns, key_hash, parse
+from shared.spec import Model
 
 TABLE = "users"
 _KEY = "thing"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import ConnectionSpec, Done, Finding, Plan, Provenance
+from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity
+from shared.spec import ConnectionSpec
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
 from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, leave, require_still_gone
 

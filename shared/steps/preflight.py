@@ -12,8 +12,9 @@ from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
-from shared.models import ConnectionSpec, Done, Finding
+from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
+from shared.spec import ConnectionSpec
 from shared.steps import grants
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned

@@ -16,9 +16,9 @@ from enum import StrEnum
 from pydantic import Field
 
 from shared.errors import StateConflictError
-from shared.models import Model
 from shared.ports import Change, Columns, Insert, Remove, Replace, Row, StateStore
 from shared.rows import columns, parse
+from shared.spec import Model
 from shared.state import Stored
 
 TABLE = "sweeps"

@@ -23,7 +23,7 @@ from handlers import (
     sweeps,
     timers,
 )
-from shared.wiring import Services
+from shared.services import Services
 from tests.fakes.local_app import LocalApp
 
 SITE = "https://mooring.example"

@@ -11,10 +11,10 @@ from typing import Any
 from handlers import timers
 from shared.catalogue import catalogue
 from shared.models import Operation, StepMessage
+from shared.services import Services, build
 from shared.settings import Settings
 from shared.steps.base import Outside
 from shared.sweeping.sweeps import SliceMessage
-from shared.wiring import Services, build
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
 from tests.fakes.clusters import InMemoryClusters

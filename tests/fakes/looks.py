@@ -7,7 +7,8 @@ from typing import Any
 
 from shared import fitness, naming, requests
 from shared.fitness import Fit, Fitness
-from shared.models import ConnectionSpec, Finding
+from shared.models import Finding
+from shared.spec import ConnectionSpec
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body
 
 

@@ -13,7 +13,6 @@ from shared.models import (
     Cause,
     Connection,
     ConnectionId,
-    ConnectionSpec,
     ConnectionState,
     Done,
     Finding,
@@ -25,6 +24,7 @@ from shared.models import (
 )
 from shared.prunes import Prunes, SavedObject
 from shared.recording import _merged
+from shared.spec import ConnectionSpec
 from shared.steps.base import StepContext
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
 

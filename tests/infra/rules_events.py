@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared import events
-from shared.wiring import catalogue
+from shared.catalogue import catalogue
 from tests.infra.deployment import Deployment
 from tests.infra.rules_resources import differences
 

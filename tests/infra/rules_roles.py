@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import yaml
 
 from sandbox.arm.access import built_in_roles
-from shared.wiring import catalogue
+from shared.catalogue import catalogue
 from tests.infra.deployment import ROLE_ASSIGNMENT, ROOT, Deployment
 
 AUTHORIZATION = "Microsoft.Authorization/roleAssignments"

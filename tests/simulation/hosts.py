@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from handlers import poison, timers
 from shared.errors import MooringError
 from shared.models import StepMessage
-from shared.wiring import Services
+from shared.services import Services
 from tests.simulation.ports import RUN, Crash, Run, Wire
 from tests.simulation.storage import Message, SimulatedQueue
 

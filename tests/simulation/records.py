@@ -7,10 +7,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.models import Connection, ConnectionState, Intent, Model, Operation, Provenance, StepRecord
+from shared.models import Connection, ConnectionState, Intent, Operation, Provenance, StepRecord
 from shared.naming import fold_id
 from shared.ports import Columns, Row
 from shared.rows import columns
+from shared.spec import Model
 from shared.users import Shared
 from tests.simulation.storage import SimulatedStore
 

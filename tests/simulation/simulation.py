@@ -19,9 +19,9 @@ from shared import engine as engine_module
 from shared import limits, recording, records, state, users
 from shared.policy import Policy
 from shared.rows import key_hash
+from shared.services import build
 from shared.settings import Settings
 from shared.steps.base import Outside
-from shared.wiring import build
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
 from tests.simulation.faults import Dice

@@ -23,17 +23,10 @@ from sandbox.catalogue import table
 from shared import plans, retry, rows
 from shared.catalogue import catalogue
 from shared.clients import error_rules
-from shared.models import (
-    Cause,
-    Connection,
-    ConnectionId,
-    ConnectionSpec,
-    ConnectionState,
-    Direction,
-    Kind,
-)
+from shared.models import Cause, Connection, ConnectionId, ConnectionState, Direction, Kind
 from shared.precedence import TABLE
 from shared.settings import Settings
+from shared.spec import ConnectionSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -11,7 +11,6 @@ from shared.errors import NotYetError, Pace, PermanentError, TransientError
 from shared.models import (
     Cause,
     Connection,
-    ConnectionSpec,
     ConnectionState,
     Direction,
     Done,
@@ -24,6 +23,7 @@ from shared.models import (
     StepRecord,
     StepState,
 )
+from shared.spec import ConnectionSpec
 from shared.state import Snapshot, Stored
 from tests.fakes.clock import START
 from tests.fakes.local_app import CLUSTER, STORAGE

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shared.catalogue import catalogue
 from shared.errors import PermanentError, RefusedError
-from shared.models import ConnectionSpec
 from shared.policy import PROTECTED, Policy
+from shared.spec import ConnectionSpec
 
 ROOT = Path(__file__).parents[2]
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"

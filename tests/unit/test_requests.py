@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared import naming, request_schema, requests
 from shared.errors import RefusedError
-from shared.models import ConnectionSpec
+from shared.spec import ConnectionSpec
 
 ROOT = Path(__file__).parents[2]
 GROUP = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/rg"

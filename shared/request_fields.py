@@ -1,0 +1,93 @@
+"""The kinds of values in a request, each with its rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+from pydantic import (
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+from shared import naming
+
+CLUSTER = "Microsoft.ContainerService/managedClusters"
+IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
+_LINKER = "/providers/microsoft.servicelinker/linkers/"
+
+
+def broken(code: str, rule: str) -> NoReturn:
+    """Refuse a value: the code and the rule in words."""
+    raise PydanticCustomError("rule", "{rule}", {"code": code, "rule": rule})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """Marks a string property that must satisfy more than the schema's pattern can say."""
+
+    code: str
+    pattern: str
+    fault: Callable[[str], str]
+    """The broken rule, or an empty string."""
+
+    def check(self, value: str) -> str:
+        if fault := self.fault(value):
+            broken(self.code, fault)
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"pattern": self.pattern}
+
+
+def _text(pattern: str, rule: str, code: str = "invalid-name") -> _Rule:
+    """A string that matches a pattern as a whole."""
+    whole = re.compile(pattern.removeprefix("^").removesuffix("$"))
+    return _Rule(code, pattern, lambda value: "" if whole.fullmatch(value) else rule)
+
+
+def arm_id(kind: str = "") -> _Rule:
+    """An ARM id, of exactly the top-level type ``kind`` if one is given."""
+    pattern = "^/[^/]+/[0-9A-Fa-f-]{36}/[^/]+/[^/]+/[^/]+/[^/]+(/[^/]+/[^/]+)+$"
+    return _Rule("invalid-id", pattern, lambda value: naming.id_fault(value, kind))
+
+
+def _linker_fault(value: str) -> str:
+    """The first rule that an id breaks as the id of a cluster's linker, or an empty string."""
+    cluster_id, found, name = naming.fold_id(value).partition(_LINKER)
+    bad = not found or not name or "/" in name or naming.id_fault(cluster_id, CLUSTER)
+    return naming.id_fault(value) or ("the id of a managed cluster's linker" if bad else "")
+
+
+Name = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$",
+        "letters, digits and ._-, at most 60, a letter or digit first",
+    ),
+]
+Label = Annotated[
+    str,
+    _text(
+        r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        "lower-case letters, digits and '-', at most 63, a letter or digit at both ends",
+    ),
+]
+TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
+ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
+Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
+RequestId = Annotated[
+    str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
+]
+LinkerId = Annotated[str, _Rule("invalid-id", r"/[Ll][Ii][Nn][Kk][Ee][Rr][Ss]/[^/]+$", _linker_fault)]
+HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]

@@ -1,0 +1,27 @@
+"""What was asked for, as a frozen value, and the base of all stored values."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Model(BaseModel):
+    """Base of all stored values: frozen, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConnectionSpec(Model):
+    """What was asked for: one workload, one target."""
+
+    name: str
+    cluster_id: str
+    namespace: str
+    workload: str
+    target_type: str
+    target_id: str
+    client_type: str = "none"
+    intent: str = ""
+    """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
+    identity_id: str = ""
+    """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
