@@ -91,11 +91,12 @@ class Intake:
             earlier = await self.log.find(own) if own else None
         except UnreadableRowError:
             # What cannot be read is the sender's own record: then only the day's list leads to the refusal.
-            return await self.refuse(error, key=key, source=source, request_id=request_id, **known)
+            known = {**known, "request_id": request_id}
+            return await self.refuse(error, key=key, source=source, instead_of=None, **known)
         if own and (earlier is None or earlier.outcome == "rejected"):
             known = {**known, "request_id": request_id}
             return await self.refuse(error, key=own, source=source, instead_of=earlier, **known)
-        return await self.refuse(error, key=key, source=source, **known)
+        return await self.refuse(error, key=key, source=source, instead_of=None, **known)
 
     async def submit(self, request: requests.Request, *, message_id: str, source: str) -> RequestRecord:
         """Carry out one decoded request, or refuse it on the record.
