@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from shared import decoding, naming, requests
+from shared import decoding, naming, requests, setting_values
 from shared.adopting import Adopter, Adoption
 from shared.announcer import Announcer
 from shared.catalogue import Catalogue
@@ -219,6 +219,7 @@ class Intake:
             RefusedError: a code of the catalogue or the policy, or ``subscription-not-listed``.
         """
         target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
+        setting_values.check(target, spec)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
                 raise RefusedError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
@@ -34,3 +36,7 @@ class ConnectionSpec(Model):
     """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
+    customized_keys: Mapping[str, str] = Field(default_factory=dict)
+    """The workload's own names of settings, by Service Connector's names."""
+    additional_settings: Mapping[str, str] = Field(default_factory=dict)
+    """Constant settings beside the target's own; no credential by the request's promise."""
