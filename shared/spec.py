@@ -13,6 +13,15 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Note(Model):
+    """Base of what is written whole and never changed from what was read: unknown fields are passed over.
+
+    Not for anything that is read, changed and written back, or whose every field may forbid something.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 class ConnectionSpec(Model):
     """What was asked for: one workload, one target."""
 
