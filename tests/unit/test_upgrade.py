@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import azure.functions as func
 import pytest
 
 from shared import naming
+from shared.errors import TransientError
 from shared.models import OperationState
+from shared.ports import Upsert
+from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.upgrade.load import Scene, loaded, scenes
 
@@ -171,3 +175,79 @@ async def test_a_prune_whose_plan_names_a_step_that_is_no_more_fails_and_a_sweep
     await finish(app)
     assert await app.state(ID) == "pruned"
     assert {one.code for one in await app.operations(ID)} == {"", "plan-mismatch"}
+
+
+# --- what a newer version left, met by this one ---------------------------------------------------
+
+
+def newer(text: str) -> str:
+    """A message as a later version may write it."""
+    return json.dumps({**json.loads(text), "schema_version": 2, "added_later": "x"})
+
+
+@pytest.mark.parametrize("queue", ["connection-steps", "sweep-slices"])
+@pytest.mark.parametrize("ending", ["", "_poison"])
+async def test_a_message_of_a_newer_version_goes_back_and_is_told_once(
+    queue: str, ending: str, app: LocalApp
+):
+    http = HttpApp(app)
+    await app.send(create_body())
+    await app.services.sweeping.sweeper.start(asked_by="request")
+    messages = [newer(text) for text in app.queue.take(queue)]
+    name = queue.replace("-", "_") + ending
+    for text in messages * 3:
+        body = text if ending else func.QueueMessage(body=text.encode())
+        await http.handlers[name](body)
+    assert app.queue.take(queue) == []
+    app.clock.advance(600)
+    assert sorted(app.queue.take(queue)) == sorted(messages * 3), "as they were, and none is lost"
+    told = await http.operations(state="rejected")
+    assert [(one["code"], one["source"]) for one in told] == [("message-newer", "queue")] * len(messages)
+    assert len(app.queue.take("rejected")) == len(messages)
+    assert (await app.operations(ID))[0].state is OperationState.RUNNING
+
+
+async def test_a_newer_versions_step_is_carried_out_once_that_version_is_back(app: LocalApp):
+    """This version plays the newer one, to which the message means something again."""
+    http = HttpApp(app)
+    await app.send(create_body())
+    [text] = app.queue.take("connection-steps")
+    await http.handlers["connection_steps"](func.QueueMessage(body=newer(text).encode()))
+    app.clock.advance(600)
+    [back] = app.queue.take("connection-steps")
+    app.queue.put("connection-steps", json.dumps({**json.loads(text), "turn": json.loads(back)["turn"]}))
+    await app.settle()
+    assert await app.state(ID) == "configured"
+
+
+@pytest.mark.parametrize(
+    "text", ["nonsense", "[]", '{"schema_version": true}', '{"schema_version": "9"}', "{}"]
+)
+async def test_what_names_no_newer_version_is_handled_as_ever(text: str, app: LocalApp):
+    assert not await app.services.newer.put_back("connection-steps", text)
+    await HttpApp(app).handlers["connection_steps_poison"](text)
+    [told] = await HttpApp(app).operations(state="rejected")
+    assert told["code"] == "not-a-step"
+
+
+async def test_an_operation_that_a_newer_version_wrote_stays_as_it_is_until_that_version_is_back(
+    app: LocalApp,
+):
+    http = HttpApp(app)
+    await app.send(create_body())
+    [row] = [one for one in app.store.rows("connections") if one.columns.get("kind")]
+    body = str(row.columns["body"])
+    later = body.replace('"begun":', '"added_later":1,"begun":')
+    await app.store.transact(
+        "connections", row.partition, [Upsert(key=row.key, columns={**row.columns, "body": later})]
+    )
+    [text] = app.queue.take("connection-steps")
+    with pytest.raises(TransientError, match="row-unreadable"):
+        await http.handlers["connection_steps"](func.QueueMessage(body=text.encode()))
+    await http.handlers["connection_steps_poison"](text)
+    await app.settle(seconds=300)
+    assert app.world.identities == {}, "nothing is done with what is not understood"
+    assert [key for key, _ in await app.services.state.open_operations()] == [row.key.removeprefix("op|")]
+    await app.store.transact("connections", row.partition, [Upsert(key=row.key, columns=row.columns)])
+    await app.settle(seconds=600)
+    assert await app.state(ID) == "configured"
