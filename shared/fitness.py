@@ -14,11 +14,19 @@ from shared import naming
 from shared.admission import refuse_another, refuse_theirs
 from shared.beginnings import left_by_linker
 from shared.errors import NotYetError, PermanentError, TransientError
-from shared.models import Connection, ConnectionState, Finding, Kind
+from shared.models import Connection, ConnectionId, ConnectionState, Finding, Kind
 from shared.ports import Credential, Identity, ManagedCluster
 from shared.spec import ConnectionSpec
 from shared.state import State
-from shared.steps.base import LABEL_CONNECTION, LABEL_WORKLOAD, TAG_WORKLOAD, Outside, found, ours
+from shared.steps.base import (
+    LABEL_CONNECTION,
+    LABEL_WORKLOAD,
+    TAG_WORKLOAD,
+    Outside,
+    found,
+    identity_thing,
+    ours,
+)
 from shared.steps.federated_credential import equal, require_budget
 from shared.steps.managed_identity import foreign_identity, own_identity_id, require_provided
 from shared.steps.preflight import (
@@ -31,6 +39,7 @@ from shared.steps.preflight import (
 )
 from shared.steps.service_account import foreign_account
 from shared.targets import TargetType
+from shared.users import Users
 
 LOOK_SECONDS = 10.0
 """Longest that one look may take; at most four follow each other."""
@@ -143,6 +152,7 @@ class Fitness:
     """Looks whether connections could be made."""
 
     state: State
+    users: Users
     outside: Outside
     identity_resource_group_id: str
     app_client_id: str
@@ -191,6 +201,7 @@ class Fitness:
 
     async def _identity(self, spec: ConnectionSpec) -> Identity | None:
         resource_id = self.identity_id(spec)
+        await self.users.require_room(identity_thing(resource_id), _connection_id(spec))
         identity = await self.outside.identities.get(resource_id)
         if spec.identity_id:
             require_provided(identity, resource_id, app_client_id=self.app_client_id)
@@ -200,8 +211,7 @@ class Fitness:
 
     async def _name(self, spec: ConnectionSpec) -> bool:
         """Say whether the connection is made already, unless its name is somebody else's."""
-        connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
-        stored = await self.state.connection(connection_id)
+        stored = await self.state.connection(_connection_id(spec))
         if stored is None:
             return False
         connection = stored.value
@@ -263,8 +273,7 @@ class Fitness:
     async def _secret(self, spec: ConnectionSpec) -> None:
         name = naming.secret_name(spec.name)
         there = await self.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
-        connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
-        if there is not None and not ours(there, LABEL_CONNECTION, connection_id):
+        if there is not None and not ours(there, LABEL_CONNECTION, _connection_id(spec)):
             raise foreign_secret(spec)
 
     async def _account(self, spec: ConnectionSpec, identity: Identity) -> None:
@@ -272,6 +281,10 @@ class Fitness:
         there = await self.outside.clusters.get(spec.cluster_id, "ServiceAccount", spec.namespace, name)
         if there is not None and not ours(there, LABEL_WORKLOAD, _workload(spec)):
             raise foreign_account(spec.namespace, name)
+
+
+def _connection_id(spec: ConnectionSpec) -> ConnectionId:
+    return naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
 
 
 def _made(connection: Connection) -> bool:
