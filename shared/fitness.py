@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from shared import naming
+from shared import changes, naming
 from shared.admission import refuse_another, refuse_theirs
 from shared.beginnings import left_by_linker
 from shared.errors import NotYetError, PermanentError, TransientError
@@ -152,14 +152,14 @@ class Fitness:
         """The identity that is named, or that would be made."""
         return spec.identity_id or own_identity_id(spec, self.identity_resource_group_id)
 
-    async def look(self, spec: ConnectionSpec, row: TargetType) -> Fit:
-        """Look at everything that a create of this connection depends on."""
+    async def look(self, spec: ConnectionSpec, row: TargetType, *, update: bool = False) -> Fit:
+        """Look at everything that a create (or an update) of this connection depends on."""
         looks = _Looks(self.look_seconds)
         cluster, facts, identity, made, _ = await asyncio.gather(
             looks.take("cluster-exists", self._cluster(spec)),
             looks.take("target-exists", self._target(spec, row)),
             looks.take("identity-usable", self._identity(spec)),
-            looks.take("name-free", self._name(spec)),
+            looks.take("name-free", self._name(spec, row if update else None)),
             looks.take("linker-name-free", self._linkers(spec)),
         )
         credentials, _ = await asyncio.gather(
@@ -198,21 +198,27 @@ class Fitness:
             raise foreign_identity(resource_id)
         return identity
 
-    async def _name(self, spec: ConnectionSpec) -> bool:
+    async def _name(self, spec: ConnectionSpec, row: TargetType | None) -> bool:
         """Say whether the connection is made already, unless its name is somebody else's."""
         connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
         stored = await self.state.connection(connection_id)
-        if stored is None:
+        if stored is None or not (stored.value.state.live or stored.value.active):
+            if row:
+                changes.refuse_unmade()
             return False
         connection = stored.value
         held = connection.state.live and not left_by_linker(connection)
         if held and connection.linker_id:
             refuse_theirs(Kind.CREATE, connection)
-        if connection.active:
-            newest = await self.state.operation(connection.active[-1])
-            if newest is not None and newest.value.spec is not None:
-                refuse_another(newest.value.spec, spec)
-        elif held:
+        newest = await self.state.operation(connection.active[-1]) if connection.active else None
+        if row:
+            ahead = [newest.value] if newest else []
+            return changes.begins_from(connection, ahead, spec, row) == naming.spec_hash(spec) and _made(
+                connection
+            )
+        if newest is not None and newest.value.spec is not None:
+            refuse_another(newest.value.spec, spec)
+        elif held and not connection.active:
             refuse_another(connection.spec, spec)
         return held and _made(connection)
 
