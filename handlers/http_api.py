@@ -17,7 +17,9 @@ from handlers.http_answers import (
     problem,
     refused,
 )
+from handlers.http_lists import LeftOut
 from shared import changes, configuration, drift, manifest, naming, requests, views
+from shared.models import Connection
 from shared.records import RequestRecord
 from shared.services import Services
 from shared.wiring import Wiring
@@ -164,11 +166,14 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     drifts = await services.sweeping.drifts.all() if req.params.get("drift") == "true" else None
+    left_out = LeftOut()
     if drifts is None:
-        found = await services.state.connections(limit=LIST_LIMIT)
+        found: list[Connection] = left_out.note(await services.state.connections(limit=LIST_LIMIT))
+        looked_at = len(found) + left_out.number
     else:
-        stored = [await services.state.connection(one) for one in sorted(drifts)[:LIST_LIMIT]]
-        found = [one.value for one in stored if one is not None]
+        ids = sorted(drifts)[:LIST_LIMIT]
+        stored = [await left_out.read(one, services.state.connection(one)) for one in ids]
+        found, looked_at = [one.value for one in stored if one is not None], len(drifts)
     wanted = {name: req.params.get(name, "") for name in ("state", "namespace", "clusterId")}
     shown = [
         views.listed(connection, base_url=base_url(req))
@@ -182,8 +187,8 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             one | {"drift": drift.shown(drifts[one["id"]], generation=one["generation"])} for one in shown
         ]
         shown = [one for one in seen if one["drift"]]
-    truncated = len(found if drifts is None else drifts) >= LIST_LIMIT
-    return answer({"connections": shown, "truncated": truncated})
+    truncated = looked_at >= LIST_LIMIT
+    return answer({"connections": shown, "truncated": truncated, **left_out.told()})
 
 
 async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:

@@ -12,7 +12,7 @@ import azure.functions as func
 from pydantic import ValidationError
 
 from handlers import connection_requests, connection_steps, resource_events
-from shared.errors import RefusedError
+from shared.errors import RefusedError, UnreadableRowError
 from shared.logs import bind
 from shared.models import StepMessage
 from shared.services import Services
@@ -61,7 +61,12 @@ async def requests_poison(services: Services, message: str) -> None:
     _note(connection_requests.QUEUE)
     # The same bytes may be poisoned again in another life of the connection: that is another request.
     hour = f"{services.clock.now():%Y-%m-%dT%H}"
-    await services.intake.receive(message, message_id=f"poison:{hour}:{_hash(message)}", source="poison")
+    message_id = f"poison:{hour}:{_hash(message)}"
+    try:
+        await services.intake.receive(message, message_id=message_id, source="poison")
+    except UnreadableRowError as error:
+        # A deployment outlasts the tries of both queues, and behind this one a message is gone.
+        await services.intake.give_up(error, message, message_id=message_id, source="poison")
 
 
 async def steps_poison(services: Services, message: str) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared import changes, configuration, naming, requests
+from shared import changes, naming, requests, setting_values
 from shared.catalogue import Catalogue
 from shared.errors import RefusedError
 from shared.fitness import Fit, Fitness, credential_of, unseen
@@ -216,8 +216,8 @@ def _named(roles: Sequence[Role]) -> list[dict[str, str]]:
 
 def _keys(spec: ConnectionSpec, row: TargetType, fit: Fit) -> list[str]:
     if fit.facts is None:
-        return list(configuration.keys(row, spec.client_type))
-    return sorted(row.settings(spec.client_type, fit.facts))
+        return list(setting_values.keys(row, spec))
+    return sorted(setting_values.values(row, spec, fit.facts))
 
 
 def _result(findings: Sequence[Finding]) -> str:

@@ -31,6 +31,8 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_LATER_FIELDS = ("intent", "customized_keys", "additional_settings")
+"""Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -95,8 +97,9 @@ def body_hash(body: Mapping[str, Any]) -> str:
 def spec_hash(spec: ConnectionSpec) -> str:
     """Hash of a wanted connection; ids that differ only in casing are the same wish."""
     body = spec.model_dump()
-    if not spec.intent:
-        del body["intent"]  # so that connections from before there were intents keep their hash
+    for field in _LATER_FIELDS:
+        if not body[field]:
+            del body[field]
     for field in ("cluster_id", "target_id", "identity_id"):
         body[field] = fold_id(body[field]) if body[field] else ""
     return body_hash(body)

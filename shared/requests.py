@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ValidationError,
     model_validator,
 )
@@ -29,12 +30,15 @@ from shared.request_fields import (
     CLUSTER,
     IDENTITY,
     ClientType,
+    HarmlessKey,
+    HarmlessValue,
     HexId,
     Intent,
     Label,
     LinkerId,
     Name,
     RequestId,
+    SettingKey,
     TypeName,
     arm_id,
     broken,
@@ -46,6 +50,8 @@ MESSAGE_BYTES = 64 * 1024
 JSON_BYTES = 48 * 1024
 """What base64 leaves of it for the text, so that one limit holds for every sender."""
 DEPTH = 20
+SETTINGS_LIMIT = 32
+"""Most entries of a map of settings, so that a stored wish fits into a table's column with room to spare."""
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
 
 
@@ -89,6 +95,14 @@ class NewConnection(ConnectionKey):
     """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
     identity_id: Annotated[str, arm_id(IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
+    customized_keys: Annotated[Mapping[SettingKey, SettingKey], Field(max_length=SETTINGS_LIMIT)] = Field(
+        default_factory=dict
+    )
+    """Own names of settings, by the names that they have otherwise."""
+    additional_settings: Annotated[Mapping[HarmlessKey, HarmlessValue], Field(max_length=SETTINGS_LIMIT)] = (
+        Field(default_factory=dict)
+    )
+    """Constant settings beside the target's own. They are stored and shown: no credentials."""
 
 
 class _Request(_RequestModel):
@@ -213,6 +227,8 @@ def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
         client_type=asked.client_type,
         intent=asked.intent,
         identity_id=asked.identity_id,
+        customized_keys=dict(asked.customized_keys),
+        additional_settings=dict(asked.additional_settings),
     )
 
 

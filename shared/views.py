@@ -45,6 +45,8 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
         "intent": spec.intent or None,
+        "customizedKeys": dict(spec.customized_keys),
+        "additionalSettings": dict(spec.additional_settings),
         "generation": value.generation,
         "createdAt": _instant(value.created_at),
         "configuredAt": _instant(value.configured_at),

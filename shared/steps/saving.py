@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from shared import naming
+from shared import naming, setting_values
 from shared.errors import PermanentError
 from shared.models import Provenance
 from shared.ports import KubeObject
@@ -86,7 +86,7 @@ def _fault(ctx: StepContext, secret: KubeObject, provenance: str) -> str:
         return "its connection may have held a credential"
     spec = ctx.connection.spec
     try:
-        known = ctx.target.harmless_keys(spec.client_type)
+        known = setting_values.harmless(ctx.target, spec)
     except PermanentError:
         return f"the catalogue has no target type {spec.target_type}"
     unknown = sorted(set(secret.data) - known)

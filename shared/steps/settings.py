@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared import naming
+from shared import naming, setting_values
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
@@ -153,4 +153,4 @@ class Settings:
         return sorted(missing | different)
 
     def _values(self, ctx: StepContext) -> dict[str, str]:
-        return ctx.target.settings(ctx.connection.spec.client_type, ctx.facts)
+        return setting_values.values(ctx.target, ctx.connection.spec, ctx.facts)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from shared import naming
+from shared import naming, setting_values
 from shared.drift import Drifted
 from shared.errors import PermanentError, RefusedError, TransientError
 from shared.inventory import Entry
@@ -221,7 +221,7 @@ def _wanted(lookout: Lookout, record: OnRecord) -> dict[str, str] | None:
     known = {str(name): str(value) for name, value in facts.items()}
     known["clientId"] = record.output("managed_identity", "clientId")
     try:
-        return lookout.catalogue.find(spec.target_type).settings(spec.client_type, known)
+        return setting_values.values(lookout.catalogue.find(spec.target_type), spec, known)
     except RefusedError:
         return None
 

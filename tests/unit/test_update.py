@@ -91,6 +91,14 @@ async def test_another_client_type_replaces_the_keys_and_another_part_the_scope(
     assert app.leftovers() == EMPTY
 
 
+async def test_own_names_of_settings_and_constants_come_and_go(app: LocalApp):
+    await connected(app, customizedKeys={"AZURE_STORAGEBLOB_CLIENTID": "MINE"}, additionalSettings={"A": "1"})
+    assert {"MINE", "A"} <= keys(app)
+    await updated(app, additionalSettings={"B": "2"})
+    assert {"B", "AZURE_STORAGEBLOB_CLIENTID"} <= keys(app)
+    assert not {"MINE", "A"} & keys(app)
+
+
 async def test_there_and_back_again_leaves_what_a_create_had_made(app: LocalApp):
     await connected(app)
     before = (roles(app), keys(app))
