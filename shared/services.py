@@ -197,6 +197,7 @@ def build(
         dry_run=DryRun(
             fitness=Fitness(
                 state=state,
+                users=users,
                 outside=outside,
                 identity_resource_group_id=settings.identity_resource_group_id,
                 app_client_id=settings.client_id,
