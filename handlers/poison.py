@@ -71,13 +71,20 @@ async def requests_poison(services: Services, message: str) -> None:
 
 async def steps_poison(services: Services, message: str) -> None:
     """A step whose runs all died: once more, then its operation fails with ``host-crash``."""
+    if await services.newer.put_back(connection_steps.QUEUE, message):
+        return
     _note(connection_steps.QUEUE)
     try:
         step = StepMessage.model_validate_json(message)
     except ValidationError:
         await _refuse(services, connection_steps.QUEUE, message, "not-a-step")
         return
-    await services.engine.poisoned(step)
+    try:
+        await services.engine.poisoned(step)
+    except UnreadableRowError:
+        # A newer version has written it. It is open: the timer announces it again when it can be read.
+        log = bind(logging.getLogger("mooring"), operation_id=step.operation)
+        log.warning("row-newer", extra={"queue": connection_steps.QUEUE})
 
 
 async def _refuse(services: Services, queue: str, message: str, code: str) -> None:

@@ -252,7 +252,10 @@ class Intent(Model):
 
 
 class StepMessage(Model):
-    """Body of a ``connection-steps`` message: ids only, the table is the truth."""
+    """Body of a ``connection-steps`` message: ids only, the table is the truth.
+
+    Any change of it is a higher ``schema_version``: an older version puts such a message back.
+    """
 
     schema_version: int = 1
     connection: ConnectionId

@@ -105,7 +105,7 @@ class Slice(Model):
 
 
 class SliceMessage(Model):
-    """Body of a ``sweep-slices`` message: ids only, the table is the truth."""
+    """Body of a ``sweep-slices`` message: ids only, the table is the truth. Versions as of steps."""
 
     schema_version: int = 1
     sweep: str
