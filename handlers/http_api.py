@@ -206,7 +206,8 @@ async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpRespo
     )
     parts = manifest.Parts(
         service_account=str(account.planned["name"]),
-        secret=naming.secret_name(stored.value.spec.name),
+        settings=naming.settings_object(stored.value.spec)[1],
+        settings_in=stored.value.spec.settings_in or "secret",
         namespace=stored.value.spec.namespace,
         workload=stored.value.spec.workload,
         keys=[one.name for one in settings],

@@ -102,11 +102,8 @@ class DryRun:
                 "name": account,
                 "annotations": {ANNOTATION_CLIENT_ID: client_id or _UNKNOWN_ID},
             },
-            "secret": {
-                "namespace": spec.namespace,
-                "name": naming.secret_name(spec.name),
-                "keys": _keys(spec, row, fit),
-            },
+            "secret": None if spec.settings_in else self._settings(spec, row, fit),
+            "configMap": self._settings(spec, row, fit) if spec.settings_in else None,
         }
 
     async def _changes(
@@ -158,6 +155,10 @@ class DryRun:
             "exists": fit.identity is not None if seen else None,
             "clientId": fit.identity.client_id if fit.identity else None,
         }
+
+    def _settings(self, spec: ConnectionSpec, row: TargetType, fit: Fit) -> dict[str, Any]:
+        _, name = naming.settings_object(spec)
+        return {"namespace": spec.namespace, "name": name, "keys": _keys(spec, row, fit)}
 
 
 def _credential(spec: ConnectionSpec, fit: Fit, account: str) -> dict[str, Any]:

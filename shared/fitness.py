@@ -32,13 +32,13 @@ from shared.steps.federated_credential import equal, require_budget
 from shared.steps.managed_identity import foreign_identity, own_identity_id, require_provided
 from shared.steps.preflight import (
     enabling,
-    foreign_secret,
     namespace_missing,
     refuse_cluster_identity,
     refuse_linkers_name,
     require_running,
 )
 from shared.steps.service_account import foreign_account
+from shared.steps.settings import foreign_settings
 from shared.targets import TargetType
 from shared.users import Users
 
@@ -191,7 +191,7 @@ class Fitness:
         if not looks.hold("cluster-running", lambda: require_running(cluster)):
             return
         await looks.take("namespace-exists", self._namespace(spec))
-        await looks.take("secret-free", self._secret(spec))
+        await looks.take("secret-free", self._settings(spec))
         if identity is not None:
             await looks.take("service-account-free", self._account(spec, identity))
         elif looks.good("identity-usable"):
@@ -202,11 +202,11 @@ class Fitness:
         if not await self.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
 
-    async def _secret(self, spec: ConnectionSpec) -> None:
-        name = naming.secret_name(spec.name)
-        there = await self.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
+    async def _settings(self, spec: ConnectionSpec) -> None:
+        kind, name = naming.settings_object(spec)
+        there = await self.outside.clusters.get(spec.cluster_id, kind, spec.namespace, name)
         if there is not None and not ours(there, LABEL_CONNECTION, _connection_id(spec)):
-            raise foreign_secret(spec)
+            raise foreign_settings(spec)
 
     async def _account(self, spec: ConnectionSpec, identity: Identity) -> None:
         name = naming.service_account_name(identity.client_id)

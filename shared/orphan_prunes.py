@@ -33,9 +33,11 @@ from shared.users import User, Users
 
 KINDS: Mapping[OrphanKind, tuple[str, str, str]] = {
     OrphanKind.SECRET: ("settings", "Secret", "secrets"),
+    OrphanKind.CONFIG_MAP: ("settings", "ConfigMap", "configmaps"),
     OrphanKind.SERVICE_ACCOUNT: ("service_account", "ServiceAccount", "serviceaccounts"),
 }
 """Step, Kubernetes kind and plural of cluster objects."""
+_SETTINGS = frozenset({OrphanKind.SECRET, OrphanKind.CONFIG_MAP})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class OrphanPruner:
         return _Found(
             step=step,
             planned={
+                **({"kind": kind} if orphan.kind is OrphanKind.CONFIG_MAP else {}),
                 "namespace": orphan.namespace,
                 "name": orphan.name,
                 "provenance": Provenance.OBSERVED,
@@ -188,9 +191,9 @@ class OrphanPruner:
         )
 
     async def _require_unowned(self, orphan: Orphan, found: _Found) -> None:
-        """Refuse what a connection on record holds: by the name of its secret, or as a user of the thing."""
+        """Refuse what a connection on record holds: by the name of its settings, or as a user of it."""
         pseudo = record_id(orphan.orphan_id)
-        if orphan.kind is OrphanKind.SECRET:
+        if orphan.kind in _SETTINGS:
             owner = naming.connection_id(orphan.cluster_id, orphan.namespace, _connection_name(orphan))
             stored = await self.state.connection(owner)
             if stored is not None and (stored.value.state.live or stored.value.active):
@@ -240,10 +243,8 @@ class OrphanPruner:
 
 
 def _connection_name(orphan: Orphan) -> str:
-    """The name of the connection that such a secret would be of."""
-    if orphan.kind is not OrphanKind.SECRET:
-        return orphan.name
-    return orphan.name.removeprefix("sc-").removesuffix("-secret")
+    """The name of the connection that such an object would be of."""
+    return naming.settings_name_part(orphan.name) if orphan.kind in _SETTINGS else orphan.name
 
 
 def _gone(orphan: Orphan) -> RefusedError:

@@ -39,6 +39,7 @@ from shared.request_fields import (
     Name,
     RequestId,
     SettingKey,
+    SettingsIn,
     TypeName,
     arm_id,
     broken,
@@ -103,6 +104,8 @@ class NewConnection(ConnectionKey):
         Field(default_factory=dict)
     )
     """Constant settings beside the target's own. They are stored and shown: no credentials."""
+    settings_in: SettingsIn = "secret"
+    """Kind of the object that holds the settings."""
 
 
 class _Request(_RequestModel):
@@ -229,6 +232,7 @@ def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
         identity_id=asked.identity_id,
         customized_keys=dict(asked.customized_keys),
         additional_settings=dict(asked.additional_settings),
+        settings_in="" if asked.settings_in == "secret" else asked.settings_in,
     )
 
 

@@ -40,3 +40,5 @@ class ConnectionSpec(Model):
     """The workload's own names of settings, by Service Connector's names."""
     additional_settings: Mapping[str, str] = Field(default_factory=dict)
     """Constant settings beside the target's own; no credential by the request's promise."""
+    settings_in: str = ""
+    """Kind of the object with the settings: ``configMap``; empty is a secret, as Service Connector's."""

@@ -12,7 +12,7 @@ from typing import Any
 from shared import naming
 from shared.errors import PermanentError
 from shared.ports import Linker
-from shared.steps.base import StepContext, account_thing, credential_thing, identity_thing
+from shared.steps.base import SECRET, StepContext, account_thing, credential_thing, identity_thing, kind_of
 
 _CODES = (
     ("orphan-changed", "what stands there is not what was reported"),
@@ -42,17 +42,18 @@ async def orphan_fault(ctx: StepContext) -> str:
     return ""
 
 
-async def _secret(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+async def _settings(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
     namespace, name = str(known["namespace"]), str(known["name"])
     linked = any(one.namespace == namespace and naming.secret_name(one.name) == name for one in linkers)
-    if linked:
+    kind = kind_of(known)
+    if linked and kind == SECRET:
         return LINKED
-    return USED if await computed(ctx, namespace, name) else await _changed(ctx, "Secret", known)
+    return USED if await computed(ctx, namespace, name) else await _changed(ctx, kind, known)
 
 
 async def computed(ctx: StepContext, namespace: str, name: str) -> bool:
-    """Say whether a connection on record, made since the orphan was reported perhaps, writes that secret."""
-    named = name.removeprefix("sc-").removesuffix("-secret")
+    """Say whether a connection on record, made since the orphan was reported perhaps, writes that object."""
+    named = naming.settings_name_part(name)
     return await ctx.recorder.holds(naming.connection_id(ctx.connection.spec.cluster_id, namespace, named))
 
 
@@ -137,7 +138,7 @@ _THINGS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "federated_credential": _credential_thing,
 }
 _CHECKS: Mapping[str, Callable[[StepContext, Mapping[str, Any], list[Linker]], Awaitable[str]]] = {
-    "settings": _secret,
+    "settings": _settings,
     "service_account": _account,
     "managed_identity": _identity,
     "federated_credential": _credential,

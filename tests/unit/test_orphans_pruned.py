@@ -21,7 +21,11 @@ from tests.fakes.local_app import CLUSTER, IDENTITY_GROUP, POLICY, LocalApp, cre
 
 IDENTITY = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mooring-lost"
 SECRET, ACCOUNT = "sc-lost-secret", "sc-account-lost"
-KINDS = {OrphanKind.SECRET: ("Secret", SECRET), OrphanKind.SERVICE_ACCOUNT: ("ServiceAccount", ACCOUNT)}
+KINDS = {
+    OrphanKind.SECRET: ("Secret", SECRET),
+    OrphanKind.CONFIG_MAP: ("ConfigMap", "sc-lost-configmap"),
+    OrphanKind.SERVICE_ACCOUNT: ("ServiceAccount", ACCOUNT),
+}
 
 
 @pytest.fixture
