@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from typing import Protocol
 
+from shared import naming
 from shared.event_time import instant
-from shared.models import Connection, Kind, Operation, OperationState
-from shared.ports import Telemetry
+from shared.models import Cause, Connection, Kind, Operation, OperationState
+from shared.ports import Span, Telemetry
 
 PRUNED = "pruned"
+
+
+class Wish(Protocol):
+    """What asks for an operation (``shared/opening.py``)."""
+
+    @property
+    def kind(self) -> Kind:
+        """What is to be done."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """Empty if no request asks."""
+        ...
+
+    @property
+    def cause(self) -> Cause | None:
+        """Of a prune."""
+        ...
+
+    @property
+    def caller(self) -> str:
+        """W3C ``traceparent``, may be empty."""
+        ...
+
+
+def opening(telemetry: Telemetry, operation_id: str, wish: Wish) -> AbstractContextManager[Span]:
+    """A span of one wish for an operation, in the trace that the operation has if this wish opens it."""
+    told = {
+        "connection_id": naming.connection_of(operation_id),
+        "operation_id": operation_id,
+        "request_id": wish.request_id,
+        "source": wish.cause.source if wish.cause else "request",
+    }
+    return telemetry.span(f"open {wish.kind.value}", of=operation_id, caller=wish.caller, fields=told)
 
 
 def ended(telemetry: Telemetry, operation: Operation, connection: Connection) -> None:

@@ -18,9 +18,8 @@ from shared.spec import ConnectionSpec
 from shared.steps import grants
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
+from shared.steps.settings import foreign_settings
 from shared.steps.verdicts import obey, of_answer
-
-_GONE = "delete the connection: its cluster is gone"
 
 
 class Preflight:
@@ -33,7 +32,9 @@ class Preflight:
         spec = ctx.connection.spec
         cluster = await ctx.outside.clusters.describe(spec.cluster_id)
         findings = await self._beginnings(ctx, issuer=cluster.issuer if cluster else "")
-        findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_GONE))
+        findings.append(
+            found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_deleting(ctx))
+        )
         if cluster is None:
             return findings
         if ctx.for_pruning_only:
@@ -41,15 +42,28 @@ class Preflight:
             return [*findings, _namespace(spec.namespace, known=known)]
         recorded = ctx.intents.get(self.name)
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+        try:
+            require_running(cluster)
+        except PermanentError as error:
+            stopped = "not looked at: the cluster is stopped"
+            unseen = Finding(name="namespace-exists", result="unknown", detail=stopped)
+            return [
+                *findings,
+                found("cluster-running", ok=False, detail=str(error), remedy=error.remedy),
+                unseen,
+            ]
+        except NotYetError:
+            pass  # a cluster that is updated takes calls
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
         return [
             *findings,
+            found("cluster-running", ok=True, detail=cluster.provisioning_state),
             found("workload-identity-on", ok=cluster.workload_identity, remedy=enabling(spec.cluster_id)),
             found(
                 "issuer-unchanged",
                 ok=bool(cluster.issuer) and cluster.issuer == issuer,
                 detail=f"recorded {issuer or 'none'}, now {cluster.issuer or 'none'}",
-                remedy="delete the connection and create it again",
+                remedy=f"{_deleting(ctx)}, and create it again",
             ),
             _namespace(spec.namespace, known=known),
         ]
@@ -60,8 +74,7 @@ class Preflight:
             return [*await look_at_linker(ctx), await look_at_target(ctx)]
         target_id = ctx.target.existence_id(ctx.connection.spec.target_id)
         target = await ctx.outside.resources.get(target_id, api_version=ctx.target.api_version)
-        remedy = "delete the connection"
-        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
         verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target)
@@ -99,7 +112,7 @@ class Preflight:
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
-        await self._refuse_foreign_secret(ctx)
+        await self._refuse_foreign_settings(ctx)
         warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
@@ -117,13 +130,13 @@ class Preflight:
             return None
         return await ctx.outside.resources.get(parent_id, api_version=ctx.target.api_version)
 
-    async def _refuse_foreign_secret(self, ctx: StepContext) -> None:
+    async def _refuse_foreign_settings(self, ctx: StepContext) -> None:
         spec = ctx.connection.spec
-        name = naming.secret_name(spec.name)
-        secret = await ctx.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
+        kind, name = naming.settings_object(spec)
+        there = await ctx.outside.clusters.get(spec.cluster_id, kind, spec.namespace, name)
         mark = (LABEL_CONNECTION, ctx.connection.connection_id)
-        if secret is not None and not owned(ctx, secret, mark, intent=ctx.intents.get("settings")):
-            raise foreign_secret(spec)
+        if there is not None and not owned(ctx, there, mark, intent=ctx.intents.get("settings")):
+            raise foreign_settings(spec)
 
 
 def require_running(cluster: ManagedCluster) -> None:
@@ -190,16 +203,6 @@ def namespace_missing(namespace: str) -> PermanentError:
     return PermanentError("namespace-missing", namespace, remedy=f"kubectl create namespace {namespace}")
 
 
-def foreign_secret(spec: ConnectionSpec) -> PermanentError:
-    """The error of a secret that somebody else made."""
-    name = naming.secret_name(spec.name)
-    return PermanentError(
-        "object-not-ours",
-        f"secret {spec.namespace}/{name} exists and was not made by this connection",
-        remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-    )
-
-
 def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
     """A repair mends what is in one cluster; another one under the same id is for a person to decide.
 
@@ -214,6 +217,13 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
             f"the cluster of this id has another issuer than the one that was connected, {issuer}",
             remedy="delete the connection and create it again",
         )
+
+
+def _deleting(ctx: StepContext) -> str:
+    """What is left to do about a connection that nothing mends."""
+    if ctx.connection.linker_id:
+        return f"az aks connection delete --id {ctx.connection.linker_id}"
+    return f"DELETE /api/connections/{ctx.connection.connection_id}"
 
 
 def enabling(cluster_id: str) -> str:
