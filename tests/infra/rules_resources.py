@@ -20,7 +20,7 @@ HOST_SETTINGS = {
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
 }
-"""Settings that the Functions host reads and the app does not."""
+"""Settings that the Functions host or the exporter of telemetry reads."""
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Iterator[str]:
