@@ -110,10 +110,9 @@ class EventIntake:
         level = logging.WARNING if decision.time_warning else logging.INFO
         taken = {**fields, **dataclasses.asdict(opened), "warning": decision.time_warning}
         log.log(level if opened.prunes or opened.more else logging.DEBUG, "event-taken", extra=taken)
-        happened_at = event_time.instant(decision.event_time)
-        if opened.prunes and happened_at is not None:
-            lag_seconds = (self.clock.now() - happened_at).total_seconds()
-            self.telemetry.measure("event_lag_seconds", max(0.0, lag_seconds))
+        lag = event_time.age(decision.event_time, self.clock.now())
+        if opened.prunes and lag is not None:
+            self.telemetry.measure("event_lag_seconds", max(0.0, lag.total_seconds()))
         return str(opened)
 
     async def _prune(self, deletion: GoOn, room: _Room) -> _Opened:

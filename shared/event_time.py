@@ -14,11 +14,16 @@ FUTURE = timedelta(minutes=5)
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
-def instant(text: str) -> datetime | None:
-    """Read an event's time; without an offset it is UTC. ``None`` if it cannot be read."""
+def age(text: str, now: datetime) -> timedelta | None:
+    """How long ago an event's time is; ``None`` if it cannot be read.
+
+    Args:
+        text: as the event has it, empty if it has none; without an offset it is UTC.
+        now: aware.
+    """
     try:
         made = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
-        return (made if made.tzinfo else made.replace(tzinfo=UTC)).astimezone(UTC)
+        return now - (made if made.tzinfo else made.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
 
@@ -34,10 +39,9 @@ def warning(text: str, now: datetime) -> str:
         ``event-old`` (more than 7 days), ``event-from-the-future`` (more than 5 minutes),
         ``event-time-unreadable`` or an empty string.
     """
-    made = instant(text)
-    if made is None:
+    since = age(text, now)
+    if since is None:
         return "event-time-unreadable"
-    age = now - made
-    if age > OLD:
+    if since > OLD:
         return "event-old"
-    return "event-from-the-future" if age < -FUTURE else ""
+    return "event-from-the-future" if since < -FUTURE else ""

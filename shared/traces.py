@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
-from shared import naming
-from shared.event_time import instant
+from shared import event_time, naming
 from shared.models import Cause, Connection, Kind, Operation, OperationState
 from shared.ports import Span, Telemetry
 
@@ -91,6 +90,5 @@ def _result(operation: Operation) -> str:
 
 def _since_deletion(operation: Operation, ended_at: datetime) -> float:
     """Seconds from when Azure says it was deleted; where nobody has said when, from when we heard of it."""
-    told = operation.cause.event_time if operation.cause else ""
-    deleted_at = instant(told) if told else None
-    return max(0.0, (ended_at - (deleted_at or operation.opened_at).astimezone(UTC)).total_seconds())
+    since = event_time.age(operation.cause.event_time, ended_at) if operation.cause else None
+    return max(0.0, (since or ended_at - operation.opened_at).total_seconds())
