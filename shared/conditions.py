@@ -30,10 +30,12 @@ class Condition:
     """What a create ends with that meets it unmet; empty if none does."""
     waits: str
     """What a create waits for that meets it unmet; empty if none does."""
+    of_parent: bool
+    """It looks at the answer of the resource above the target."""
     detail: str
     """Template, with ``{value}`` and the names of the target's id."""
     remedy: str
-    """Template of the command that mends it, with the same and ``{id}``."""
+    """Template of the command that mends it, with the same, ``{id}`` and ``{parent}``."""
 
     @property
     def hinders(self) -> bool:
@@ -55,7 +57,7 @@ class Condition:
 
         Args:
             value: what ``unmet`` found.
-            names: of the target's id, and ``id``.
+            names: of the target's id, ``id`` and ``parent``.
         """
         known = {**names, "value": value or "nothing"}
         return templates.fill(self.detail, known), templates.fill(self.remedy, known)

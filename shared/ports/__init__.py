@@ -7,6 +7,7 @@ contract tests. Every method raises only ``TransientError`` or ``PermanentError`
 
 from shared.ports.azure import (
     Credential,
+    Grants,
     Identities,
     Identity,
     Linker,
@@ -28,6 +29,7 @@ __all__ = [
     "Credential",
     "DeadLetterBlob",
     "DeadLetters",
+    "Grants",
     "Identities",
     "Identity",
     "Insert",
