@@ -171,6 +171,7 @@ def _condition(condition: Mapping[str, Any]) -> Condition:
         of_parent=condition.get("of") == "parent",
         detail=condition["detail"],
         remedy=condition["remedy"],
+        ways={value.lower(): tuple(places) for value, places in condition.get("ways", {}).items()},
     )
 
 

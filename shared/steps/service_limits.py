@@ -50,7 +50,7 @@ def _room(kind: GrantKind, root: str, *, there: int, missing: int) -> Finding:
 
 
 async def _policy(ctx: StepContext, listed: Sequence[RoleAssignment], identity: Identity | None) -> Finding:
-    """Whether the identity has another policy than the wanted one that a create would not take away itself."""
+    """Whether the identity has another policy than the wanted one, which a create would not take away."""
     spec = ctx.connection.spec
     wanted = {role.id.lower() for role in ctx.target.roles(spec.intent)}
     for one in listed if identity is not None else ():

@@ -73,8 +73,15 @@ def wishes(world: World) -> list[Wish]:
 
 
 async def make(client: Any, wish: Wish) -> None:
-    """Make the target as its owner does."""
+    """Make the target as its owner does, and what it is a part of."""
     row, answer = wish.example.row, wish.example.answer
+    parent_id = row.parent_id(wish.target_id)
+    if parent_id:
+        above = {"location": "westeurope", "kind": (wish.example.parent or {})["kind"], "properties": {}}
+        poller = await client.resources.begin_create_or_update_by_id(
+            parent_id, parameters=above, api_version=row.api_version
+        )
+        await poller.result()
     provider = wish.resource_id.split("/providers/")[1].split("/")[0]
     kind = {"kind": answer["kind"]} if row.variants else {}
     body = {"location": "westeurope", "properties": {}, **kind, **BODIES.get(provider, {})}
