@@ -198,7 +198,7 @@ async def test_a_grant_under_our_name_that_is_of_somebody_else_by_now_is_kept(ap
     assert (await bench.check("role_assignments"))["role-assigned"].result == "failed"
     bench.become(Kind.DELETE)
     [kept] = (await bench.revert("role_assignments")).outputs["kept"]
-    assert THEIRS in kept["detail"]
+    assert (kept["rule"], THEIRS in kept["detail"]) == ("not-proven-ours", True)
     assert len(app.world.grants) == 1
 
 
