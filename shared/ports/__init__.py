@@ -20,8 +20,10 @@ from shared.ports.azure import (
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
+from shared.ports.telemetry import SILENCE, Fields, Span, Telemetry
 
 __all__ = [
+    "SILENCE",
     "Change",
     "Clock",
     "Clusters",
@@ -29,6 +31,7 @@ __all__ = [
     "Credential",
     "DeadLetterBlob",
     "DeadLetters",
+    "Fields",
     "Grants",
     "Identities",
     "Identity",
@@ -46,8 +49,10 @@ __all__ = [
     "RoleAssignment",
     "Roles",
     "Row",
+    "Span",
     "StateStore",
     "StepQueue",
+    "Telemetry",
     "Upsert",
     "Use",
 ]
