@@ -165,6 +165,15 @@ def operation_id(connection: ConnectionId, request_key: str) -> OperationId:
     return OperationId(f"{connection}-{digest([connection, request_key], 12)}")
 
 
+def trace_of(thing: str) -> tuple[str, str]:
+    """W3C trace id of an operation or sweep, and id of that trace's first span, both in hexadecimal digits.
+
+    Computed, so that every host, version and person comes to the same two from the id alone.
+    """
+    digits = hashlib.sha256(f"trace|{thing}".encode()).hexdigest()
+    return digits[:32], digits[32:48]
+
+
 def connection_of(operation: str) -> ConnectionId:
     """The connection that an operation id belongs to."""
     return ConnectionId(operation.partition("-")[0])

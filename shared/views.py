@@ -121,6 +121,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "behind": value.behind or None,
         "cause": _cause(value.cause) if value.cause else None,
         "reportOnly": value.report_only,
+        "traceId": naming.trace_of(value.operation_id)[0],
         "openedAt": _instant(value.opened_at),
         "endedAt": _instant(value.ended_at),
     }

@@ -133,17 +133,19 @@ class ServiceAccount:
         thing = self._thing(ctx, client_id)
         item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": name}
         shared = await ctx.users.get(thing)
-        lost = await cluster_lost(ctx, KIND, plan, known=shared.details if shared else None)
+        last, lost = shared is None or shared.users == (ctx.user,), False
         use: Mapping[str, Any] = {}
-        if shared is None or shared.users == (ctx.user,):
+        if last:
             # Held before leaving: a row that is closing makes every newcomer wait.
+            lost = await cluster_lost(ctx, KIND, plan, known=shared.details if shared else None)
             use = await hold_if_used(ctx, KIND, plan, lost=lost)
         elif ctx.operation.report_only:
             removal.keep(item, "still-shared", "still used")
             return
         known: Mapping[str, Any] = {}
         if not ctx.operation.report_only:
-            leaving = await leave(ctx, thing)
+            # Who leaves last has looked for users; others may have left since.
+            leaving = await leave(ctx, thing, among_others=not last)
             if leaving.shared:
                 removal.keep(item, "still-shared", "still used")
                 return
