@@ -31,7 +31,7 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_LATER_FIELDS = ("intent", "customized_keys", "additional_settings", "settings_in")
+_LATER_FIELDS = ("intent", "service_account", "customized_keys", "additional_settings", "settings_in")
 """Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -143,6 +143,11 @@ def settings_name_part(object_name: str) -> str:
 def service_account_name(client_id: str) -> str:
     """Name of the service account shared by all connections of one identity in one namespace."""
     return f"sc-account-{client_id.lower()}"
+
+
+def account_name(spec: ConnectionSpec, client_id: str) -> str:
+    """Name of a connection's service account: the one that the request names, or the identity's."""
+    return spec.service_account or service_account_name(client_id)
 
 
 def subject(namespace: str, service_account: str) -> str:
