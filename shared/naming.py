@@ -31,7 +31,7 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_LATER_FIELDS = ("intent", "customized_keys", "additional_settings", "settings_in")
+_LATER_FIELDS = ("intent", "service_account", "customized_keys", "additional_settings", "settings_in")
 """Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -145,6 +145,11 @@ def service_account_name(client_id: str) -> str:
     return f"sc-account-{client_id.lower()}"
 
 
+def account_name(spec: ConnectionSpec, client_id: str) -> str:
+    """Name of a connection's service account: the one that the request names, or the identity's."""
+    return spec.service_account or service_account_name(client_id)
+
+
 def subject(namespace: str, service_account: str) -> str:
     """Subject of the cluster's tokens for one service account."""
     return f"system:serviceaccount:{namespace}:{service_account}"
@@ -245,6 +250,12 @@ def type_of(resource_id: str) -> str:
     if len(parts) == _GROUP_LENGTH and resource_group_of(resource_id):
         return "microsoft.resources/resourcegroups"
     return "microsoft.resources/subscriptions" if len(parts) == 2 and subscription_of(resource_id) else ""  # noqa: PLR2004 - id shape
+
+
+def resource_of(resource_id: str) -> str:
+    """Id of the top-level resource that an id names or is a part of, as written."""
+    parts = [part for part in resource_id.split("/") if part]
+    return "/" + "/".join(parts[:_RESOURCE_LENGTH])
 
 
 def ancestors(resource_id: str) -> tuple[str, ...]:

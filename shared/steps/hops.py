@@ -13,6 +13,7 @@ from shared.models import Finding
 from shared.ports import Identity
 from shared.prunes import SavedObject
 from shared.steps.base import ANNOTATION_CLIENT_ID, StepContext
+from shared.steps.granting import held_by
 from shared.steps.objects import account_of
 
 _GONE = "send a create request: it makes what is missing anew"
@@ -91,7 +92,7 @@ def _client_id(account: SavedObject | None) -> str:
 async def _credential(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
     spec = ctx.connection.spec
     cluster = await ctx.outside.clusters.describe(spec.cluster_id)
-    account = naming.service_account_name(identity.client_id)
+    account = naming.account_name(spec, identity.client_id)
     wanted = (cluster.issuer if cluster else "", naming.subject(spec.namespace, account))
     present = await ctx.outside.identities.list_credentials(identity.resource_id)
     return any((one.issuer, one.subject) == wanted for one in present), wanted[1]
@@ -99,5 +100,5 @@ async def _credential(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
 
 async def _role(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
     scope = ctx.target.scope(ctx.connection.spec.target_id)
-    granted = await ctx.outside.roles.list_for_principal(scope, identity.principal_id)
+    granted = await held_by(ctx.outside, ctx.target.grants, scope, identity.principal_id)
     return bool(granted), f"{len(granted)} at or above {scope}"
