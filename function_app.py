@@ -11,6 +11,7 @@ from handlers import (
     http_operations,
     http_orphans,
     http_prunes,
+    http_recoveries,
     http_sweeps,
     poison,
     resource_events,
@@ -35,6 +36,7 @@ for part in (
     http_prunes,
     sweeps,
     http_sweeps,
+    http_recoveries,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

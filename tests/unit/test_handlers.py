@@ -52,6 +52,8 @@ FUNCTIONS = {
     "post_sweep": ("httpTrigger", "POST sweeps"),
     "list_sweeps": ("httpTrigger", "GET sweeps"),
     "get_sweep": ("httpTrigger", "GET sweeps/{sweepId}"),
+    "post_recovery": ("httpTrigger", "POST recoveries"),
+    "get_recovery": ("httpTrigger", "GET recoveries/{recoveryId}"),
     "tend": ("timerTrigger", "0 * * * * *"),
     "post_connection": ("httpTrigger", "POST connections"),
     "list_connections": ("httpTrigger", "GET connections"),
