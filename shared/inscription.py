@@ -1,8 +1,8 @@
-"""What was asked for, written on the secret that was made of it, so that lost tables can be rebuilt.
+"""What was asked for, written on the object with the settings, so that lost tables can be rebuilt.
 
-A secret's annotation holds the connection's properties but for cluster and namespace, where the secret is,
-and for the values of additional settings, which are in the secret. It is a claim of whoever may write the
-secret: a recovery believes it only where Azure confirms it.
+An annotation of the secret or config map holds the connection's properties but for cluster and namespace,
+where the object is, and for the values of additional settings, which are in it. It is a claim of whoever may
+write the object: a recovery believes it only where Azure confirms it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,13 @@ from shared.spec import ConnectionSpec
 ANNOTATION_REQUEST = "mooring.dev/request"
 CHARACTERS = 16_000
 """Longest text that is read; Kubernetes bounds an object's annotations at 256 KiB together."""
-_FIELDS = (
-    "name",
-    "workload",
-    "target_type",
-    "target_id",
-    "client_type",
-    "intent",
-    "identity_id",
-    "customized_keys",
-)
+_ELSEWHERE = frozenset({"cluster_id", "namespace", "additional_settings"})
+"""What is told by the place, or by the object's values."""
 
 
 def text_of(spec: ConnectionSpec) -> str:
     """The annotation of a connection's secret; the same for the same wish."""
-    found: dict[str, Any] = {name: getattr(spec, name) for name in _FIELDS}
-    found["customized_keys"] = dict(spec.customized_keys)
+    found: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_ELSEWHERE))
     found["additional_settings"] = sorted(spec.additional_settings)
     return json.dumps({name: value for name, value in found.items() if value}, sort_keys=True)
 

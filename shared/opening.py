@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 
-from shared import admission, naming, plans
+from shared import admission, changes, endings, naming, plans, traces
 from shared.admission import refuse_another
 from shared.announcer import Announcer
 from shared.beginnings import left_by_linker, require_restorable
@@ -25,11 +24,12 @@ from shared.models import (
     OperationId,
     OperationState,
 )
-from shared.ports import Clock
+from shared.ports import SILENCE, Clock, Telemetry
 from shared.precedence import Decision, decide
 from shared.prunes import PruneEntry, Prunes
 from shared.spec import ConnectionSpec
 from shared.state import State, Stored
+from shared.targets import TargetType
 
 TRIES = 8
 
@@ -49,6 +49,10 @@ class Asked:
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
     restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
     """The prune that a restore undoes."""
+    row: TargetType | None = None
+    """Set for an update, which is a create on what is made: the catalogue's row of the wanted target."""
+    caller: str = ""
+    """W3C ``traceparent`` of whoever asks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Opener:
     clock: Clock
     report_only: bool = False
     """Prunes walk their whole path and change nothing."""
+    telemetry: Telemetry = SILENCE
 
     async def open(self, asked: Asked) -> Answer:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
@@ -82,8 +87,15 @@ class Opener:
                 but has nothing to do.
             StateConflictError: too much moved meanwhile (transient).
         """
+        operation_id = naming.operation_id(asked.connection_id, asked.key)
+        with traces.opening(self.telemetry, operation_id, asked) as span:
+            answer = await self._opened(asked, operation_id)
+            # An operation that carries it out already has a trace of its own.
+            span.note({"outcome": answer.outcome, "operation_id": answer.operation_id})
+            return answer
+
+    async def _opened(self, asked: Asked, operation_id: OperationId) -> Answer:
         for _ in range(TRIES):
-            operation_id = naming.operation_id(asked.connection_id, asked.key)
             if await self.state.operation(operation_id) is not None:
                 await self.announcer.start(operation_id)
                 return Answer("opened", operation_id)
@@ -108,6 +120,8 @@ class Opener:
             return None
         # What was opened and has not begun yet is as good as there.
         if connection is None or not (connection.state.live or connection.active):
+            if asked.row:
+                changes.refuse_unmade()
             if asked.kind is Kind.CREATE:
                 return None
             if asked.generation is None:
@@ -119,7 +133,8 @@ class Opener:
             # What a person has put back stays until a person says otherwise.
             return Answer("nothing-to-do", connection.last_operation)
         try:
-            _refuse_unfit(asked.kind, connection)
+            # What a repair is refused for an update is, too: the connection is not, or not whole, our own.
+            _refuse_unfit(Kind.REPAIR if asked.row else asked.kind, connection)
         except RefusedError:
             # What looks after connections by itself names the life that it saw; nobody waits for its refusal.
             if asked.generation is None:
@@ -127,11 +142,15 @@ class Opener:
             return Answer("nothing-to-do", connection.last_operation)
         if asked.spec is None or connection.active or not connection.state.live:
             return None
-        return self._unchanged(connection, asked.spec)
+        return self._unchanged(connection, asked.spec, asked.row)
 
-    def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
-        """The answer to a create that finds its connection made; ``None`` if it is not made."""
+    def _unchanged(
+        self, connection: Connection, spec: ConnectionSpec, row: TargetType | None
+    ) -> Answer | None:
+        """The answer to a create that finds its connection made; ``None`` if it is not made, or not so."""
         if left_by_linker(connection):
+            return None
+        if row and naming.spec_hash(spec) != connection.body_hash:
             return None
         refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
@@ -159,9 +178,11 @@ class Opener:
         ):
             # A prune that has confirmed nothing yet is a hint, and a repair unmakes nothing: the connection
             # is as made as before.
-            unchanged = self._unchanged(connection, asked.spec)
+            unchanged = self._unchanged(connection, asked.spec, asked.row)
             if unchanged is not None:
                 return unchanged
+        ahead = [other.value for other in running]
+        begins_from = changes.begins_from(connection, ahead, asked.spec, asked.row)
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
@@ -173,6 +194,7 @@ class Opener:
             generation=connection.generation,
             plan=plans.plan(asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken)),
             spec=asked.spec,
+            changes=begins_from,
             request_id=asked.request_id,
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
             overtakes=tuple(other.value.operation_id for other in overtaken),
@@ -181,7 +203,7 @@ class Opener:
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
-        rewritten = [_superseded(other, asked.kind, now) for other in overtaken]
+        rewritten = [endings.superseded(other, asked.kind, now) for other in overtaken]
         gone = {other.value.operation_id for other in overtaken}
         kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
         active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
@@ -237,6 +259,8 @@ class Opener:
         if newest.restores != asked.restores:
             return None
         if asked.spec is not None and newest.spec is not None:
+            if asked.row and naming.spec_hash(newest.spec) != naming.spec_hash(asked.spec):
+                return None
             refuse_another(newest.spec, asked.spec)
         return newest
 
@@ -271,13 +295,3 @@ def _same_cause(one: Cause | None, other: Cause | None) -> bool:
 
 def _kinds(running: Sequence[Stored[Operation]]) -> set[Kind]:
     return {other.value.kind for other in running}
-
-
-def _superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Operation]:
-    ended = {
-        "state": OperationState.SUPERSEDED,
-        "waiting": "",
-        "code": f"superseded-by-{by.value}",
-        "ended_at": now,
-    }
-    return dataclasses.replace(other, value=other.value.model_copy(update=ended))

@@ -31,6 +31,7 @@ class OrphanKind(StrEnum):
     """What an orphan is."""
 
     SECRET = "secret"
+    CONFIG_MAP = "config-map"
     SERVICE_ACCOUNT = "service-account"
     IDENTITY = "identity"
     CREDENTIAL = "credential"

@@ -15,7 +15,7 @@ from shared.opening import Opener
 from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
 from shared.policy import Policy
-from shared.ports import StepQueue
+from shared.ports import StepQueue, Telemetry
 from shared.recovering import recoveries
 from shared.recovering.rebuilding import Rebuilder
 from shared.recovering.recoveries import FoundRows
@@ -54,6 +54,7 @@ def build(
     load_policy: Callable[[], Policy],
     judge: Callable[[ConnectionSpec], None],
     logger: logging.Logger,
+    telemetry: Telemetry,
 ) -> Sweeping:
     """Sweeps on the ports and rows that the engine works with."""
     state, clock = engine.state, engine.clock
@@ -116,6 +117,7 @@ def build(
         lease_seconds=settings.sweep_slice_seconds + settings.step_lease_seconds,
         retry_scale=settings.retry_scale,
         logger=logger,
+        telemetry=telemetry,
     )
     sweeper = Sweeper(
         sweeps=sweeps,

@@ -25,7 +25,8 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
         "roleAssignments": list(assignments.outputs.get("assignments", ())) if assignments else [],
         "federatedCredential": credential.outputs.get("name") if credential else None,
         "kubernetes": {
-            "secret": naming.secret_name(value.spec.name),
+            "secret": None if value.spec.settings_in else naming.secret_name(value.spec.name),
+            "configMap": naming.config_map_name(value.spec.name) if value.spec.settings_in else None,
             "serviceAccount": account.planned.get("name") if account else None,
         },
     }
@@ -45,6 +46,8 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
         "intent": spec.intent or None,
+        "serviceAccount": spec.service_account or None,
+        "settingsIn": spec.settings_in or "secret",
         "customizedKeys": dict(spec.customized_keys),
         "additionalSettings": dict(spec.additional_settings),
         "generation": value.generation,
@@ -108,6 +111,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "id": value.operation_id,
         "connectionId": value.connection_id,
         "kind": value.kind.value,
+        "update": bool(value.changes),
         "state": value.state.value,
         "waiting": value.waiting or None,
         "code": value.code or None,
@@ -117,6 +121,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "behind": value.behind or None,
         "cause": _cause(value.cause) if value.cause else None,
         "reportOnly": value.report_only,
+        "traceId": naming.trace_of(value.operation_id)[0],
         "openedAt": _instant(value.opened_at),
         "endedAt": _instant(value.ended_at),
     }

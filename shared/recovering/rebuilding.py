@@ -20,6 +20,7 @@ from shared.recovering.survey import Seen
 from shared.state import State
 from shared.steps.base import (
     ANNOTATION_NONCE,
+    SECRET,
     TAG_NONCE,
     TAG_WORKLOAD,
     account_thing,
@@ -27,6 +28,7 @@ from shared.steps.base import (
     identity_thing,
     role_thing,
 )
+from shared.steps.provided_account import named_thing
 from shared.users import User, Users
 
 GENERATION = 1
@@ -111,9 +113,7 @@ class Rebuilder:
             identity_thing(identity.resource_id): {"workload": workload} if made_by_us else {},
             **{role_thing(item): {} for item in seen.assignments},
             credential_thing(identity.resource_id, seen.credential.issuer, seen.credential.subject): {},
-            account_thing(spec.cluster_id, spec.namespace, identity.client_id): {"nonce": nonce}
-            if nonce
-            else {},
+            _account_thing(seen): {"nonce": nonce} if nonce and not spec.service_account else {},
         }
         user = User(connection_id=ConnectionId(seen.connection_id), generation=GENERATION)
         for thing, details in things.items():
@@ -132,11 +132,6 @@ def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     own = {"provenance": Provenance.CREATED, "nonce": identity.tags.get(TAG_NONCE, "")}
     known = {**(seen.facts or {}), "clientId": identity.client_id}
     keys = sorted(setting_values.values(seen.target, spec, known)) if seen.facts is not None else []
-    account = (
-        {"name": seen.account_name, "uid": seen.account.uid, "clientId": identity.client_id}
-        if seen.account
-        else {}
-    )
     return {
         "preflight": ({}, {"issuer": seen.cluster.issuer, "location": seen.cluster.location, **facts}),
         "managed_identity": (
@@ -167,17 +162,10 @@ def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
                 "provenance": Provenance.CREATED if credential.name == computed else Provenance.ADOPTED,
             },
         ),
-        "service_account": (
-            {
-                "namespace": spec.namespace,
-                "name": seen.account_name,
-                "provenance": Provenance.CREATED,
-                "nonce": seen.account.annotations.get(ANNOTATION_NONCE, "") if seen.account else "",
-            },
-            account,
-        ),
+        "service_account": _account(seen),
         "settings": (
             {
+                **({} if seen.secret.kind == SECRET else {"kind": seen.secret.kind}),
                 "namespace": spec.namespace,
                 "name": seen.secret.name,
                 "provenance": Provenance.CREATED,
@@ -187,6 +175,25 @@ def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
             {"name": seen.secret.name, "uid": seen.secret.uid, "keys": keys},
         ),
     }
+
+
+def _account_thing(seen: Seen) -> str:
+    spec = seen.spec
+    if spec.service_account:
+        return named_thing(spec.cluster_id, spec.namespace, spec.service_account)
+    return account_thing(spec.cluster_id, spec.namespace, seen.identity.client_id)
+
+
+def _account(seen: Seen) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Plan and outcome of the service account: made for the workload, or named by the request."""
+    there, client_id = seen.account, seen.identity.client_id
+    uid = there.uid if there else ""
+    place = {"namespace": seen.spec.namespace, "name": seen.account_name}
+    made = {"name": seen.account_name, "uid": uid, "clientId": client_id} if there else {}
+    if seen.spec.service_account:
+        return {**place, "provenance": Provenance.PROVIDED, "uid": uid, "clientId": client_id}, made
+    nonce = there.annotations.get(ANNOTATION_NONCE, "") if there else ""
+    return {**place, "provenance": Provenance.CREATED, "nonce": nonce}, made
 
 
 def _there(seen: Seen, item: Mapping[str, Any]) -> bool:

@@ -44,7 +44,8 @@ class Found(Note):
     connection_id: str
     cluster_id: str
     namespace: str
-    secret: str
+    object: str
+    """Kind and name of what has the settings."""
     name: str = ""
     workload: str = ""
     target_id: str = ""
@@ -67,7 +68,7 @@ class FoundRows:
         """Record what became of a connection; the last word counts."""
         values = columns(found, outcome=found.outcome.value, reason=found.reason)
         change = Upsert(
-            key=f"found|{found.connection_id}|{naming.digest([found.namespace, found.secret], 12)}",
+            key=f"found|{found.connection_id}|{naming.digest([found.namespace, found.object], 12)}",
             columns=values,
         )
         await self._store.transact(TABLE, sweep_id, [change])
@@ -137,7 +138,7 @@ def _shown(found: Found) -> Mapping[str, Any]:
         "connectionId": found.connection_id,
         "clusterId": found.cluster_id,
         "namespace": found.namespace,
-        "secret": found.secret,
+        "object": found.object,
         "name": found.name or None,
         "workload": found.workload or None,
         "targetId": found.target_id or None,

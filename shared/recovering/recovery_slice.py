@@ -20,7 +20,7 @@ from shared.recovering.recoveries import RECOVERY, Found, FoundRows, Outcome
 from shared.recovering.survey import Claim, Seen, Surveyor, Unknown, ours
 from shared.spec import ConnectionSpec
 from shared.sweeping import scope
-from shared.sweeping.cluster_view import ACCOUNT, SECRET, look
+from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, look
 from shared.sweeping.ledger import Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 
@@ -64,7 +64,7 @@ class RecoverySlice:
         """A look at the cluster; ``None`` if the secrets or accounts could not be listed, which is noted."""
         view = await look(self.lookout.outside, ledger, cluster, policy)
         ledger.count_once("linkers", len(view.linkers or {}))
-        if not {SECRET, ACCOUNT} <= set(view.objects):
+        if not {SECRET, CONFIG_MAP, ACCOUNT} <= set(view.objects):
             return None
         return Surveyor(
             outside=self.lookout.outside,
@@ -97,8 +97,12 @@ class RecoverySlice:
         """Say whether a connection on record writes this very secret."""
         stored = await self.lookout.state.connection(ConnectionId(claim.connection_id))
         spec = stored.value.spec if stored is not None else None
-        here = (claim.secret.namespace, claim.secret.name)
-        return spec is not None and (spec.namespace, naming.secret_name(spec.name)) == here
+        here = (claim.secret.kind, claim.secret.name)
+        return (
+            spec is not None
+            and spec.namespace == claim.secret.namespace
+            and naming.settings_object(spec) == here
+        )
 
     async def _group(
         self,
@@ -125,12 +129,11 @@ class RecoverySlice:
             await self._tell(ledger, surveyor, claim, Outcome.ON_RECORD)
         for claim in (claim for claim in claims if claim.place in faults):
             await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=faults[claim.place])
-        by_place = {claim.place: claim for claim in claims}
-        for one_seen in sorted(seen, key=lambda found: found.secret.name):
-            claim = by_place[f"{one_seen.secret.namespace}/{one_seen.secret.name}"]
+        for one_seen in sorted(seen, key=lambda found: found.claim.place):
+            claim = one_seen.claim
             other = bad or blocked.get(claim.secret.namespace, "")
             if other:
-                why = Unknown(SIBLING, f"secret {other} could not be told")
+                why = Unknown(SIBLING, f"{other} could not be told")
                 await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=why)
                 continue
             await self._recover(ledger, surveyor, claim, one_seen)
@@ -162,7 +165,7 @@ class RecoverySlice:
             connection_id=claim.connection_id,
             cluster_id=surveyor.view.cluster_id,
             namespace=claim.secret.namespace,
-            secret=claim.secret.name,
+            object=f"{claim.secret.kind} {claim.secret.name}",
             name=spec.name if spec else "",
             workload=spec.workload if spec else "",
             target_id=spec.target_id if spec else "",
@@ -176,7 +179,8 @@ class RecoverySlice:
 
 
 def _secrets(surveyor: Surveyor) -> list[KubeObject]:
-    return [one for _, one in sorted(surveyor.view.objects[SECRET].items()) if ours(one)]
+    objects = surveyor.view.objects
+    return [one for kind in (SECRET, CONFIG_MAP) for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
 def _blocked(claims: Sequence[Claim]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from shared.steps.base import (
     Outside,
 )
 from shared.steps.managed_identity import own_identity_id
-from shared.sweeping.cluster_view import ACCOUNT, SECRET, ClusterView
+from shared.sweeping.cluster_view import ACCOUNT, ClusterView
 from shared.sweeping.ledger import Ledger
 from shared.target_parts import Role
 from shared.targets import TargetType
@@ -49,6 +49,7 @@ class Claim:
     """What a secret says of its connection, as far as the secret alone can be checked."""
 
     secret: KubeObject
+    """The secret or config map."""
     connection_id: str
     spec: ConnectionSpec | None
     reason: str = ""
@@ -56,14 +57,15 @@ class Claim:
 
     @property
     def place(self) -> str:
-        """Namespace and name, which sorts."""
-        return f"{self.secret.namespace}/{self.secret.name}"
+        """Which object it is."""
+        return f"{self.secret.kind} {self.secret.namespace}/{self.secret.name}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """All that is known of one connection: what its rows will be made of."""
 
+    claim: Claim
     spec: ConnectionSpec
     connection_id: str
     cluster: ManagedCluster
@@ -83,11 +85,11 @@ class Seen:
     @property
     def account_name(self) -> str:
         """Name of the workload's service account."""
-        return naming.service_account_name(self.identity.client_id)
+        return naming.account_name(self.spec, self.identity.client_id)
 
 
 def ours(secret: KubeObject) -> bool:
-    """Say whether a secret bears the marks of a connection of ours."""
+    """Say whether a secret or config map bears the marks of a connection of ours."""
     return secret.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and LABEL_CONNECTION in secret.labels
 
 
@@ -111,7 +113,7 @@ class Surveyor:
         named = inscription.additional(text)
         if named:
             get = self.outside.clusters.get(
-                self.view.cluster_id, SECRET, secret.namespace, secret.name, values=True
+                self.view.cluster_id, secret.kind, secret.namespace, secret.name, values=True
             )
             seen = await self.ledger.kubernetes(get)
             secret = seen if seen is not None and seen.uid == secret.uid else secret
@@ -122,7 +124,7 @@ class Surveyor:
         if spec is None:
             return Claim(secret=secret, connection_id=connection_id, spec=None, reason="no-inscription")
         computed = naming.connection_id(self.view.cluster_id, secret.namespace, spec.name)
-        if computed != connection_id or naming.secret_name(spec.name) != secret.name:
+        if computed != connection_id or naming.settings_object(spec) != (secret.kind, secret.name):
             return Claim(secret=secret, connection_id=connection_id, spec=None, reason="copied")
         return Claim(secret=secret, connection_id=connection_id, spec=spec)
 
@@ -170,6 +172,7 @@ class Surveyor:
         if left:
             notes.append(ROLES_LEFT)
         return Seen(
+            claim=claim,
             spec=spec,
             connection_id=claim.connection_id,
             cluster=self.view.cluster,
@@ -198,7 +201,7 @@ class Surveyor:
         return identity
 
     def _account(self, spec: ConnectionSpec, identity: Identity) -> KubeObject | None:
-        name = naming.service_account_name(identity.client_id)
+        name = naming.account_name(spec, identity.client_id)
         there = self.view.objects.get(ACCOUNT, {}).get((spec.namespace, name))
         if there is None:
             return None
@@ -206,12 +209,15 @@ class Surveyor:
         marks = {LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL_WORKLOAD: workload}
         client_id = there.annotations.get(ANNOTATION_CLIENT_ID, "").lower()
         marked = all(there.labels.get(label) == value for label, value in marks.items())
+        if spec.service_account:
+            # Its owner's: it bears none of our marks.
+            marked = there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY
         if not marked or client_id != identity.client_id.lower():
             raise Unknown("account-foreign", f"{spec.namespace}/{name} is not this workload's")
         return there
 
     async def _credential(self, spec: ConnectionSpec, identity: Identity) -> Credential:
-        account = naming.service_account_name(identity.client_id)
+        account = naming.account_name(spec, identity.client_id)
         subject, issuer = naming.subject(spec.namespace, account), self.view.cluster.issuer
         for one in await self.ledger.arm(self.outside.identities.list_credentials(identity.resource_id)):
             if (one.issuer, one.subject, one.audiences) == (issuer, subject, (naming.AUDIENCE,)):

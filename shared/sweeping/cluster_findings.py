@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from shared import naming
 from shared.drift import Drifted
-from shared.models import ConnectionState, Plan
+from shared.models import ConnectionState, Plan, Provenance
 from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
@@ -25,7 +25,7 @@ from shared.sweeping.cluster_view import ACCOUNT, SECRET, ClusterView
 from shared.sweeping.on_record import OnRecord
 
 STEPS: Mapping[str, str] = {"settings": SECRET, "service_account": ACCOUNT}
-"""Kind of the object that a step makes."""
+"""Kind of the object that a step makes, unless its plan names another."""
 SETTLED_WITHOUT_CLUSTER = frozenset({ConnectionState.ORPHANED, ConnectionState.RESTORED})
 """What a cluster that is gone changes nothing for any more."""
 
@@ -76,16 +76,21 @@ def recorded(record: OnRecord, step: str) -> Iterator[tuple[Plan, tuple[str, str
 def seen(record: OnRecord, view: ClusterView, step: str) -> KubeObject | None:
     """The object that a step has made, if it was listed and is the one on record."""
     for plan, thing in recorded(record, step):
-        there = view.objects.get(STEPS[step], {}).get(thing)
+        there = view.objects.get(kind_of(step, plan), {}).get(thing)
         if there is not None and there.uid == plan.outputs["uid"]:
             return there
     return None
 
 
+def kind_of(step: str, plan: Plan) -> str:
+    """Kind of the object that a step has made."""
+    return str(plan.planned.get("kind", STEPS[step]))
+
+
 def _object(
     record: OnRecord, view: ClusterView, step: str, plan: Plan, thing: tuple[str, str], *, tenant_id: str
 ) -> list[Drifted]:
-    kind = STEPS[step]
+    kind = kind_of(step, plan)
     if not view.lists(kind, thing[0]):
         return []
     shown, uid = f"{kind} {thing[0]}/{thing[1]}", str(plan.outputs["uid"])
@@ -94,9 +99,10 @@ def _object(
         return [Drifted(kind="object-missing", thing=shown, mark=uid)]
     if ANNOTATION_KEEP in there.annotations:
         return []
+    provided = plan.planned.get("provenance") == Provenance.PROVIDED
     wrong = [] if record.connection.linker_id else _edited(there, *_expected(record, step, plan, tenant_id))
     shared = kind == ACCOUNT and not record.connection.linker_id
-    if there.uid != uid and (wrong or not shared):
+    if there.uid != uid and not provided and (wrong or not shared):
         # An account may have been made anew by another connection of the workload: then it bears our marks.
         return [Drifted(kind="object-replaced", thing=shown, detail=f"uid {there.uid}", mark=there.uid)]
     if not wrong:
@@ -118,6 +124,8 @@ def _expected(
         return {**ours, LABEL_CONNECTION: record.connection.connection_id}, {ANNOTATION_NONCE: nonce}
     workload = naming.workload_key(spec.cluster_id, spec.namespace, spec.workload)
     client_id = record.output("managed_identity", "clientId")
+    if plan.planned.get("provenance") == Provenance.PROVIDED:
+        return {}, {ANNOTATION_CLIENT_ID: client_id}  # the rest of it is its owner's
     annotations = {ANNOTATION_CLIENT_ID: client_id, ANNOTATION_TENANT_ID: tenant_id}
     return {**ours, LABEL_WORKLOAD: workload}, annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import PermanentError, TransientError
 from shared.naming import AUDIENCE, role_assignment_name
-from shared.ports import RoleAssignment
+from shared.ports import KubeObject, RoleAssignment
 from tests.contract.ports_azure import NAMESPACE, Azure, credential
 
 pytest_plugins = ("tests.contract.ports_fixtures",)
@@ -43,14 +43,15 @@ async def test_namespaces_are_known(azure: Azure):
     assert await azure.clusters.namespace_exists(azure.cluster_id, "no-such-namespace") is False
 
 
-async def test_a_secret_is_applied_read_and_its_stale_keys_pruned(azure: Azure):
-    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
-    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+async def test_an_object_is_applied_read_and_its_stale_keys_pruned(azure: Azure, kind: str):
+    name = f"sc-{uuid.uuid4().hex[:8]}-{kind.lower()}"
+    place = (azure.cluster_id, kind, NAMESPACE, name)
     assert await azure.clusters.get(*place) is None
     made = await azure.clusters.apply(
         *place, labels={"app": "mooring"}, annotations={"note": "é"}, data={"A": "1", "B": "zwölf"}
     )
-    assert (made.kind, made.namespace, made.name) == ("Secret", NAMESPACE, name)
+    assert (made.kind, made.namespace, made.name) == (kind, NAMESPACE, name)
     assert made.uid
     assert await azure.clusters.get(*place, values=True) == made
     assert await azure.clusters.get(*place) == dataclasses.replace(made, data={}, secret_type="")
@@ -75,6 +76,57 @@ async def test_a_field_that_another_tool_owns_is_not_taken(azure: Azure):
     found = await azure.clusters.get(*place)
     assert found is not None
     assert dict(found.labels) == {"team": "shop", "ours": "yes"}
+
+
+async def test_an_account_of_somebody_elses_gets_an_annotation_and_gives_it_back(azure: Azure):
+    name = f"theirs-{uuid.uuid4().hex[:8]}"
+    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
+
+    async def annotate(annotations: dict[str, str], was: KubeObject) -> KubeObject:
+        return await azure.clusters.apply(
+            *place, labels={}, annotations=annotations, uid=was.uid, resource_version=was.resource_version
+        )
+
+    azure.make_account(name, {"team": "shop"})
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    ours = await annotate({"id": "1"}, there)
+    assert (dict(ours.annotations), ours.uid) == ({"team": "shop", "id": "1"}, there.uid)
+    assert (await annotate({"id": "1"}, ours)).resource_version == ours.resource_version
+    with pytest.raises(TransientError):
+        await annotate({"id": "2"}, there)  # it changed since
+    back = await annotate({}, ours)
+    assert (dict(back.annotations), dict(back.labels)) == ({"team": "shop"}, {})
+    # What another manager wrote as well stays when we give it up.
+    ours = await annotate({"id": "1"}, back)
+    azure.make_account(name, {"team": "shop", "id": "1"})
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    assert dict((await annotate({}, there)).annotations) == {"team": "shop", "id": "1"}
+    with pytest.raises(PermanentError, match="field-conflict"):
+        await annotate({"id": "2"}, await _present(azure, place))
+
+
+async def test_an_account_that_is_gone_or_another_is_not_made_by_an_annotation(azure: Azure):
+    name = f"theirs-{uuid.uuid4().hex[:8]}"
+    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
+    azure.make_account(name, {"team": "shop"})
+    there = await _present(azure, place)
+    exact = {"uid": there.uid, "resource_version": there.resource_version}
+    assert await azure.clusters.delete(*place, **exact)
+    with pytest.raises(TransientError):
+        await azure.clusters.apply(*place, labels={}, annotations={"id": "1"}, **exact)
+    assert await azure.clusters.get(*place) is None
+    azure.make_account(name, {"team": "shop"})
+    with pytest.raises(TransientError):
+        await azure.clusters.apply(*place, labels={}, annotations={"id": "1"}, **exact)
+    assert dict((await _present(azure, place)).annotations) == {"team": "shop"}
+
+
+async def _present(azure: Azure, place: tuple[str, str, str, str]) -> KubeObject:
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    return there
 
 
 async def test_applying_into_a_namespace_that_is_missing_is_permanent(azure: Azure):
@@ -104,7 +156,25 @@ async def test_an_object_is_deleted_only_as_it_was_read(azure: Azure):
 
 async def test_other_kinds_are_never_touched(azure: Azure):
     with pytest.raises(PermanentError, match="kind-unknown"):
-        await azure.clusters.get(azure.cluster_id, "ConfigMap", NAMESPACE, "x")
+        await azure.clusters.get(azure.cluster_id, "Pod", NAMESPACE, "x")
+    with pytest.raises(PermanentError, match="kind-unknown"):
+        await azure.clusters.apply(
+            azure.cluster_id, "ServiceAccount", NAMESPACE, "x", labels={}, annotations={}, data={"A": "1"}
+        )
+
+
+async def test_a_config_map_is_made_once_listed_and_deleted(azure: Azure):
+    name = f"sc-{uuid.uuid4().hex[:8]}-configmap"
+    place = (azure.cluster_id, "ConfigMap", NAMESPACE, name)
+    made = await azure.clusters.create(*place, labels={"a": "b"}, annotations={}, data={"A": "zwölf"})
+    assert (dict(made.data), made.secret_type) == ({"A": "zwölf"}, "")
+    with pytest.raises(PermanentError, match="object-exists"):
+        await azure.clusters.create(*place, labels={}, annotations={}, data={})
+    listed = await azure.clusters.list_objects(azure.cluster_id, "ConfigMap", NAMESPACE)
+    assert [one for one in listed if one.name == name] == [dataclasses.replace(made, data={})]
+    exact = {"uid": made.uid, "resource_version": made.resource_version}
+    assert await azure.clusters.delete(*place, **exact) is True
+    assert await azure.clusters.get(*place) is None
 
 
 async def test_the_whole_chain_from_token_to_read_works_and_stops_working(azure: Azure):

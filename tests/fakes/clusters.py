@@ -14,7 +14,7 @@ from shared.naming import MANAGED_BY, fold_id, subject
 from shared.ports import KubeObject, ManagedCluster, Use
 from tests.fakes.azure_world import AzureWorld, StoredCluster, StoredObject
 
-KINDS = frozenset({"ServiceAccount", "Secret"})
+KINDS = frozenset({"ServiceAccount", "Secret", "ConfigMap"})
 
 
 class InMemoryClusters:
@@ -62,9 +62,14 @@ class InMemoryClusters:
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
         force: bool = False,
+        uid: str = "",
+        resource_version: str = "",
     ) -> KubeObject:
         cluster = self._writable(cluster_id, kind, namespace, data)
         key = _key(kind, namespace, name)
+        there = cluster.objects.get(key)
+        if uid and (there is None or (there.uid, there.resource_version) != (uid, resource_version)):
+            raise TransientError("kubernetes-conflict", name, pace=Pace.FAST)
         fields = {"labels": labels, "annotations": annotations, "data": data or {}}
         self._put(cluster, key, fields, MANAGED_BY, force=force)
         return _seen(key, cluster.objects[key])
@@ -202,7 +207,7 @@ class InMemoryClusters:
         self, cluster_id: str, kind: str, namespace: str, data: Mapping[str, str] | None
     ) -> StoredCluster:
         cluster = self._cluster(cluster_id)
-        if data is not None and kind != "Secret":
+        if data is not None and kind == "ServiceAccount":
             raise PermanentError("kind-unknown", f"a {kind} has no data")
         if namespace not in cluster.namespaces:
             raise PermanentError("namespace-not-found", namespace)

@@ -56,5 +56,5 @@ async def recovered(app: LocalApp, *, write: bool = True) -> dict[str, Any]:
 
 
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
-    """Outcome, or reason, by the connection's name (or its secret's)."""
-    return {one["name"] or one["secret"]: one["reason"] or one["outcome"] for one in result["connections"]}
+    """Outcome, or reason, by the connection's name (or its object)."""
+    return {one["name"] or one["object"]: one["reason"] or one["outcome"] for one in result["connections"]}

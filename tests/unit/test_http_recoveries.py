@@ -53,7 +53,7 @@ async def test_a_recovery_looks_only_unless_it_is_told_to_write(app: LocalApp, h
             "connectionId",
             "clusterId",
             "namespace",
-            "secret",
+            "object",
             "name",
             "workload",
             "targetId",
@@ -145,6 +145,6 @@ def test_the_page_has_every_reason_note_and_outcome():
     assert first_cells(PAGE, "## Notes") == notes
     assert first_cells(PAGE, "## Outcomes") == {one.value for one in Outcome}
     assert ANNOTATION_REQUEST in PAGE.read_text(encoding="utf-8")
-    assert ANNOTATION_REQUEST in (ROOT / "docs" / "adr" / "2026-11-26-30-recovery.md").read_text(
+    assert ANNOTATION_REQUEST in (ROOT / "docs" / "adr" / "2026-11-26-31-recovery.md").read_text(
         encoding="utf-8"
     )

@@ -25,7 +25,7 @@ OTHER = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/canary"
 GIVEN = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/given"
 CONTAINER = f"{STORAGE}/blobServices/default/containers/orders"
 NOTHING = {"identities": [], "assignments": [], "objects": [], "users": []}
-NAMES = ("orders-blob", "Orders.Keys", "reader", "given", "extra")
+NAMES = ("orders-blob", "Orders.Keys", "reader", "given", "extra", "mapped", "own")
 
 
 def connection(name: str) -> str:
@@ -37,7 +37,9 @@ async def made(app: LocalApp) -> None:
     blob = {"properties": {"primaryEndpoints": {"blob": "https://canary.blob.core.windows.net/"}}}
     app.world.add_resource(OTHER, blob)
     app.world.add_resource(CONTAINER)
-    app.policy_file.write_text(app.policy_file.read_text() + f'identities = ["{GIVEN}"]\n')
+    app.policy_file.write_text(
+        app.policy_file.read_text() + f'identities = ["{GIVEN}"]\nservice_accounts = ["mine"]\n'
+    )
     app.world.identities[naming.fold_id(GIVEN)] = Identity(
         resource_id=GIVEN, client_id=app.world.guid(), principal_id=app.world.guid(), location="x", tags={}
     )
@@ -56,6 +58,9 @@ async def made(app: LocalApp) -> None:
         customizedKeys={"AZURE_STORAGEBLOB_RESOURCEENDPOINT": "ENDPOINT"},
         additionalSettings={"REGION": "west"},
     )
+    await connected(app, "mapped", workload="mapped", settingsIn="configMap")
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", "mine")
+    await connected(app, "own", workload="own", serviceAccount="mine")
 
 
 async def records(app: LocalApp) -> dict[str, Any]:
@@ -128,6 +133,8 @@ async def test_what_was_recovered_validates_and_is_deleted_without_a_trace(app: 
         await app.send(delete_body(name), message_id=f"d-{name}")
     await app.settle(seconds=3600.0)
     del app.world.identities[naming.fold_id(GIVEN)]  # its owner's, and the owner's to remove
+    mine = app.world.clusters[naming.fold_id(CLUSTER)].objects.pop(("ServiceAccount", "shop", "mine"))
+    assert mine.annotations == {}
     assert app.leftovers() == NOTHING
 
 
@@ -154,6 +161,8 @@ async def test_a_deleted_target_prunes_what_was_recovered(tmp_path: Path):
         "orders-blob": "pruned",
         "reader": "pruned",
         "extra": "pruned",
+        "mapped": "pruned",
+        "own": "pruned",
         "Orders.Keys": "configured",
         "given": "configured",
     }

@@ -192,7 +192,7 @@ async def test_a_create_request_takes_over_what_a_recovery_could_not_tell(app: L
     await connected(app)
     lose_tables(app)
     no_text(app)
-    assert outcomes(await recovered(app)) == {"sc-ordersblob-secret": "no-inscription"}
+    assert outcomes(await recovered(app)) == {"Secret sc-ordersblob-secret": "no-inscription"}
     await connected(app)
     assert outcomes(await recovered(app)) == {"orders-blob": "on-record"}
     await app.send(delete_body(), message_id="d")
@@ -235,7 +235,7 @@ async def test_a_secret_that_tells_nothing_may_be_of_any_workload_of_its_namespa
     lose_tables(app)
     no_text(app)
     assert outcomes(await recovered(app)) == {
-        "sc-ordersblob-secret": "no-inscription",
+        "Secret sc-ordersblob-secret": "no-inscription",
         "other": "sibling-not-recovered",
         "elsewhere": "recovered",
     }
