@@ -12,6 +12,7 @@ from handlers import (
     http_orphans,
     http_prunes,
     http_recoveries,
+    http_remains,
     http_sweeps,
     poison,
     resource_events,
@@ -37,6 +38,7 @@ for part in (
     sweeps,
     http_sweeps,
     http_recoveries,
+    http_remains,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

@@ -72,7 +72,7 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
 
             assert await lose_tables(world) > 50
             assert (await world.api("GET", "connections")).body["connections"] == []
-            marked = len(await writes(world))
+            marked = (len(await writes(world)), await objects(world))
 
             planned = await recovered(world)
             assert [one["outcome"] for one in planned["connections"]] == ["would-recover"] * 3, planned
@@ -81,7 +81,8 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
             print(json.dumps({"planned": planned, "done": done}, indent=1))
             assert [one["outcome"] for one in done["connections"]] == ["recovered"] * 3, done
             assert sorted(one["connectionId"] for one in done["connections"]) == sorted(ids)
-            assert len(await writes(world)) == marked, "nothing was changed in Azure or the cluster"
+            now = (len(await writes(world)), await objects(world))
+            assert now == marked, "nothing was changed in Azure or the cluster"
 
             for one in before:
                 found = await world.connection(one["id"])
@@ -105,14 +106,16 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
 
 
 async def writes(world: World) -> list[Json]:
-    """What Resource Manager and the API server were asked to change by now, by anybody."""
-    found: list[Json] = []
-    for part in ("arm", "kube"):
-        for method in ("PUT", "PATCH", "DELETE"):
-            found += await world.calls(part, method, "/")
-    # A recovery posts nothing to a cluster; Azure's user credential is asked for by a POST.
-    return [
-        *found,
-        *await world.calls("kube", "POST", "/secrets"),
-        *await world.calls("kube", "POST", "/serviceaccounts"),
+    """What Resource Manager was asked to change by now, by anybody."""
+    return [one for method in ("PUT", "PATCH", "DELETE") for one in await world.calls("arm", method, "/")]
+
+
+async def objects(world: World) -> list[tuple[str, str, str, str]]:
+    """Every secret and service account with its version: any write of it gives it another."""
+    core = world.cluster.core
+    lists = [
+        await core.list_secret_for_all_namespaces(),
+        await core.list_service_account_for_all_namespaces(),
     ]
+    found = [one.metadata for listed in lists for one in listed.items]
+    return sorted((one.namespace, one.name, one.uid, one.resource_version) for one in found)

@@ -52,6 +52,7 @@ FUNCTIONS = {
     "post_sweep": ("httpTrigger", "POST sweeps"),
     "list_sweeps": ("httpTrigger", "GET sweeps"),
     "get_sweep": ("httpTrigger", "GET sweeps/{sweepId}"),
+    "list_remains": ("httpTrigger", "GET remains"),
     "post_recovery": ("httpTrigger", "POST recoveries"),
     "get_recovery": ("httpTrigger", "GET recoveries/{recoveryId}"),
     "tend": ("timerTrigger", "0 * * * * *"),
