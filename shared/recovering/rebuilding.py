@@ -16,7 +16,7 @@ from shared.errors import StateConflictError
 from shared.limits import Limits
 from shared.models import Connection, ConnectionId, ConnectionState, Intent, OperationId, Provenance
 from shared.records import Dependent, Dependents
-from shared.recovering.survey import Seen
+from shared.recovering.survey import Seen, role_of
 from shared.state import State
 from shared.steps.base import (
     ANNOTATION_NONCE,
@@ -197,12 +197,12 @@ def _account(seen: Seen) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _there(seen: Seen, item: Mapping[str, Any]) -> bool:
-    return str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower() in seen.made
+    return role_of(item) in seen.made
 
 
 def _made(seen: Seen, item: Mapping[str, Any]) -> dict[str, Any]:
     """One under another name was there before us: it is used, and never deleted."""
-    there = seen.made[str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()]
+    there = seen.made[role_of(item)]
     same = there.name.lower() == str(item["name"]).lower()
     return {**item, "name": there.name, "provenance": Provenance.CREATED if same else Provenance.ADOPTED}
 

@@ -23,12 +23,13 @@ from shared.steps.base import (
     LABEL_MANAGED_BY,
     LABEL_WORKLOAD,
     TAG_WORKLOAD,
-    Outside,
 )
+from shared.steps.granting import held_by, item_of
 from shared.steps.managed_identity import own_identity_id
+from shared.steps.surroundings import Outside
 from shared.sweeping.cluster_view import ACCOUNT, ClusterView
 from shared.sweeping.ledger import Ledger
-from shared.target_parts import Role
+from shared.target_parts import AZURE_ROLE, Role
 from shared.targets import TargetType
 
 TARGET_GONE, ACCOUNT_MISSING, ROLES_LEFT = "target-gone", "account-missing", "roles-left"
@@ -79,7 +80,7 @@ class Seen:
     assignments: Sequence[Mapping[str, Any]]
     """As they were meant, under the names that we compute."""
     made: Mapping[str, RoleAssignment]
-    """What is there, by role definition's GUID."""
+    """What is there, by ``role_of``."""
     notes: tuple[str, ...]
 
     @property
@@ -163,11 +164,11 @@ class Surveyor:
         facts = await self._facts(target, spec)
         roles = target.roles(spec.intent, variant=(facts or {}).get("variant", ""))
         scope = target.scope(spec.target_id)
-        assignments, made, left = await self._roles(roles, scope, identity, scopes)
+        assignments, made, left = await self._roles(target, roles, scope, identity, scopes)
         if facts is None:
             notes.append(TARGET_GONE)
         elif len(made) < len(roles):
-            lacking = ", ".join(one.name for one in roles if one.id.lower() not in made)
+            lacking = ", ".join(str(one["role"]) for one in assignments if role_of(one) not in made)
             raise Unknown("role-missing", f"{lacking} is not assigned on {scope}")
         if left:
             notes.append(ROLES_LEFT)
@@ -234,27 +235,28 @@ class Surveyor:
         return target.facts(spec.target_id, answer, client_id="", parent=parent)
 
     async def _roles(
-        self, roles: Sequence[Role], scope: str, identity: Identity, scopes: frozenset[str]
+        self,
+        target: TargetType,
+        roles: Sequence[Role],
+        scope: str,
+        identity: Identity,
+        scopes: frozenset[str],
     ) -> tuple[list[dict[str, Any]], dict[str, RoleAssignment], bool]:
         """What was meant, what of it is there, and whether roles of ours are there that nothing explains."""
-        subscription = naming.subscription_of(scope)
-        call = self.outside.roles.list_for_principal(f"/subscriptions/{subscription}", identity.principal_id)
-        there = await self.ledger.arm(call)
+        kind, principal_id = target.grants, identity.principal_id
+        # Of Azure's roles all below a scope are listed: those of a subscription show what else there is.
+        asked = f"/subscriptions/{naming.subscription_of(scope)}" if kind is AZURE_ROLE else scope
+        there = await self.ledger.arm(held_by(self.outside, kind, asked, principal_id))
         here = {_role(one): one for one in there if naming.fold_id(one.scope) == naming.fold_id(scope)}
         left = any(_computed(one) and naming.fold_id(one.scope) not in scopes for one in there)
-        meant = [
-            {
-                "role": role.name,
-                "scope": scope,
-                "principalId": identity.principal_id,
-                "roleDefinitionId": f"/subscriptions/{subscription}/providers/Microsoft.Authorization"
-                f"/roleDefinitions/{role.id}",
-                "name": naming.role_assignment_name(scope, identity.principal_id, role.id),
-            }
-            for role in roles
-        ]
-        wanted = {role.id.lower() for role in roles}
+        meant = [item_of(kind, role, scope=scope, principal_id=principal_id) for role in roles]
+        wanted = {role_of(item) for item in meant}
         return meant, {role: one for role, one in here.items() if role in wanted}, left
+
+
+def role_of(item: Mapping[str, Any]) -> str:
+    """What tells the roles of one scope apart."""
+    return str(item["roleDefinitionId"]).rsplit("/", 1)[-1].lower()
 
 
 def _role(assignment: RoleAssignment) -> str:
