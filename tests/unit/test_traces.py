@@ -1,6 +1,8 @@
 """What is told of operations that end in other ways than well."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,11 @@ from shared import naming, traces
 from shared.clients.call_spans import answered
 from shared.models import Cause, Connection, ConnectionState, Kind, Operation, OperationState
 from shared.spec import ConnectionSpec
-from tests.fakes.local_app import CLUSTER, STORAGE
+from tests.fakes.local_app import CLUSTER, STORAGE, make_app
 from tests.fakes.telemetry import Listener
+from tests.fakes.their_linker import LINKER, make_linker
+from tests.unit.test_adopt_records import adopt_body
+from tests.unit.test_event_intake import written_event
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
@@ -101,3 +106,23 @@ def test_no_answer_has_no_status():
     with listener.span("ARM GET x", outward=True) as span:
         answered(span, 0)
     assert listener.spans()[0].fields == {}
+
+
+async def test_looks_at_a_linker_have_a_span_that_their_calls_belong_to(tmp_path: Path):
+    listener = Listener()
+    app = make_app(tmp_path, telemetry=listener)
+    make_linker(app)
+    assert await app.services.events.receive(written_event(LINKER)) == ["observed"]
+    [observed] = [span for span in listener.spans() if span.name == "observe linker"]
+    assert (observed.fields["outcome"], observed.fields["linker"], observed.parent) == (
+        "observed",
+        naming.fold_id(LINKER),
+        "",
+    )
+    caller = f"00-{'a' * 32}-{'b' * 16}-01"
+    record = await app.services.intake.receive(
+        json.dumps(adopt_body()), message_id="m", source="http", caller=caller
+    )
+    [adopted] = [span for span in listener.spans() if span.name == "adopt"]
+    assert (record.outcome, adopted.links, adopted.error) == ("opened", ("a" * 32,), "")
+    assert [span.links for span in listener.spans(record.operation_id)] == [("a" * 32,)]
