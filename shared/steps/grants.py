@@ -9,7 +9,7 @@ reason to refuse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared import naming
@@ -22,6 +22,7 @@ from shared.steps.managed_identity import identity_id
 from shared.steps.verdicts import Verdict
 
 READ_ONLY = "readonly"
+_ROLES, _IDENTITIES = "role assignments", "identities and credentials"
 
 
 async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str) -> list[Verdict]:
@@ -37,7 +38,7 @@ async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str)
     """
     identity = await ctx.outside.identities.get(identity_id(ctx))
     missing = await _missing(ctx, target, identity)
-    verdicts = [await _locks(ctx, missing), await _assignments(ctx, missing)]
+    verdicts = [*await _locks(ctx, missing, identity), await _assignments(ctx, missing)]
     if ctx.connection.spec.identity_id and identity is not None:
         verdicts.append(await _credentials(ctx, identity, issuer))
     return verdicts
@@ -55,20 +56,31 @@ async def _missing(ctx: StepContext, target: Mapping[str, Any], identity: Identi
     return sum(role.id.lower() not in held for role in roles)
 
 
-async def _locks(ctx: StepContext, missing: int) -> Verdict:
+async def _locks(ctx: StepContext, missing: int, identity: Identity | None) -> list[Verdict]:
+    """Locks on the target and, in the subscriptions that are read anyway, on what the identity is made in."""
     spec, name = ctx.connection.spec, "target-unlocked"
     subscription = naming.subscription_of(spec.target_id)
-    scope = naming.fold_id(ctx.target.scope(spec.target_id))
     try:
         locks = await ctx.outside.resources.locks(subscription)
     except PermanentError as error:
-        return Verdict("scope-locked", _unreadable(name, error))
+        return [Verdict("scope-locked", _unreadable(name, error))]
+    verdicts = [_locked(name, ctx.target.scope(spec.target_id), locks, refuses=bool(missing), what=_ROLES)]
+    own = identity_id(ctx)
+    if naming.subscription_of(own) == subscription:
+        unmade = identity is None
+        verdicts.append(_locked("identity-unlocked", own, locks, refuses=unmade, what=_IDENTITIES))
+    return verdicts
+
+
+def _locked(name: str, scope_id: str, locks: Sequence[Lock], *, refuses: bool, what: str) -> Verdict:
+    """The verdict on the locks that hold for a scope; ``refuses``: something is to be made there."""
+    scope, subscription = naming.fold_id(scope_id), naming.subscription_of(scope_id)
     held = [one for one in locks if f"{scope}/".startswith(f"{naming.fold_id(one.scope)}/")]
     if not held:
         return Verdict("scope-locked", found(name, ok=True))
     first = min(held, key=lambda one: not _forbids_writes(one))
-    refuses = _forbids_writes(first) and bool(missing)
-    lost = "role assignments cannot be made there" if refuses else "they cannot be taken away there"
+    refuses = _forbids_writes(first) and refuses
+    lost = f"{what} cannot be made there" if refuses else "they cannot be taken away there"
     finding = Finding(
         name=name,
         result="failed" if refuses else "warning",

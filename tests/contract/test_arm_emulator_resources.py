@@ -302,3 +302,21 @@ async def test_the_recorded_profile_delays_calls_and_restores_azures_retry_after
     assert 0.389 <= loop.time() - begun < 1.5
     await cloud.control("PUT", "/sandbox/latency-profile", {"profile": "none"})
     assert await cloud.control("GET", "/sandbox/latency") == []
+
+
+async def test_a_provider_is_unregistered_and_registered_again(cloud: Any):
+    async with (
+        cloud.client(ResourceManagementClient) as resources,
+        cloud.client(ManagedServiceIdentityClient) as client,
+    ):
+        assert (await resources.providers.get("Microsoft.ManagedIdentity")).registration_state == "Registered"
+        left = await resources.providers.unregister("Microsoft.ManagedIdentity")
+        assert left.registration_state == "NotRegistered"
+        body = {"location": "eastus"}
+        with pytest.raises(ResourceExistsError) as refused:
+            await client.user_assigned_identities.create_or_update(cloud.group, "unregistered", body)
+        assert refused.value.error.code == "MissingSubscriptionRegistration"
+        back = await resources.providers.register("Microsoft.ManagedIdentity")
+        assert back.registration_state == "Registered"
+        await client.user_assigned_identities.create_or_update(cloud.group, "unregistered", body)
+        await client.user_assigned_identities.delete(cloud.group, "unregistered")

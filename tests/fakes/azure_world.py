@@ -54,6 +54,8 @@ class AzureWorld:
         self.assignments: dict[tuple[str, str], RoleAssignment] = {}
         self.linkers: dict[str, Linker] = {}
         self.locks: list[Lock] = []
+        self.unregistered: set[str] = set()
+        """Folded ids of resource providers that their subscription has not registered."""
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""

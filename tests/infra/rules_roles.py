@@ -26,6 +26,7 @@ MAY_READ = {
     "Microsoft.Authorization/roleAssignments/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
+    "Microsoft.Resources/subscriptions/providers/read",
     "Microsoft.Resources/subscriptions/resources/read",
 }
 """Reads that sweeps need, or preflight: whether they are used is told by the record of calls
