@@ -24,7 +24,6 @@ from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
     TAG_WORKLOAD,
-    Outside,
     found,
     identity_thing,
     ours,
@@ -42,6 +41,7 @@ from shared.steps.registration import namespace_of, target_missing
 from shared.steps.registration import require as require_registration
 from shared.steps.service_account import foreign_account
 from shared.steps.settings import foreign_settings
+from shared.steps.surroundings import Outside
 from shared.steps.verdicts import of_answer
 from shared.targets import TargetType
 from shared.users import Users
@@ -128,12 +128,12 @@ class Fitness:
         target = await self.outside.resources.get(target_id, api_version=row.api_version)
         if target is None:
             raise target_missing(target_id)
-        for verdict in of_answer(row, spec.target_id, target):
+        read = self.outside.resources.get
+        parent = await read(parent_id, api_version=row.api_version) if parent_id else None
+        for verdict in of_answer(row, spec.target_id, target, parent=parent):
             waited_for = {"result": "warning", "remedy": "a create waits for it"} if verdict.waits else {}
             bad = verdict.finding.result == "failed"
             looks.say(verdict.finding.model_copy(update=waited_for if bad else {}))
-        read = self.outside.resources.get
-        parent = await read(parent_id, api_version=row.api_version) if parent_id else None
         return row.facts(spec.target_id, target, client_id="", parent=parent)
 
     async def _providers(self, looks: Looks, spec: ConnectionSpec, row: TargetType) -> None:

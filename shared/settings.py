@@ -200,8 +200,8 @@ class Settings:
     drift: DriftMode = _setting("MOORING_DRIFT", _drift, "report")  # noqa: RUF009 - a field
     """``report`` shows what was changed or removed by hand; ``repair`` makes it anew as well."""
     history_days: int = _setting("MOORING_HISTORY_DAYS", _whole(8), "90")
-    """Days for which ended operations, requests and sweeps are kept; more than the week that a message can
-    wait in a queue."""
+    """Days for which ended operations, requests, sweeps and what prunes saved are kept; more than the week
+    that a message can wait in a queue."""
     outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
     """Event Grid topic that is told of ended operations; empty for none."""
     storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")
