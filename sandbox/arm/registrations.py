@@ -27,9 +27,9 @@ class Registrations:
             "resourceTypes": [],
         }
 
-    def change(self, target: ResourceId) -> None:
-        """Register or unregister a provider, as the last part of the path says."""
-        state = "NotRegistered" if target.types[0] == "unregister" else "Registered"
+    def change(self, target: ResourceId, *, registered: bool) -> None:
+        """Register or unregister a provider."""
+        state = "Registered" if registered else "NotRegistered"
         self._store.note(_provider_id(target))["state"] = state
         self._store.changed()
 

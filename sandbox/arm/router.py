@@ -50,10 +50,10 @@ class Router:
         """The authorization action, for example ``Microsoft.Storage/storageAccounts/read``."""
         if _is_resource_list(call):
             return RESOURCE_LIST_ACTION
+        if _is_registration(call):
+            return f"{call.id.namespace}/{call.action}/action"
         if call.id.namespace and not call.id.types:
             return "Microsoft.Resources/subscriptions/providers/read"
-        if _is_registration(call):
-            return f"{call.id.namespace}/register/action"
         if not call.id.namespace:
             type_name = (
                 GROUP_ACTIONS
@@ -82,8 +82,8 @@ class Router:
         if not call.id.namespace:
             return await self._without_provider(call)
         if _is_registration(call):
-            self._registrations.change(call.id)
-        if not call.id.types or _is_registration(call):
+            self._registrations.change(call.id, registered=call.action == "register")
+        if not call.id.types:
             return Answer(200, self._registrations.shown(call.id))
         if call.method == "PUT":
             self._registrations.check(call.id)
@@ -199,4 +199,5 @@ def _always_there(parent: ResourceId, account: object) -> bool:
 
 
 def _is_registration(call: Call) -> bool:
-    return call.method == "POST" and not call.id.group and call.id.types in {("register",), ("unregister",)}
+    provider = bool(call.id.namespace) and not call.id.types
+    return call.method == "POST" and provider and call.action in {"register", "unregister"}
