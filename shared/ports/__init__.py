@@ -16,16 +16,21 @@ from shared.ports.azure import (
     RoleAssignment,
     Roles,
 )
+from shared.ports.databases import Access, Databases, DatabaseServer, DatabaseUser, Privileges
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
 
 __all__ = [
+    "Access",
     "Change",
     "Clock",
     "Clusters",
     "Columns",
     "Credential",
+    "DatabaseServer",
+    "DatabaseUser",
+    "Databases",
     "DeadLetterBlob",
     "DeadLetters",
     "Identities",
@@ -37,6 +42,7 @@ __all__ = [
     "Lock",
     "ManagedCluster",
     "OutcomeTopic",
+    "Privileges",
     "Prover",
     "Remove",
     "Replace",
