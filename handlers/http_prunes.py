@@ -15,6 +15,7 @@ from shared.errors import RefusedError
 from shared.models import Kind, OperationId
 from shared.opening import Answer
 from shared.prunes import PruneEntry, month_of
+from shared.releasing import LIMIT as RELEASE_LIMIT
 from shared.services import Services
 from shared.wiring import Wiring
 
@@ -23,7 +24,6 @@ SCAN_LIMIT = 5000
 """Of a month, where only those in one state are asked for."""
 AT_ONCE = 16
 BODY_BYTES = 16 * 1024
-RELEASE_LIMIT = 100
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _OPERATION_ID = re.compile(r"[0-9a-f]{24}-[0-9a-f]{12}")
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -128,8 +128,9 @@ async def _release(services: Services, req: func.HttpRequest) -> func.HttpRespon
         released = await services.releaser.of_cluster(cluster_id)
     else:
         released = await services.releaser.these(operation_ids)
-    shown = [{"operationId": one.operation_id, "outcome": one.outcome} for one in released]
-    return answer({"prunes": shown, "released": sum(one.outcome == "released" for one in released)})
+    shown = [{"operationId": one.operation_id, "outcome": one.outcome} for one in released.prunes]
+    number = sum(one.outcome == "released" for one in released.prunes)
+    return answer({"prunes": shown, "released": number, "truncated": released.truncated})
 
 
 async def _restore(services: Services, req: func.HttpRequest) -> func.HttpResponse:

@@ -158,6 +158,7 @@ def _condition(condition: Mapping[str, Any]) -> Condition:
         waits=condition.get("waits", ""),
         detail=condition["detail"],
         remedy=condition["remedy"],
+        ways={value.lower(): tuple(places) for value, places in condition.get("ways", {}).items()},
     )
 
 

@@ -1,7 +1,8 @@
 """What Azure's answer of a target must say before anything is made for it; rows of ``catalogue.json``.
 
 A condition that is not met refuses the connection (``code``), makes it wait (``waits``), or is said and
-hinders nothing (neither).
+hinders nothing (neither). One that hinders nothing may have failed all the same: a firewall that lets nobody
+in may be opened after the connection was made.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ class Condition:
     """Template, with ``{value}`` and the names of the target's id."""
     remedy: str
     """Template of the command that mends it, with the same and ``{id}``."""
+    ways: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """By folded value: places in the answer with lists of ways around it, such as private endpoints. A value
+    that stands here has failed if all its lists are empty."""
 
     @property
     def hinders(self) -> bool:
@@ -50,6 +54,18 @@ class Condition:
                 return text
         return None
 
+    def failed(self, value: str, answer: Mapping[str, Any]) -> bool:
+        """Say whether what is not met is wrong for sure, and not only perhaps.
+
+        Args:
+            value: what ``unmet`` found.
+            answer: of the GET.
+        """
+        if self.hinders:
+            return True
+        ways = self.ways.get(value.lower())
+        return ways is not None and not any(_open(entry) for way in ways for entry in at(answer, way) or ())
+
     def told(self, value: str, names: Mapping[str, str]) -> tuple[str, str]:
         """Detail and remedy for a value that is not as it must be.
 
@@ -59,3 +75,9 @@ class Condition:
         """
         known = {**names, "value": value or "nothing"}
         return templates.fill(self.detail, known), templates.fill(self.remedy, known)
+
+
+def _open(way: Any) -> bool:
+    """Say whether a way in is one: a private endpoint has to be approved first."""
+    status = at(way, "properties.privateLinkServiceConnectionState.status")
+    return status in {None, "Approved"}

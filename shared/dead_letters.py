@@ -20,7 +20,7 @@ from shared.logs import bind
 from shared.ports import DeadLetterBlob, DeadLetters, StepQueue
 
 BLOB_BYTES = 16 * 1024 * 1024
-"""Largest blob that is read; a larger one stays where it is."""
+"""Largest blob that is read; a larger one is set aside."""
 MESSAGE_BYTES = 48 * 1024
 """A storage queue takes 64 KB; what is this large fits however it is encoded on the way."""
 EVENTS_PER_CALL = 500
@@ -85,8 +85,10 @@ class DeadLetterReplay:
 
     async def _replay(self, blobs: DeadLetters, blob: DeadLetterBlob, done: Replayed) -> None:
         if blob.size_bytes > BLOB_BYTES:
-            done.rejected += 1
             self._warn(blob, "message-too-large")
+            await blobs.set_aside(blob.name)
+            done.left -= 1
+            done.rejected += 1
             return
         content = await blobs.read(blob.name)
         done.left -= 1
@@ -100,10 +102,11 @@ class DeadLetterReplay:
                 done.replayed += 1
             else:
                 faults += 1
+        done.rejected += faults
         if faults:
-            done.rejected += faults
-            await blobs.set_aside(blob.name, content)
-        await blobs.remove(blob.name)
+            await blobs.set_aside(blob.name)
+        else:
+            await blobs.remove(blob.name)
 
     def _texts(self, blob: DeadLetterBlob, content: bytes) -> list[str]:
         """The queue's message for each event of a blob, empty for one that cannot be replayed."""

@@ -208,6 +208,9 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
     if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
         # A hint that could not be checked breaks nothing.
         return {}
+    if operation.kind is Kind.PRUNE and connection.ended_at is not None:
+        # An orphan stays one: a rebuild still finds what is left, and the next sweep tries again.
+        return {"state": ConnectionState.ORPHANED}
     if operation.kind is Kind.CREATE and connection.configured_at is not None:
         # What failed after the settings were written (the proof) leaves the connection configured.
         return {}

@@ -13,6 +13,8 @@ from shared.state import Snapshot, State
 
 WAIT = "cap"
 TRIES = 4
+LIMIT = 100
+"""Prunes that one call releases at most."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,27 +26,38 @@ class Released:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """What became of the prunes of one call; ``truncated`` if there may be more that the cap holds."""
+
+    prunes: Sequence[Released]
+    truncated: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Releaser:
     """Releases held prunes."""
 
     state: State
     announcer: Announcer
 
-    async def of_cluster(self, cluster_id: str) -> list[Released]:
-        """Release every prune of a cluster that its cap holds now; only those are answered."""
+    async def of_cluster(self, cluster_id: str) -> Releases:
+        """Release the prunes of a cluster that its cap holds now, at most 100; only those are answered."""
         wanted = naming.fold_id(cluster_id)
-        released = []
+        released: list[Released] = []
         for operation_id, _ in await self.state.open_operations():
             snapshot = await self.state.load(operation_id)
-            if snapshot is None or not _held(snapshot):
+            if snapshot is None or not _held(snapshot) or snapshot.operation.value.released:
                 continue
-            if naming.fold_id(snapshot.connection.value.spec.cluster_id) == wanted:
-                released.append(await self._release(operation_id))
-        return released
+            if naming.fold_id(snapshot.connection.value.spec.cluster_id) != wanted:
+                continue
+            if len(released) == LIMIT:
+                return Releases(prunes=released, truncated=True)
+            released.append(await self._release(operation_id))
+        return Releases(prunes=released)
 
-    async def these(self, operation_ids: Sequence[OperationId]) -> list[Released]:
+    async def these(self, operation_ids: Sequence[OperationId]) -> Releases:
         """Release the prunes that are named; each is answered."""
-        return [await self._release(operation_id) for operation_id in operation_ids]
+        return Releases(prunes=[await self._release(operation_id) for operation_id in operation_ids])
 
     async def _release(self, operation_id: OperationId) -> Released:
         """Mark the operation and wake the step that the cap holds, in one transaction.

@@ -21,6 +21,8 @@ param suffix string
 @description('Whether the rules fire; off during the first installation, for instance.')
 param enabled bool
 
+var runbooks = loadJsonContent('../runbooks.json')
+
 var rules = [
   {
     name: 'silent'
@@ -123,7 +125,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
   kind: 'LogAlert'
   properties: {
     displayName: rule.title
-    description: 'docs/deploying.md, section Alerts, says what to do. Query: infra/queries/${rule.name}.kql'
+    description: 'What to do: docs/runbooks/${runbooks[rule.name]}.md. Query: infra/queries/${rule.name}.kql'
     severity: rule.severity
     enabled: enabled
     scopes: [componentsId]

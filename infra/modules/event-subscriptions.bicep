@@ -23,6 +23,7 @@ param tags object
 param alertEnabled bool
 
 var names = loadJsonContent('../names.json')
+var runbooks = loadJsonContent('../runbooks.json')
 var wideFilter = loadJsonContent('../event-filter.json').eventSubscriptions
 var narrowFilter = loadJsonContent('../event-filter-narrow.json').eventSubscriptions
 var shipped = narrow ? narrowFilter : wideFilter
@@ -76,7 +77,7 @@ resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = if (alertEnab
   location: 'global'
   tags: tags
   properties: {
-    description: 'Event Grid could not deliver a deletion to Mooring and dead-lettered it.'
+    description: 'Event Grid dead-lettered a deletion. What to do: docs/runbooks/${runbooks['lost-events']}.md'
     severity: 2
     enabled: true
     scopes: [topic.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from shared.clients.arm_errors import ask
@@ -14,6 +15,8 @@ from shared.ports import DeadLetterBlob
 SET_ASIDE = "set-aside/"
 LISTED = 5000
 """One page of the service's list."""
+PIECE_BYTES = 1024 * 1024
+"""Of a copy; a block blob has 50,000 blocks at most (learn.microsoft.com, "Put Block")."""
 
 
 class DeadLetterBlobs:
@@ -57,10 +60,18 @@ class DeadLetterBlobs:
         call = self._container().delete_blob(name, delete_snapshots="include")
         await ask(call, Intent.DELETE, service=Service.STORAGE)
 
-    async def set_aside(self, name: str, content: bytes) -> None:
-        """Keep a blob below ``set-aside/`` in the same container, where ``waiting`` does not look."""
-        call = self._container().upload_blob(f"{SET_ASIDE}{name}", content, overwrite=True)
+    async def set_aside(self, name: str) -> None:
+        """Move a blob below ``set-aside/`` of the container, where ``waiting`` does not look.
+
+        Copied in pieces, whatever its size; removed once the copy is whole.
+        """
+        stream = await ask(self._container().download_blob(name), Intent.READ, service=Service.STORAGE)
+        if stream is None:
+            return
+        # Without its length: the SDK would put what is below 64 MB from memory as a whole.
+        call = self._container().upload_blob(f"{SET_ASIDE}{name}", _pieces(stream), overwrite=True)
         await ask(call, Intent.ENSURE, service=Service.STORAGE)
+        await self.remove(name)
 
     async def aclose(self) -> None:
         """Close the SDK's client."""
@@ -96,6 +107,7 @@ class DeadLetterBlobs:
                     increment_base=1,
                     retry_total=RETRIES,
                     random_jitter_range=1,
+                    max_block_size=PIECE_BYTES,
                     raw_response_hook=refuse_long_waits,
                     **options,
                 )
@@ -105,3 +117,9 @@ class DeadLetterBlobs:
                     f"MOORING_STORAGE_API_VERSION: {self._api_version} is unknown to the SDK",
                 ) from error
         return self._client
+
+
+async def _pieces(stream: Any) -> AsyncIterator[bytes]:
+    """What the SDK hands out, as an iterator that its own upload takes."""
+    async for piece in stream.chunks():
+        yield piece

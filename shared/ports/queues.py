@@ -65,8 +65,11 @@ class DeadLetters(Protocol):
         """Delete a blob; absent is fine."""
         ...
 
-    async def set_aside(self, name: str, content: bytes) -> None:
-        """Keep a blob below ``set-aside/`` in the same container, where ``waiting`` does not look."""
+    async def set_aside(self, name: str) -> None:
+        """Move a blob of any size below ``set-aside/`` of the container, where ``waiting`` does not look.
+
+        Cut off, it may be in both places: done again, it is moved. Absent is fine.
+        """
         ...
 
 

@@ -20,8 +20,6 @@ from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.verdicts import obey, of_answer
 
-_GONE = "delete the connection: its cluster is gone"
-
 
 class Preflight:
     """The cluster, the namespace and the target are fit for the connection."""
@@ -33,7 +31,9 @@ class Preflight:
         spec = ctx.connection.spec
         cluster = await ctx.outside.clusters.describe(spec.cluster_id)
         findings = await self._beginnings(ctx, issuer=cluster.issuer if cluster else "")
-        findings.append(found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_GONE))
+        findings.append(
+            found("cluster-exists", ok=cluster is not None, detail=spec.cluster_id, remedy=_deleting(ctx))
+        )
         if cluster is None:
             return findings
         if ctx.for_pruning_only:
@@ -41,15 +41,28 @@ class Preflight:
             return [*findings, _namespace(spec.namespace, known=known)]
         recorded = ctx.intents.get(self.name)
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+        try:
+            require_running(cluster)
+        except PermanentError as error:
+            stopped = "not looked at: the cluster is stopped"
+            unseen = Finding(name="namespace-exists", result="unknown", detail=stopped)
+            return [
+                *findings,
+                found("cluster-running", ok=False, detail=str(error), remedy=error.remedy),
+                unseen,
+            ]
+        except NotYetError:
+            pass  # a cluster that is updated takes calls
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
         return [
             *findings,
+            found("cluster-running", ok=True, detail=cluster.provisioning_state),
             found("workload-identity-on", ok=cluster.workload_identity, remedy=enabling(spec.cluster_id)),
             found(
                 "issuer-unchanged",
                 ok=bool(cluster.issuer) and cluster.issuer == issuer,
                 detail=f"recorded {issuer or 'none'}, now {cluster.issuer or 'none'}",
-                remedy="delete the connection and create it again",
+                remedy=f"{_deleting(ctx)}, and create it again",
             ),
             _namespace(spec.namespace, known=known),
         ]
@@ -60,8 +73,7 @@ class Preflight:
             return [*await look_at_linker(ctx), await look_at_target(ctx)]
         target_id = ctx.target.existence_id(ctx.connection.spec.target_id)
         target = await ctx.outside.resources.get(target_id, api_version=ctx.target.api_version)
-        remedy = "delete the connection"
-        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
         verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target)
@@ -214,6 +226,13 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
             f"the cluster of this id has another issuer than the one that was connected, {issuer}",
             remedy="delete the connection and create it again",
         )
+
+
+def _deleting(ctx: StepContext) -> str:
+    """What is left to do about a connection that nothing mends."""
+    if ctx.connection.linker_id:
+        return f"az aks connection delete --id {ctx.connection.linker_id}"
+    return f"DELETE /api/connections/{ctx.connection.connection_id}"
 
 
 def enabling(cluster_id: str) -> str:

@@ -38,7 +38,11 @@ class Prove:
         try:
             result = await self._try(ctx)
         except NotYetError as refused:
-            return [Finding(name="access-proved", result="failed", detail=refused.detail)]
+            listing = (
+                f"az role assignment list --all --assignee {ctx.output('managed_identity', 'principalId')}"
+            )
+            remedy = f"a new role takes up to ten minutes; then look at roles and network: {listing}"
+            return [Finding(name="access-proved", result="failed", detail=refused.detail, remedy=remedy)]
         proved = result == PROVED
         return [Finding(name="access-proved", result="ok" if proved else "unknown", detail=result)]
 

@@ -31,8 +31,11 @@ class RoleAssignments:
         findings: list[Finding] = []
         for item in _made(ctx):
             there = await ctx.outside.roles.get(item["scope"], item["name"])
-            ok = there is not None and there.principal_id.lower() == str(item["principalId"]).lower()
-            findings.append(found("role-assigned", ok=ok, detail=str(item["role"])))
+            ok = there is not None and (
+                there.principal_id.lower() == str(item["principalId"]).lower()
+                and role_thing(item) == role_thing({**item, "roleDefinitionId": there.role_definition_id})
+            )
+            findings.append(found("role-assigned", ok=ok, detail=f"{item['role']} on {item['scope']}"))
         if not findings and ctx.adopted:
             # Service Connector also grants by other means than roles, such as a vault's access policies.
             return [Finding(name="role-assigned", result="unknown", detail="none was seen on the target")]

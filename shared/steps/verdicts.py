@@ -10,12 +10,13 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Finding
 from shared.targets import TargetType
 
-_SAID = frozenset({"warning", "unknown"})
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """A finding with the code that a create ends with, or the reason that it waits for, if it failed."""
+    """A finding with the code that a create ends with, or the reason that it waits for, if it failed.
+
+    With neither it is only said.
+    """
 
     code: str
     finding: Finding
@@ -31,7 +32,7 @@ def of_answer(target: TargetType, target_id: str, answer: Mapping[str, Any]) -> 
         finding = Finding(name=condition.finding, result="ok")
         if value is not None:
             detail, remedy = condition.told(value, names)
-            result = "failed" if condition.hinders else "warning"
+            result = "failed" if condition.failed(value, answer) else "warning"
             finding = Finding(name=condition.finding, result=result, detail=detail, remedy=remedy)
         verdicts.append(Verdict(condition.code, finding, condition.waits))
     return verdicts
@@ -49,8 +50,8 @@ def obey(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
         finding = verdict.finding
         if finding.result == "failed" and verdict.waits:
             raise NotYetError(verdict.waits, finding.detail)
-        if finding.result == "failed":
+        if finding.result == "failed" and verdict.code:
             raise PermanentError(verdict.code, finding.detail, remedy=finding.remedy)
-        if finding.result in _SAID:
+        if finding.result != "ok":
             said.append(finding.model_dump())
     return said

@@ -23,5 +23,7 @@ class InMemoryDeadLetters:
     async def remove(self, name: str) -> None:
         self.blobs.pop(name, None)
 
-    async def set_aside(self, name: str, content: bytes) -> None:
-        self.blobs[SET_ASIDE + name] = content
+    async def set_aside(self, name: str) -> None:
+        content = self.blobs.pop(name, None)
+        if content is not None:
+            self.blobs[SET_ASIDE + name] = content

@@ -85,12 +85,17 @@ async def test_a_single_event_that_is_no_array_is_replayed_too(app: LocalApp):
     assert (await replay(app))["replayed"] == 1
 
 
-async def test_a_blob_beyond_the_limit_stays_where_it_is_and_is_told(app: LocalApp):
+async def test_a_blob_beyond_the_limit_is_set_aside_unread_and_told_once(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
     app.dead_letters.blobs["huge.json"] = b" " * (BLOB_BYTES + 1)
     put(app, "later.json", dead_letter(event(STORAGE)))
-    assert await replay(app) == {"read": 1, "replayed": 1, "rejected": 1, "left": 1}
-    assert list(app.dead_letters.blobs) == ["huge.json"]
+    assert await replay(app) == {"read": 1, "replayed": 1, "rejected": 1, "left": 0}
+    assert list(app.dead_letters.blobs) == ["set-aside/huge.json"]
     assert app.journal.names().count("dead_letters.read") == 1
+    assert await replay(app) == {"read": 0, "replayed": 0, "rejected": 0, "left": 0}
+    told = [one for one in caplog.records if one.message.startswith("dead-letter-rejected")]
+    assert [(one.blob, one.reason) for one in told] == [("huge.json", "message-too-large")]  # type: ignore[attr-defined]
 
 
 async def test_a_call_is_bounded_and_says_what_is_left_for_the_next(app: LocalApp):

@@ -34,7 +34,7 @@ async def test_what_no_repair_mends_is_said_with_what_does(app: LocalApp):
     assert found["namespace-exists"].startswith("kubectl create namespace shop")
     app.world.remove(CLUSTER)
     found = await failed(app, connection_id)
-    assert found["cluster-exists"] == "delete the connection: its cluster is gone"
+    assert found["cluster-exists"] == f"DELETE /api/connections/{connection_id}"
 
 
 async def test_what_a_not_found_means_is_said(app: LocalApp):

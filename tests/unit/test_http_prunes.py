@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from handlers import http_operations, http_prunes
+from shared import releasing
 from shared.errors import PermanentError, StateConflictError
 from shared.models import Operation, OperationState
 from shared.orphans import Orphan, OrphanKind, orphan_id
@@ -36,11 +37,11 @@ def outcomes(body: Mapping[str, Any]) -> set[tuple[str, str, str]]:
     return {(one["kind"], one["outcome"], one["rule"]) for one in body["objects"]}
 
 
-async def held_by_cap(tmp_path: Path) -> tuple[LocalApp, list[Operation]]:
-    """Two connections whose target is gone, in a cluster that sees one prune an hour: one is held."""
+async def held_by_cap(tmp_path: Path, *, connections: int = 2) -> tuple[LocalApp, list[Operation]]:
+    """Connections whose target is gone, in a cluster that sees one prune an hour: all but one are held."""
     settings = {"MOORING_PRUNE_CONFIRM_SECONDS": "1", "MOORING_PRUNE_GRACE_SECONDS": "1"}
     app = make_app(tmp_path, MOORING_PRUNE_CAP_PER_HOUR="1", **settings)
-    for name in ("one", "two"):
+    for name in ("one", "two", "three", "four")[:connections]:
         await app.send(create_body(name), message_id=name)
         await app.settle()
     app.world.remove(STORAGE)
@@ -48,7 +49,7 @@ async def held_by_cap(tmp_path: Path) -> tuple[LocalApp, list[Operation]]:
     await app.settle(seconds=120)
     found = [one for key in _ids(app) for one in await app.operations(key)]
     held = [one for one in found if one.state == "held"]
-    assert [one.waiting for one in held] == ["cap"]
+    assert [one.waiting for one in held] == ["cap"] * (connections - 1)
     return app, held
 
 
@@ -208,7 +209,7 @@ async def test_what_the_cap_holds_is_released_and_woken(tmp_path: Path, by: str)
     body = {"clusterId": CLUSTER.upper()} if by == "cluster" else {"operationIds": [prune.operation_id]}
     status, answer, _ = await HttpApp(app).call("release_prunes", body=body)
     released = [{"operationId": prune.operation_id, "outcome": "released"}]
-    assert (status, answer) == (200, {"prunes": released, "released": 1})
+    assert (status, answer) == (200, {"prunes": released, "released": 1, "truncated": False})
     present = await _again(app, prune)
     assert present.released
     snapshot = await app.services.state.load(prune.operation_id)
@@ -227,7 +228,7 @@ async def test_what_is_not_held_by_the_cap_is_not_released(app: LocalApp):
     _, body, _ = await HttpApp(app).call("release_prunes", body={"operationIds": [prune.operation_id]})
     assert body["prunes"] == [{"operationId": prune.operation_id, "outcome": "ended"}]
     _, body, _ = await HttpApp(app).call("release_prunes", body={"clusterId": CLUSTER})
-    assert body == {"prunes": [], "released": 0}
+    assert body == {"prunes": [], "released": 0, "truncated": False}
 
 
 async def test_a_release_that_meets_a_moving_row_looks_again_and_never_for_ever(tmp_path: Path):
@@ -239,7 +240,7 @@ async def test_a_release_that_meets_a_moving_row_looks_again_and_never_for_ever(
         return StateConflictError() if moved and conflicts and conflicts.pop() else None
 
     app.journal.before = rule
-    [released] = await app.services.releaser.of_cluster(CLUSTER)
+    [released] = (await app.services.releaser.of_cluster(CLUSTER)).prunes
     assert (released.operation_id, released.outcome) == (prune.operation_id, "released")
     app.journal.before = lambda call: StateConflictError() if call.name == "state.transact" else None
     with pytest.raises(StateConflictError):
@@ -249,8 +250,21 @@ async def test_a_release_that_meets_a_moving_row_looks_again_and_never_for_ever(
 async def test_only_prunes_of_that_cluster_are_released(tmp_path: Path):
     app, [prune] = await held_by_cap(tmp_path)
     await app.send(create_body("three"), message_id="three")
-    assert await app.services.releaser.of_cluster(f"{CLUSTER}-2") == []
+    assert (await app.services.releaser.of_cluster(f"{CLUSTER}-2")).prunes == []
     assert not (await _again(app, prune)).released
+
+
+async def test_a_call_releases_so_many_and_says_that_there_are_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    app, held = await held_by_cap(tmp_path, connections=4)
+    monkeypatch.setattr(releasing, "LIMIT", 2)
+    http, body = HttpApp(app), {"clusterId": CLUSTER}
+    _, first, _ = await http.call("release_prunes", body=body)
+    assert (first["released"], first["truncated"]) == (2, True)
+    _, second, _ = await http.call("release_prunes", body=body)
+    assert (second["released"], second["truncated"]) == (1, False), "what was released is not held any more"
+    assert all([(await _again(app, one)).released for one in held])
 
 
 async def test_a_prune_that_waits_for_a_pod_is_not_released(app: LocalApp):

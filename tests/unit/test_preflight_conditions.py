@@ -158,11 +158,11 @@ async def test_a_closed_firewall_is_said_and_hinders_nothing(vault: Bench):
     change(vault, publicNetworkAccess="Enabled", networkAcls={"defaultAction": "Deny"})
     await vault.up_to("settings")
     [said] = vault.intents["preflight"].outputs["warnings"]
-    assert (said["name"], said["result"]) == ("network", "warning")
+    assert (said["name"], said["result"]) == ("network", "failed")
     assert said["detail"] == "closed: the target's firewall says Deny"
     assert "private-endpoint" in said["remedy"]
     assert VAULT in said["remedy"]
-    assert (await vault.check("preflight"))["network"].result == "warning"
+    assert (await vault.check("preflight"))["network"].result == "failed"
 
 
 async def test_a_repair_finds_what_was_switched_off_since(vault: Bench):
@@ -180,7 +180,7 @@ async def test_a_validation_has_a_line_for_each_condition_that_can_fail(vault: B
     assert {fine[name].result for name in CHANGES} == {"ok"}
     change(vault, **CHANGES[finding])
     found = await vault.check("preflight")
-    wanted = "failed" if finding in {"target-provisioned", "target-takes-roles"} else "warning"
+    wanted = "warning" if finding == "target-healthy" else "failed"
     assert {name: one.result for name, one in found.items() if one.result != "ok"} == {finding: wanted}
     assert found[finding].detail
     assert found[finding].remedy

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from shared import naming
-from shared.errors import TransientError
+from shared.errors import PermanentError, TransientError
 from shared.models import ConnectionId
 from shared.ports import Change, Upsert
+from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.sweeps import connected, prunes, swept
 
@@ -33,6 +34,45 @@ async def test_an_orphaned_connection_is_kept_for_its_time_and_then_pruned(app: 
     app.clock.advance(0.2 * DAY)
     assert (await swept(app))["totals"]["prunes"] == {"expiry": 1}
     assert (await prunes(app, connection_id))[-1] == ("expiry", "sweep")
+
+
+async def test_an_orphan_whose_prune_failed_stays_one_and_is_tried_again_the_next_day(app: LocalApp):
+    connection_id = await orphaned(app)
+    stored = await app.services.state.connection(ConnectionId(connection_id))
+    assert stored is not None
+    app.clock.advance(14.1 * DAY)
+
+    def denied(call: Call) -> PermanentError | None:
+        return PermanentError("access-denied") if call.name == "identities.delete" else None
+
+    app.journal.before = denied
+    for _ in range(2):
+        assert "prunes" in (await swept(app))["totals"]
+        await app.settle()
+        failed = await app.services.state.connection(ConnectionId(connection_id))
+        assert failed is not None
+        assert (failed.value.state, failed.value.ended_at) == ("orphaned", stored.value.ended_at)
+        assert (await app.operations(connection_id))[-1].state == "failed"
+        app.clock.advance(DAY)
+    app.journal.before = None
+    assert (await swept(app))["totals"]["prunes"] == {"expiry": 1}
+    await app.settle()
+    assert await app.state(connection_id) == "pruned"
+    assert app.leftovers()["identities"] == []
+
+
+async def test_one_whose_prune_failed_can_be_rebuilt(app: LocalApp):
+    connection_id = await orphaned(app)
+    app.clock.advance(14.1 * DAY)
+    app.journal.before = lambda call: (
+        PermanentError("access-denied") if call.name == "identities.delete" else None
+    )
+    await swept(app)
+    await app.settle()
+    app.journal.before = None
+    await app.send(create_body(), message_id="again")
+    await app.settle()
+    assert await app.state(connection_id) == "configured"
 
 
 async def test_one_that_was_rebuilt_in_time_does_not_expire(app: LocalApp):
