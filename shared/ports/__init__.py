@@ -7,6 +7,7 @@ contract tests. Every method raises only ``TransientError`` or ``PermanentError`
 
 from shared.ports.azure import (
     Credential,
+    Grants,
     Identities,
     Identity,
     Linker,
@@ -33,6 +34,7 @@ __all__ = [
     "Databases",
     "DeadLetterBlob",
     "DeadLetters",
+    "Grants",
     "Identities",
     "Identity",
     "Insert",

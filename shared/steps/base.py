@@ -17,7 +17,7 @@ from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
 from shared.models import Connection, ConnectionId, Done, Finding, Intent, Kind, Operation, OperationId, Plan
 from shared.policy import Policy
-from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
+from shared.ports import Clusters, Grants, Identities, KubeObject, Linkers, Prover, Resources, Roles
 from shared.prunes import SavedObject
 from shared.targets import TargetType
 from shared.users import User, Users
@@ -41,6 +41,8 @@ class Outside:
 
     identities: Identities
     roles: Roles
+    cosmos: Grants
+    redis: Grants
     resources: Resources
     clusters: Clusters
     linkers: Linkers

@@ -76,7 +76,8 @@ class Preflight:
         exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
-        verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target)
+        parent = await self._parent(ctx)
+        verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target, parent=parent)
         verdicts += await grants.looked_at(ctx, target, issuer=issuer)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
@@ -86,8 +87,8 @@ class Preflight:
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, role-assignment-budget, credential-budget, and the codes of the conditions
-                that the target's row requires; cluster-replaced (repairs only).
+                scope-locked, role-assignment-budget, access-policy-taken, credential-budget, and the codes of
+                the conditions that the target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -107,14 +108,15 @@ class Preflight:
         _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
-        warnings = obey(of_answer(ctx.target, spec.target_id, target))
+        parent = await self._parent(ctx)
+        warnings = obey(of_answer(ctx.target, spec.target_id, target, parent=parent))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
         await self._refuse_foreign_secret(ctx)
         warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
+        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=parent)
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 

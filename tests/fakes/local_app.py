@@ -15,10 +15,12 @@ from shared.services import Services, build
 from shared.settings import Settings
 from shared.steps.base import Outside
 from shared.sweeping.sweeps import SliceMessage
+from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
 from tests.fakes.clusters import InMemoryClusters
 from tests.fakes.dead_letters import InMemoryDeadLetters
+from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.journal import Journal, Recorded
 from tests.fakes.live_oracle import LiveOracle
@@ -123,7 +125,7 @@ class LocalApp:
         ]
         return {
             "identities": sorted(self.world.identities),
-            "assignments": sorted(name for _, name in self.world.assignments),
+            "assignments": sorted(name for _, name in (*self.world.assignments, *self.world.grants)),
             "objects": sorted(objects),
             "users": [str(row.columns["body"]) for row in self.store.rows("users")],
         }
@@ -168,6 +170,8 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
     ports = {
         "identities": InMemoryIdentities(world),
         "roles": InMemoryRoles(world),
+        "cosmos": InMemoryGrants(world, COSMOS_ROLE),
+        "redis": InMemoryGrants(world, REDIS_POLICY),
         "resources": InMemoryResources(world),
         "clusters": clusters,
         "linkers": linkers,
