@@ -120,6 +120,11 @@ def secret_name(connection_name: str) -> str:
     return f"sc-{fold_name(connection_name)}-secret"
 
 
+def database_user(connection_name: str) -> str:
+    """Name of the connection's user in a database server, which is Service Connector's."""
+    return f"aad_{connection_name}"
+
+
 def service_account_name(client_id: str) -> str:
     """Name of the service account shared by all connections of one identity in one namespace."""
     return f"sc-account-{client_id.lower()}"

@@ -17,7 +17,17 @@ from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
 from shared.models import Connection, ConnectionId, Done, Finding, Intent, Kind, Operation, OperationId, Plan
 from shared.policy import Policy
-from shared.ports import Clusters, Grants, Identities, KubeObject, Linkers, Prover, Resources, Roles
+from shared.ports import (
+    Clusters,
+    Databases,
+    Grants,
+    Identities,
+    KubeObject,
+    Linkers,
+    Prover,
+    Resources,
+    Roles,
+)
 from shared.prunes import SavedObject
 from shared.targets import TargetType
 from shared.users import User, Users
@@ -43,6 +53,7 @@ class Outside:
     roles: Roles
     cosmos: Grants
     redis: Grants
+    databases: Databases
     resources: Resources
     clusters: Clusters
     linkers: Linkers

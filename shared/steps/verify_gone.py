@@ -9,6 +9,7 @@ from typing import Any
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
+from shared.steps import database_access
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.granting import kind_of, port_of
 from shared.steps.objects import used
@@ -63,7 +64,7 @@ class VerifyGone:
         return Done()
 
     async def _removed_again(self, ctx: StepContext, item: Mapping[str, Any]) -> bool:
-        again = {"identity": _identity, "role": _role, "credential": _credential}.get(item["kind"], _object)
+        again = _AGAIN.get(item["kind"], _object)
         thing, operation_id = item["thing"], ctx.operation.operation_id
         if not thing:
             return await again(ctx, item, remove=True)
@@ -156,3 +157,12 @@ async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None
         if error.code != "cluster-gone":
             raise
         return None
+
+
+_AGAIN = {
+    "identity": _identity,
+    "role": _role,
+    "credential": _credential,
+    database_access.KIND: database_access.removed_again,
+}
+"""Who looks again at what is no object of the cluster, by kind."""

@@ -170,7 +170,7 @@ class InMemoryDatabases:
     def _database(self, server: DatabaseServer, name: str) -> StoredDatabase:
         found = self._server(server).databases.get(name)
         if found is None:
-            raise PermanentError("database-missing", name)
+            raise PermanentError("database-missing", name, remedy="name a database that there is")
         return found
 
     def _ours(self, server: DatabaseServer, name: str, mark: str) -> StoredRole | None:
