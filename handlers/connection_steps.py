@@ -17,6 +17,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def connection_steps(message: func.QueueMessage) -> None:
         """Carry out one step, if it still stands."""
         services = await wiring.services()
+        if await services.newer.put_back(QUEUE, message.get_body().decode(errors="replace")):
+            return
         await services.engine.run_one(StepMessage.model_validate_json(message.get_body()))
 
     return part

@@ -17,7 +17,9 @@ from handlers.http_answers import (
     problem,
     refused,
 )
-from shared import configuration, drift, manifest, naming, requests, views
+from handlers.http_lists import LeftOut
+from shared import changes, configuration, drift, manifest, naming, requests, views
+from shared.models import Connection
 from shared.records import RequestRecord
 from shared.services import Services
 from shared.wiring import Wiring
@@ -52,6 +54,12 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def delete_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Delete a connection."""
         return await guarded(wiring, _act, req, "delete")
+
+    @part.function_name("update_connection")
+    @part.route("connections/{connectionId}", methods=["PATCH"])
+    async def update_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Change some properties of a connection."""
+        return await guarded(wiring, _update, req)
 
     @part.function_name("validate_connection")
     @part.route("connections/{connectionId}/validate", methods=["POST"])
@@ -108,6 +116,22 @@ async def _act(services: Services, req: func.HttpRequest, action: str) -> func.H
     return await _submit(services, req, {"action": action, "connectionId": connection_id})
 
 
+async def _update(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    """The body has the properties that change, as a JSON merge patch (RFC 7396); the rest stays."""
+    connection_id = http_requests.connection_id(req)
+    stored = await services.state.connection(connection_id)
+    if stored is None or not (stored.value.state.live or stored.value.active):
+        return no_connection(connection_id)
+    patch = http_requests.json_object(req.get_body())
+    whole = http_requests.merged(requests.to_body(stored.value.spec), patch)
+    body = {"action": "update", "connection": whole}
+    request = requests.decode(json.dumps(body))
+    if isinstance(request, requests.UpdateRequest) and requests.connection_id_of(request) != connection_id:
+        wanted = requests.to_spec(request)
+        changes.refuse_change(stored.value.spec, wanted, services.catalogue.find(wanted.target_type))
+    return await _submit(services, req, body)
+
+
 async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
@@ -119,7 +143,7 @@ async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse
     return await _submit(services, req, {"action": "adopt", "linkerId": stored.value.linker_id})
 
 
-async def _submit(services: Services, req: func.HttpRequest, body: dict[str, str]) -> func.HttpResponse:
+async def _submit(services: Services, req: func.HttpRequest, body: dict[str, Any]) -> func.HttpResponse:
     record = await services.intake.submit(
         requests.decode(json.dumps(body)),
         message_id=_message_id(req),
@@ -142,11 +166,14 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     drifts = await services.sweeping.drifts.all() if req.params.get("drift") == "true" else None
+    left_out = LeftOut()
     if drifts is None:
-        found = await services.state.connections(limit=LIST_LIMIT)
+        found: list[Connection] = left_out.note(await services.state.connections(limit=LIST_LIMIT))
+        looked_at = len(found) + left_out.number
     else:
-        stored = [await services.state.connection(one) for one in sorted(drifts)[:LIST_LIMIT]]
-        found = [one.value for one in stored if one is not None]
+        ids = sorted(drifts)[:LIST_LIMIT]
+        stored = [await left_out.read(one, services.state.connection(one)) for one in ids]
+        found, looked_at = [one.value for one in stored if one is not None], len(drifts)
     wanted = {name: req.params.get(name, "") for name in ("state", "namespace", "clusterId")}
     shown = [
         views.listed(connection, base_url=base_url(req))
@@ -160,8 +187,8 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             one | {"drift": drift.shown(drifts[one["id"]], generation=one["generation"])} for one in shown
         ]
         shown = [one for one in seen if one["drift"]]
-    truncated = len(found if drifts is None else drifts) >= LIST_LIMIT
-    return answer({"connections": shown, "truncated": truncated})
+    truncated = looked_at >= LIST_LIMIT
+    return answer({"connections": shown, "truncated": truncated, **left_out.told()})
 
 
 async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:
@@ -179,7 +206,8 @@ async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpRespo
     )
     parts = manifest.Parts(
         service_account=str(account.planned["name"]),
-        secret=naming.secret_name(stored.value.spec.name),
+        settings=naming.settings_object(stored.value.spec)[1],
+        settings_in=stored.value.spec.settings_in or "secret",
         namespace=stored.value.spec.namespace,
         workload=stored.value.spec.workload,
         keys=[one.name for one in settings],

@@ -7,6 +7,7 @@ from typing import Any
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, guarded, problem
+from handlers.http_lists import LeftOut
 from shared import views
 from shared.models import OperationId
 from shared.records import RequestRecord
@@ -62,20 +63,21 @@ async def _find(services: Services, req: func.HttpRequest) -> func.HttpResponse:
             detail = f"no request {request_id[:64]} has been taken in"
             return problem("not-found", detail, status=HTTPStatus.NOT_FOUND)
         return await _of(services, record)
+    left_out, shown = LeftOut(), list[dict[str, Any]]()
     if req.params.get("state") == "rejected":
         day = req.params.get("day") or f"{services.clock.now():%Y-%m-%d}"
         if not _DAY.fullmatch(day):
             return problem("invalid-day", "day is YYYY-MM-DD", status=HTTPStatus.BAD_REQUEST, field="day")
-        records = await services.requests.rejected(day)
-        return answer({"day": day, "operations": [views.rejection(record) for record in records]})
-    shown: list[dict[str, Any]] = []
+        records = left_out.note(await services.requests.rejected(day))
+        shown = [views.rejection(record) for record in records]
+        return answer({"day": day, "operations": shown, **left_out.told()})
     listed = await services.state.open_operations()
     for operation_id, _ in listed[:LIST_LIMIT]:
-        snapshot = await services.state.load(operation_id)
+        snapshot = await left_out.read(operation_id, services.state.load(operation_id))
         # What was overtaken stays on the timer's list until the timer has seen it.
         if snapshot is not None and not snapshot.operation.value.state.final:
             shown.append(views.operation(snapshot))
-    return answer({"operations": shown, "truncated": len(listed) > LIST_LIMIT})
+    return answer({"operations": shown, "truncated": len(listed) > LIST_LIMIT, **left_out.told()})
 
 
 async def _of(services: Services, record: RequestRecord) -> func.HttpResponse:

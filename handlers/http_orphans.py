@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from handlers.http_answers import answer, base_url, guarded
+from handlers.http_lists import LeftOut
 from handlers.http_prunes import opened, request_key
 from shared import evidence, naming
 from shared.errors import RefusedError
@@ -40,9 +41,11 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     cluster_id = req.params.get("clusterId", "")
     if cluster_id and (fault := naming.id_fault(cluster_id)):
         raise RefusedError("invalid-id", fault, field="clusterId")
-    found = await services.orphans.list(cluster_id, limit=LIST_LIMIT)
+    left_out = LeftOut()
+    found = left_out.note(await services.orphans.list(cluster_id, limit=LIST_LIMIT))
     shown = [evidence.orphan(one, base_url=base_url(req)) for one in found]
-    return answer({"orphans": shown, "truncated": len(found) == LIST_LIMIT})
+    truncated = len(found) + left_out.number == LIST_LIMIT
+    return answer({"orphans": shown, "truncated": truncated, **left_out.told()})
 
 
 async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:

@@ -10,6 +10,7 @@ from typing import Any
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem
+from handlers.http_lists import LeftOut
 from shared import evidence, naming
 from shared.errors import RefusedError
 from shared.models import Kind, OperationId
@@ -88,16 +89,18 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     if not _MONTH.fullmatch(month):
         return problem("invalid-month", "month is YYYY-MM", status=HTTPStatus.BAD_REQUEST, field="month")
     state, cluster_id = req.params.get("state", ""), req.params.get("clusterId", "")
+    left_out = LeftOut()
     entries = [
         entry
-        for entry in await services.prunes.of_month(month)
+        for entry in left_out.note(await services.prunes.of_month(month))
         if not cluster_id or naming.fold_id(entry.cluster_id) == naming.fold_id(cluster_id)
     ]
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def shown(entry: PruneEntry) -> dict[str, Any] | None:
         async with turns:
-            stored = await services.state.operation(entry.operation_id)
+            reading = services.state.operation(entry.operation_id)
+            stored = await left_out.read(entry.operation_id, reading)
         # The list is written first: what was never opened is not a prune.
         if stored is None or state not in {"", stored.value.state.value}:
             return None
@@ -108,7 +111,8 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     found = await asyncio.gather(*(shown(entry) for entry in entries[:looked_at]))
     prunes = [one for one in found if one is not None]
     truncated = len(entries) > looked_at or len(prunes) > LIST_LIMIT
-    return answer({"month": month, "prunes": prunes[:LIST_LIMIT], "truncated": truncated})
+    listed = {"month": month, "prunes": prunes[:LIST_LIMIT], "truncated": truncated}
+    return answer({**listed, **left_out.told()})
 
 
 async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:

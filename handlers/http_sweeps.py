@@ -7,6 +7,7 @@ from http import HTTPStatus
 import azure.functions as func
 
 from handlers.http_answers import RETRY_AFTER_SECONDS, answer, base_url, guarded, problem
+from handlers.http_lists import LeftOut
 from shared.services import Services
 from shared.sweeping import shown
 from shared.wiring import Wiring
@@ -53,9 +54,11 @@ async def _start(services: Services, req: func.HttpRequest) -> func.HttpResponse
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     since = services.clock.now() - timedelta(days=LIST_DAYS)
-    found = await services.sweeping.sweeps.newest(since=since, limit=LIST_LIMIT + 1)
+    left_out = LeftOut()
+    found = left_out.note(await services.sweeping.sweeps.newest(since=since, limit=LIST_LIMIT + 1))
     sweeps = [shown.listed(one, base_url=base_url(req)) for one in found[:LIST_LIMIT]]
-    return answer({"sweeps": sweeps, "truncated": len(found) > LIST_LIMIT})
+    truncated = len(found) + left_out.number > LIST_LIMIT
+    return answer({"sweeps": sweeps, "truncated": truncated, **left_out.told()})
 
 
 async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:

@@ -12,7 +12,7 @@ import azure.functions as func
 from pydantic import ValidationError
 
 from handlers import connection_requests, connection_steps, resource_events
-from shared.errors import RefusedError
+from shared.errors import RefusedError, UnreadableRowError
 from shared.logs import bind
 from shared.models import StepMessage
 from shared.services import Services
@@ -61,18 +61,30 @@ async def requests_poison(services: Services, message: str) -> None:
     _note(connection_requests.QUEUE)
     # The same bytes may be poisoned again in another life of the connection: that is another request.
     hour = f"{services.clock.now():%Y-%m-%dT%H}"
-    await services.intake.receive(message, message_id=f"poison:{hour}:{_hash(message)}", source="poison")
+    message_id = f"poison:{hour}:{_hash(message)}"
+    try:
+        await services.intake.receive(message, message_id=message_id, source="poison")
+    except UnreadableRowError as error:
+        # A deployment outlasts the tries of both queues, and behind this one a message is gone.
+        await services.intake.give_up(error, message, message_id=message_id, source="poison")
 
 
 async def steps_poison(services: Services, message: str) -> None:
     """A step whose runs all died: once more, then its operation fails with ``host-crash``."""
+    if await services.newer.put_back(connection_steps.QUEUE, message):
+        return
     _note(connection_steps.QUEUE)
     try:
         step = StepMessage.model_validate_json(message)
     except ValidationError:
         await _refuse(services, connection_steps.QUEUE, message, "not-a-step")
         return
-    await services.engine.poisoned(step)
+    try:
+        await services.engine.poisoned(step)
+    except UnreadableRowError:
+        # A newer version has written it. It is open: the timer announces it again when it can be read.
+        log = bind(logging.getLogger("mooring"), operation_id=step.operation)
+        log.warning("row-newer", extra={"queue": connection_steps.QUEUE})
 
 
 async def _refuse(services: Services, queue: str, message: str, code: str) -> None:

@@ -32,6 +32,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def sweep_slices(message: func.QueueMessage) -> None:
         """Look at one slice for as long as time allows."""
         services = await wiring.services()
+        if await services.newer.put_back(QUEUE, message.get_body().decode(errors="replace")):
+            return
         await services.sweeping.slices.run_one(SliceMessage.model_validate_json(message.get_body()))
 
     @part.function_name("sweep_slices_poison")
@@ -45,6 +47,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 
 async def slices_poison(services: Services, message: str) -> None:
     """A slice whose runs all died ends, and says so; the next sweep looks again."""
+    if await services.newer.put_back(QUEUE, message):
+        return
     bind(logging.getLogger("mooring")).error("poison", extra={"queue": QUEUE})
     try:
         asked = SliceMessage.model_validate_json(message)

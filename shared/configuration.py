@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from shared import setting_values
 from shared.catalogue import Catalogue
 from shared.errors import RefusedError
 from shared.models import Connection, Intent
-from shared.targets import WORKLOAD_IDENTITY, TargetType
+from shared.targets import TargetType
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,14 +56,9 @@ def settings(
         )
     _check(row, wanted)
     facts = _facts(intents)
-    values = row.settings(wanted, facts) if facts else {}
-    return _settings(recorded or values or keys(row, wanted), values)
-
-
-def keys(row: TargetType, client_type: str) -> tuple[str, ...]:
-    """Keys of a client type, of every variant."""
-    groups = row.auth[WORKLOAD_IDENTITY].groups(client_type)
-    return tuple(sorted({key for group in groups for key in group.values}))
+    spec = connection.spec.model_copy(update={"client_type": wanted})
+    values = setting_values.values(row, spec, facts) if facts else dict(spec.additional_settings)
+    return _settings(recorded or (facts and values) or setting_values.keys(row, spec), values)
 
 
 def _only_recorded(connection: Connection, intents: Mapping[str, Intent], catalogue: Catalogue) -> bool:

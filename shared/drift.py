@@ -26,10 +26,10 @@ PARTS = ("cluster", "subscription")
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
-        "object-missing": "A secret or service account of the connection is gone.",
+        "object-missing": "A secret, config map or service account of the connection is gone.",
         "object-replaced": "Another object of that name stands there: its uid is not the one on record.",
         "object-edited": "A label or annotation of ours was changed or removed.",
-        "values-edited": "A value of the settings secret is not the one that was written.",
+        "values-edited": "A value of the settings is not the one that was written.",
         "role-missing": "A role assignment of the connection is gone.",
         "role-stale": "An assignment to an earlier identity, which is gone, is still there.",
         "target-missing": "The target of a living Service Connector connection is not listed any more.",

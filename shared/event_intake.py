@@ -8,12 +8,12 @@ An unknown id costs one table read and no call to Azure or a cluster.
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 
-from shared import events, observing
+from shared import event_notes, events, naming
 from shared.catalogue import Catalogue
 from shared.errors import PermanentError, TransientError
+from shared.event_notes import GoOn, LookAgain
 from shared.logs import bind
 from shared.models import Cause, Kind
 from shared.observing import Observer
@@ -25,6 +25,8 @@ from shared.state import State
 
 _STRENGTH = ("cluster", "linker", "target", "identity", "credential")
 """Where several of a connection's resources went at once, the first of these names the plan."""
+PRUNES_PER_MESSAGE = 200
+"""A function has 5 minutes, and opening a prune is some ten calls to the state store and the queue."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +48,18 @@ class EventIntake:
     async def receive(self, body: bytes | str) -> list[str]:
         """Take in one webhook's or queue message's body; one word per event, for logs and tests.
 
+        One body opens at most 200 prunes: what is left of an event goes on in a message of its own, which is
+        queued before this one is acknowledged.
+
         Raises:
             TransientError: deliver the body again; what is done already is recognised.
         """
-        again = _observation(body)
-        if again is not None:
-            return [await self.observer.observe(again[0], tries=again[1])]
+        note = event_notes.read(body)
+        if isinstance(note, LookAgain):
+            return [await self.observer.observe(note.linker_id, tries=note.tries)]
+        room, parking = _Room(), Parking(self.queue, self.logger)
+        if isinstance(note, GoOn):
+            return [await self._go_on(note, room)]
         decisions = events.parse(
             body,
             subscriptions=self.subscription_ids,
@@ -60,11 +68,10 @@ class EventIntake:
             now=self.clock.now(),
         )
         results: list[str] = []
-        parking = Parking(self.queue, self.logger)
         transient: TransientError | None = None
         for decision in decisions:
             try:
-                results.append(await self._handle(decision, parking))
+                results.append(await self._handle(decision, parking, room))
             except PermanentError as error:
                 # One event that cannot be dealt with must not lose the others of its delivery.
                 results.append(await parking.failed(decision, error.code))
@@ -75,7 +82,16 @@ class EventIntake:
             raise transient
         return results
 
-    async def _handle(self, decision: events.EventDecision, parking: Parking) -> str:
+    async def _go_on(self, note: GoOn, room: _Room) -> str:
+        if naming.subscription_of(note.resource_id) not in self.subscription_ids:
+            bind(self.logger).warning("event-note-refused", extra={"id": note.resource_id})
+            return "go-on:refused"
+        taken = {"decision": "candidate", "reason": "go-on", "id": note.resource_id}
+        opened = await self._prune(note, room)
+        bind(self.logger).info("event-taken", extra={**taken, **dataclasses.asdict(opened)})
+        return str(opened)
+
+    async def _handle(self, decision: events.EventDecision, parking: Parking, room: _Room) -> str:
         if decision.decision is events.Decision.REJECTED:
             return await parking.rejected(decision)
         if decision.decision is events.Decision.OBSERVE:
@@ -87,61 +103,77 @@ class EventIntake:
             loud = decision.reason == "event-subscription-deleted"
             log.log(logging.WARNING if loud else logging.DEBUG, "event-ignored", extra=fields)
             return "ignored"
-        opened = await self.prune(
-            decision.resource_id, event_id=decision.event_id, event_time=decision.event_time
-        )
+        whole = GoOn(decision.resource_id, decision.event_id, decision.event_time, after="")
+        opened = await self._prune(whole, room)
         # Most deletions of a subscription concern nobody here: what opens nothing must not fill the log.
         level = logging.WARNING if decision.time_warning else logging.INFO
-        taken = {**fields, "prunes": opened, "warning": decision.time_warning}
-        log.log(level if opened else logging.DEBUG, "event-taken", extra=taken)
-        return f"prunes:{opened}"
+        taken = {**fields, **dataclasses.asdict(opened), "warning": decision.time_warning}
+        log.log(level if opened.prunes or opened.more else logging.DEBUG, "event-taken", extra=taken)
+        return str(opened)
 
-    async def prune(self, resource_id: str, *, event_id: str, event_time: str) -> int:
-        """Open a prune for every connection that relies on a resource or on anything below it.
+    async def _prune(self, deletion: GoOn, room: _Room) -> _Opened:
+        """Open prunes of connections that rely on a resource or on anything below it, in order of their ids.
 
-        Returns:
-            How many connections rely on it.
+        Raises:
+            PermanentError: one of them could not be opened; the others were, or are by the next message.
         """
         strongest: dict[str, Dependent] = {}
-        for dependent in await self.dependents.of(resource_id):
+        for dependent in await self.dependents.of(deletion.resource_id):
             known = strongest.get(dependent.connection_id)
             # Rows of earlier lives stay for ever; only the newest life can be the present one.
             if known is None or _rank(dependent) < _rank(known):
                 strongest[dependent.connection_id] = dependent
-        for dependent in strongest.values():
-            cause = Cause(
-                kind=dependent.kind,
-                resource_id=dependent.resource_id,
-                event_id=event_id,
-                event_time=event_time,
-            )
-            key = f"prune|{dependent.kind}|{dependent.resource_id}|{dependent.generation}|{event_id}"
-            await self.opener.open(
-                Asked(
-                    kind=Kind.PRUNE,
-                    connection_id=dependent.connection_id,
-                    key=key,
-                    cause=cause,
-                    generation=dependent.generation,
-                ),
-            )
-        return len(strongest)
+        left = [one for one in sorted(strongest) if one > deletion.after]
+        now, later = left[: room.left], left[room.left :]
+        fault: PermanentError | None = None
+        for connection_id in now:
+            try:
+                await self._open(deletion, strongest[connection_id])
+            except PermanentError as error:
+                fault = fault or error
+        room.left -= len(now)
+        if later:
+            rest = dataclasses.replace(deletion, after=now[-1] if now else deletion.after)
+            await self.queue.forward_event(rest.text())
+        if fault is not None:
+            raise fault
+        return _Opened(len(now), len(later))
+
+    async def _open(self, deletion: GoOn, dependent: Dependent) -> None:
+        cause = Cause(
+            kind=dependent.kind,
+            resource_id=dependent.resource_id,
+            event_id=deletion.event_id,
+            event_time=deletion.event_time,
+        )
+        key = f"prune|{dependent.kind}|{dependent.resource_id}|{dependent.generation}|{deletion.event_id}"
+        await self.opener.open(
+            Asked(
+                kind=Kind.PRUNE,
+                connection_id=dependent.connection_id,
+                key=key,
+                cause=cause,
+                generation=dependent.generation,
+            ),
+        )
 
 
-def _observation(body: bytes | str) -> tuple[str, int] | None:
-    """Our own note to look at a linker again, or ``None`` for anything else."""
-    if len(body) > 4096:  # noqa: PLR2004 - our notes are short; anything longer is an event
-        return None
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return None
-    note = value.get("observe") if isinstance(value, dict) and len(value) == 1 else None
-    if not isinstance(note, dict) or not isinstance(note.get("linkerId"), str):
-        return None
-    tries = note.get("tries")
-    sound = isinstance(tries, int) and not isinstance(tries, bool) and 0 <= tries <= observing.TRIES
-    return str(note["linkerId"]), int(tries) if sound and tries is not None else observing.TRIES
+@dataclasses.dataclass(slots=True)
+class _Room:
+    """How many prunes one message may still open. Mutable: it is counted down."""
+
+    left: int = dataclasses.field(default_factory=lambda: PRUNES_PER_MESSAGE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Opened:
+    """Connections that rely on what was deleted: those dealt with, and those left to the next message."""
+
+    prunes: int
+    more: int
+
+    def __str__(self) -> str:
+        return f"prunes:{self.prunes}" + (f"+{self.more}" if self.more else "")
 
 
 def _rank(dependent: Dependent) -> tuple[int, int]:

@@ -174,8 +174,8 @@ def _planned(step: str, intent: Intent) -> Iterator[dict[str, Any]]:
         things: Sequence[Mapping[str, Any]] = plan.planned.get("assignments", (plan.planned,))
         for thing in things:
             named = {name: thing[name] for name in _NAMES if name in thing}
-            kind = _KINDS[step]
-            known = {"ServiceAccount": "yes", "Secret": "unknown"}.get(kind, "no")
+            kind = str(thing.get("kind", _KINDS[step]))
+            known = {"ServiceAccount": "yes", "Secret": "unknown", "ConfigMap": "unknown"}.get(kind, "no")
             why = {"why": _LATER} if known == "unknown" else {}
             yield {"step": step, "outcome": "planned", "kind": kind, **named, "restorable": known, **why}
 

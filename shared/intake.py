@@ -11,11 +11,11 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from shared import decoding, naming, requests
+from shared import decoding, naming, requests, setting_values
 from shared.adopting import Adopter, Adoption
 from shared.announcer import Announcer
 from shared.catalogue import Catalogue
-from shared.errors import PermanentError, RefusedError
+from shared.errors import PermanentError, RefusedError, UnreadableRowError
 from shared.models import ConnectionId, Kind, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.policy import Policy
@@ -59,21 +59,44 @@ class Intake:
         try:
             request = requests.decode(body)
         except RefusedError as error:
-            return await self._refuse_undecoded(error, body, source=source)
+            raw = body.encode() if isinstance(body, str) else body
+            # The message's own id may have been overwritten by the body (functions host), its bytes not.
+            key = f"body:{hashlib.sha256(raw).hexdigest()}"
+            return await self._refuse_body(error, body, key=key, source=source)
         return await self.submit(request, message_id=message_id, source=source)
 
-    async def _refuse_undecoded(
-        self, error: RefusedError, body: bytes | str, *, source: str
+    async def give_up(
+        self, error: UnreadableRowError, body: bytes | str, *, message_id: str, source: str
+    ) -> RequestRecord:
+        """Refuse a sound request that meets a row which this version does not understand, every time.
+
+        Nobody else would say what became of it. It may have been begun before: sent again, it goes on.
+        """
+        refusal = RefusedError(
+            error.code,
+            error.detail,
+            remedy="finish the deployment, or mend the row; then send the request again",
+        )
+        request = requests.decode(body)
+        known = {"connection_id": requests.connection_id_of(request), "action": request.action}
+        return await self._refuse_body(refusal, body, key=f"message:{message_id}", source=source, **known)
+
+    async def _refuse_body(
+        self, error: RefusedError, body: bytes | str, *, key: str, source: str, **known: str
     ) -> RequestRecord:
         """Refuse under the sender's own key where the body shows one, so that the sender finds it."""
         request_id = _request_id(body)
-        known = await self.log.find(f"id:{request_id}") if request_id else None
-        if request_id and (known is None or known.outcome == "rejected"):
-            key = f"id:{request_id}"
-            return await self.refuse(error, key=key, source=source, instead_of=known, request_id=request_id)
-        raw = body.encode() if isinstance(body, str) else body
-        # The message's own id may have been overwritten by the body (functions host), its bytes not.
-        return await self.refuse(error, key=f"body:{hashlib.sha256(raw).hexdigest()}", source=source)
+        own = f"id:{request_id}" if request_id else ""
+        try:
+            earlier = await self.log.find(own) if own else None
+        except UnreadableRowError:
+            # What cannot be read is the sender's own record: then only the day's list leads to the refusal.
+            known = {**known, "request_id": request_id}
+            return await self.refuse(error, key=key, source=source, instead_of=None, **known)
+        if own and (earlier is None or earlier.outcome == "rejected"):
+            known = {**known, "request_id": request_id}
+            return await self.refuse(error, key=own, source=source, instead_of=earlier, **known)
+        return await self.refuse(error, key=key, source=source, instead_of=None, **known)
 
     async def submit(self, request: requests.Request, *, message_id: str, source: str) -> RequestRecord:
         """Carry out one decoded request, or refuse it on the record.
@@ -132,15 +155,21 @@ class Intake:
         return await self.log.remember(record, instead_of=known)
 
     async def _open(self, request: requests.Request, connection_id: ConnectionId, key: str) -> Answer:
-        spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
+        update = isinstance(request, requests.UpdateRequest)
+        spec = (
+            requests.to_spec(request)
+            if isinstance(request, requests.CreateRequest | requests.UpdateRequest)
+            else None
+        )
         if spec is not None:
             self.judge(spec)
         asked = Asked(
-            kind=Kind(request.action),
+            kind=Kind.CREATE if update else Kind(request.action),
             connection_id=connection_id,
             key=key,
             request_id=request.request_id,
             spec=spec,
+            row=self.catalogue.find(spec.target_type) if spec is not None and update else None,
         )
         return await self.opener.open(asked)
 
@@ -196,6 +225,7 @@ class Intake:
             RefusedError: a code of the catalogue or the policy, or ``subscription-not-listed``.
         """
         target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
+        setting_values.check(target, spec)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
                 raise RefusedError(

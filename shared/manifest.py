@@ -1,7 +1,7 @@
 """Manifests that make a workload use a connection, ready to be applied or pasted.
 
 The label turns on AKS workload identity for the pod, the service account carries the identity, and the
-secret carries the settings (azure.github.io/azure-workload-identity, labels and annotations).
+secret or config map carries the settings (azure.github.io/azure-workload-identity, labels and annotations).
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ class Parts:
 
     service_account: str
     """Name of the service account made for the connection's identity."""
-    secret: str
-    """Name of the secret with the connection's settings."""
+    settings: str
+    """Name of the object with the connection's settings."""
     namespace: str
     """Where both are; a pod elsewhere cannot use them."""
     workload: str
     """Names what is made, and labels its pods."""
     keys: Sequence[str] = ()
-    """The secret's keys, for a patch; empty if they are not known."""
+    """The settings' keys, for a patch; empty if they are not known."""
     container: str = CONTAINER
     """The container that gets the settings; a patch finds it by this name."""
+    settings_in: str = "secret"
+    """``secret`` or ``configMap``: how Kubernetes' field names begin that refer to the settings."""
 
 
 def snippet(kind: str, parts: Parts) -> str:
@@ -53,7 +55,14 @@ def snippet(kind: str, parts: Parts) -> str:
     return _KINDS[kind](parts)
 
 
-def pod_snippet(*, service_account: str, secret: str, namespace: str, container: str = CONTAINER) -> str:
+def pod_snippet(
+    *,
+    service_account: str,
+    settings: str,
+    namespace: str,
+    container: str = CONTAINER,
+    settings_in: str = "secret",
+) -> str:
     """YAML of a pod's parts, with a placeholder for the program itself."""
     # JSON strings are YAML strings, also where a name is all digits and would read as a number.
     return f"""\
@@ -67,17 +76,18 @@ spec:
     - name: {json.dumps(container)}
       image: "IMAGE"
       envFrom:
-        - secretRef:
-            name: {json.dumps(secret)}
+        - {settings_in}Ref:
+            name: {json.dumps(settings)}
 """
 
 
 def _parts(parts: Parts) -> str:
     return pod_snippet(
         service_account=parts.service_account,
-        secret=parts.secret,
+        settings=parts.settings,
         namespace=parts.namespace,
         container=parts.container,
+        settings_in=parts.settings_in,
     )
 
 
@@ -144,12 +154,12 @@ spec:
 
 
 def _settings(parts: Parts) -> str:
-    secret = json.dumps(parts.secret)
+    name, kind = json.dumps(parts.settings), parts.settings_in
     if not parts.keys:
-        text = f"envFrom:\n  - secretRef:\n      name: {secret}\n"
+        text = f"envFrom:\n  - {kind}Ref:\n      name: {name}\n"
         return textwrap.indent(text, " " * 10)
     variables = (
-        f"  - name: {key}\n    valueFrom:\n      secretKeyRef:\n        name: {secret}\n        key: {key}\n"
+        f"  - name: {key}\n    valueFrom:\n      {kind}KeyRef:\n        name: {name}\n        key: {key}\n"
         for key in map(json.dumps, sorted(parts.keys))
     )
     return textwrap.indent("env:\n" + "".join(variables), " " * 10)

@@ -160,6 +160,8 @@ class Operation(Model):
     plan: tuple[PlannedStep, ...]
     spec: ConnectionSpec | None = None
     """What a create will make of the connection when it begins."""
+    changes: str = ""
+    """Set for an update, which is a create on what is made: hash of the properties that it goes on from."""
     request_id: str = ""
     begun: bool = False
     """The connection's row has taken over this operation's purpose."""
@@ -250,7 +252,10 @@ class Intent(Model):
 
 
 class StepMessage(Model):
-    """Body of a ``connection-steps`` message: ids only, the table is the truth."""
+    """Body of a ``connection-steps`` message: ids only, the table is the truth.
+
+    Any change of it is a higher ``schema_version``: an older version puts such a message back.
+    """
 
     schema_version: int = 1
     connection: ConnectionId

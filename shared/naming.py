@@ -31,6 +31,8 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_LATER_FIELDS = ("intent", "customized_keys", "additional_settings", "settings_in")
+"""Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -95,8 +97,9 @@ def body_hash(body: Mapping[str, Any]) -> str:
 def spec_hash(spec: ConnectionSpec) -> str:
     """Hash of a wanted connection; ids that differ only in casing are the same wish."""
     body = spec.model_dump()
-    if not spec.intent:
-        del body["intent"]  # so that connections from before there were intents keep their hash
+    for field in _LATER_FIELDS:
+        if not body[field]:
+            del body[field]
     for field in ("cluster_id", "target_id", "identity_id"):
         body[field] = fold_id(body[field]) if body[field] else ""
     return body_hash(body)
@@ -123,6 +126,23 @@ def secret_name(connection_name: str) -> str:
 def database_user(connection_name: str) -> str:
     """Name of the connection's user in a database server, which is Service Connector's."""
     return f"aad_{connection_name}"
+
+
+def config_map_name(connection_name: str) -> str:
+    """Name of the config map of a connection whose settings are asked for in one."""
+    return f"sc-{fold_name(connection_name)}-configmap"
+
+
+def settings_object(spec: ConnectionSpec) -> tuple[str, str]:
+    """Kind and name of the object with a connection's settings."""
+    if spec.settings_in:
+        return "ConfigMap", config_map_name(spec.name)
+    return "Secret", secret_name(spec.name)
+
+
+def settings_name_part(object_name: str) -> str:
+    """What an object's name holds of its connection's: the way back from ``settings_object``."""
+    return object_name.removeprefix("sc-").removesuffix("-secret").removesuffix("-configmap")
 
 
 def service_account_name(client_id: str) -> str:

@@ -7,13 +7,13 @@ without being named by a person (design decision 12). Fed by linkers' write even
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable, Mapping
 
 from shared import events, naming
 from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
+from shared.event_notes import TRIES, LookAgain
 from shared.holdings import intent_of, still_adopted
 from shared.logs import bind
 from shared.models import Connection, ConnectionState, Intent, OperationId, Plan, Provenance
@@ -26,7 +26,6 @@ from shared.state import State
 from shared.steps.base import account_thing
 from shared.users import User, Users
 
-TRIES = 60
 INTERVAL_SECONDS = 5.0
 """A young linker is looked at again every 5 s for 5 minutes."""
 
@@ -72,8 +71,8 @@ class Observer:
                 bind(self.logger).info("observe-waits", extra={"id": linker_id, "reason": closing.reason})
         if tries >= TRIES:
             return "observe:incomplete"
-        note = json.dumps({"observe": {"linkerId": linker_id, "tries": tries + 1}})
-        await self.queue.forward_event(note, delay_seconds=INTERVAL_SECONDS)
+        note = LookAgain(linker_id, tries + 1)
+        await self.queue.forward_event(note.text(), delay_seconds=INTERVAL_SECONDS)
         return "observe:later"
 
     def _watched_cluster(self, linker_id: str) -> str:

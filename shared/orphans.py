@@ -18,7 +18,7 @@ from shared import naming
 from shared.errors import StateConflictError
 from shared.models import ConnectionId, OperationId
 from shared.ports import Insert, Remove, Replace, StateStore
-from shared.rows import columns, parse
+from shared.rows import Listed, columns, parse, parse_all
 from shared.spec import Model
 
 TABLE = "orphans"
@@ -31,6 +31,7 @@ class OrphanKind(StrEnum):
     """What an orphan is."""
 
     SECRET = "secret"
+    CONFIG_MAP = "config-map"
     SERVICE_ACCOUNT = "service-account"
     IDENTITY = "identity"
     CREDENTIAL = "credential"
@@ -126,13 +127,13 @@ class Orphans:
         row = await self._store.get(TABLE, *_keys(orphan_id))
         return parse(Orphan, row) if row else None
 
-    async def list(self, cluster_id: str = "", *, limit: int = LIST_LIMIT) -> list[Orphan]:
+    async def list(self, cluster_id: str = "", *, limit: int = LIST_LIMIT) -> Listed[Orphan]:
         """Orphans of a cluster, or of all (also those of no known cluster), at most ``limit``."""
         if cluster_id:
             rows = await self._store.query(TABLE, _partition(cluster_id))
         else:
             rows = await self._store.scan(TABLE, limit=limit)
-        return [parse(Orphan, row) for row in rows[:limit]]
+        return parse_all(Orphan, rows[:limit])
 
     async def forget(self, orphan_id: str) -> None:
         """Drop the row of a thing that is gone or has an owner by now; absent is fine."""

@@ -14,13 +14,13 @@ from pydantic import Field
 
 from shared.models import Cause, ConnectionId, Operation, OperationId
 from shared.ports import StateStore, Upsert
-from shared.rows import columns, key_hash, parse
-from shared.spec import ConnectionSpec, Model
+from shared.rows import Listed, columns, key_hash, parse, parse_all
+from shared.spec import ConnectionSpec, Model, Note
 
 TABLE = "prunes"
 
 
-class PruneEntry(Model):
+class PruneEntry(Note):
     """One prune in the list of its month."""
 
     operation_id: OperationId
@@ -85,10 +85,11 @@ class Prunes:
         change = Upsert(key=entry.operation_id, columns=values)
         await self._store.transact(TABLE, month_of(entry.opened_at), [change])
 
-    async def of_month(self, month: str) -> list[PruneEntry]:
+    async def of_month(self, month: str) -> Listed[PruneEntry]:
         """Prunes opened in a month (``YYYY-MM``, UTC), the newest first."""
-        rows = await self._store.query(TABLE, month)
-        return sorted((parse(PruneEntry, row) for row in rows), key=lambda one: one.opened_at, reverse=True)
+        found = parse_all(PruneEntry, await self._store.query(TABLE, month))
+        found.sort(key=lambda one: one.opened_at, reverse=True)
+        return found
 
     async def save(self, saved: SavedObject) -> None:
         """Save what an object was; the same object again replaces what was saved of it."""

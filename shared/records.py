@@ -14,14 +14,14 @@ from shared.errors import StateConflictError
 from shared.inventory import Entry, Inventory
 from shared.models import ConnectionId
 from shared.ports import Insert, Remove, StateStore, Upsert
-from shared.rows import columns, key_hash, parse
-from shared.spec import Model
+from shared.rows import Listed, columns, key_hash, parse, parse_all
+from shared.spec import Model, Note
 
 REQUESTS = "requests"
 DEPENDENTS = "dependents"
 
 
-class RequestRecord(Model):
+class RequestRecord(Note):
     """What became of one request; its key makes a repeated message the same request."""
 
     key: str
@@ -91,10 +91,9 @@ class RequestLog:
             return known
         return record
 
-    async def rejected(self, day: str) -> list[RequestRecord]:
+    async def rejected(self, day: str) -> Listed[RequestRecord]:
         """Refusals of one day (``YYYY-MM-DD``, UTC)."""
-        rows = await self._store.query(REQUESTS, f"rejected-{day}")
-        return [parse(RequestRecord, row) for row in rows]
+        return parse_all(RequestRecord, await self._store.query(REQUESTS, f"rejected-{day}"))
 
 
 class Dependents:

@@ -19,6 +19,7 @@ from shared.errors import RefusedError
 QUOTED_LENGTH = 64
 _CREDENTIAL = re.compile(
     r"[=~]|eyJ|(?i:passw|pwd|secret|token|bearer|credential|account-?key|sharedaccess)"
+    r"|(?i:(?:api|access|account)[-_]?key|\bsig\b)|://[^/\s:@]*:[^/\s@]+@|-----BEGIN"
     r"|(?=[a-z0-9+]*[A-Z])(?=[A-Za-z+]*[0-9])[A-Za-z0-9+]{24,}",
 )
 """What a credential looks like: pairs of key and value, tokens, long runs of mixed letters and digits."""
@@ -27,9 +28,15 @@ _CODES = MappingProxyType(
         "missing": ("missing-property", "this property is required"),
         "extra_forbidden": ("unknown-property", "this property is not known here"),
         "string_type": ("wrong-type", "a string is expected"),
+        "too_long": ("too-many-settings", "fewer are accepted"),
     },
 )
 """pydantic's error types; all others are an object that is none."""
+
+
+def like_credential(text: str) -> bool:
+    """Say whether a text looks like a credential, or like the name of one."""
+    return _CREDENTIAL.search(text) is not None
 
 
 def plain(text: str) -> str:

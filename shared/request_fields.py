@@ -14,6 +14,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, core_schema
 
 from shared import naming
+from shared.refusals import like_credential
 
 CLUSTER = "Microsoft.ContainerService/managedClusters"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -86,8 +87,30 @@ Label = Annotated[
 TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
 ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
 Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
+SettingsIn = Annotated[str, _text(r"^(secret|configMap)$", "secret or configMap")]
 RequestId = Annotated[
     str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
 ]
 LinkerId = Annotated[str, _Rule("invalid-id", r"/[Ll][Ii][Nn][Kk][Ee][Rr][Ss]/[^/]+$", _linker_fault)]
+_KEY = r"^[A-Za-z_][A-Za-z0-9._-]{0,127}$"
+_KEY_RULE = "letters, digits and ._-, at most 128, a letter or _ first"
+SettingKey = Annotated[str, _text(_KEY, _KEY_RULE)]
+"""A name that a secret and a config map take as a key (kubernetes.io, "ConfigMaps", "Secrets")."""
+
+
+def _harmless(rule: _Rule) -> _Rule:
+    """The rule, and that the text does not look like a credential: whatever is stored may be read by many."""
+    advice = "this looks like a credential: keep it in a vault, and connect the vault"
+
+    def fault(text: str) -> str:
+        return rule.fault(text) or (advice if like_credential(text) else "")
+
+    return dataclasses.replace(rule, fault=fault)
+
+
+HarmlessKey = Annotated[str, _harmless(_text(_KEY, _KEY_RULE, "invalid-setting"))]
+HarmlessValue = Annotated[
+    str,
+    _harmless(_text(r"^[^\x00-\x1f\x7f]{0,256}$", "one line of at most 256 characters", "invalid-setting")),
+]
 HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]

@@ -26,5 +26,7 @@ def _tidied(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {key: _tidied(item) for key, item in schema.items() if key != "default" or item}
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
     (only,) = kept.pop("anyOf", [{}])
     return kept | only

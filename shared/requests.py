@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     ValidationError,
     model_validator,
 )
@@ -29,12 +30,16 @@ from shared.request_fields import (
     CLUSTER,
     IDENTITY,
     ClientType,
+    HarmlessKey,
+    HarmlessValue,
     HexId,
     Intent,
     Label,
     LinkerId,
     Name,
     RequestId,
+    SettingKey,
+    SettingsIn,
     TypeName,
     arm_id,
     broken,
@@ -46,6 +51,8 @@ MESSAGE_BYTES = 64 * 1024
 JSON_BYTES = 48 * 1024
 """What base64 leaves of it for the text, so that one limit holds for every sender."""
 DEPTH = 20
+SETTINGS_LIMIT = 32
+"""Most entries of a map of settings, so that a stored wish fits into a table's column with room to spare."""
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
 
 
@@ -89,6 +96,16 @@ class NewConnection(ConnectionKey):
     """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
     identity_id: Annotated[str, arm_id(IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
+    customized_keys: Annotated[Mapping[SettingKey, SettingKey], Field(max_length=SETTINGS_LIMIT)] = Field(
+        default_factory=dict
+    )
+    """Own names of settings, by the names that they have otherwise."""
+    additional_settings: Annotated[Mapping[HarmlessKey, HarmlessValue], Field(max_length=SETTINGS_LIMIT)] = (
+        Field(default_factory=dict)
+    )
+    """Constant settings beside the target's own. They are stored and shown: no credentials."""
+    settings_in: SettingsIn = "secret"
+    """Kind of the object that holds the settings."""
 
 
 class _Request(_RequestModel):
@@ -101,6 +118,14 @@ class CreateRequest(_Request):
 
     action: Literal["create"]
     connection: NewConnection
+
+
+class UpdateRequest(_Request):
+    """Change a connection that is there: its intent, its client type, or the part of its target."""
+
+    action: Literal["update"]
+    connection: NewConnection
+    """The connection as it shall be, whole."""
 
 
 class _ExistingRequest(_Request):
@@ -150,10 +175,11 @@ class AdoptRequest(_Request):
     """ARM id of Service Connector's connection of the cluster."""
 
 
-Request = CreateRequest | DeleteRequest | ValidateRequest | RepairRequest | AdoptRequest
+Request = CreateRequest | UpdateRequest | DeleteRequest | ValidateRequest | RepairRequest | AdoptRequest
 _MODELS: Mapping[str, type[Request]] = MappingProxyType(
     {
         "create": CreateRequest,
+        "update": UpdateRequest,
         "delete": DeleteRequest,
         "validate": ValidateRequest,
         "repair": RepairRequest,
@@ -191,7 +217,7 @@ def decode(body: bytes | str) -> Request:
     raise RefusedError(code, f"action: {rule}", field="action", remedy=f"see {SCHEMA_FILE}")
 
 
-def to_spec(request: CreateRequest) -> ConnectionSpec:
+def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
     """The wanted connection as the core stores it."""
     asked = request.connection
     return ConnectionSpec(
@@ -204,7 +230,20 @@ def to_spec(request: CreateRequest) -> ConnectionSpec:
         client_type=asked.client_type,
         intent=asked.intent,
         identity_id=asked.identity_id,
+        customized_keys=dict(asked.customized_keys),
+        additional_settings=dict(asked.additional_settings),
+        settings_in="" if asked.settings_in == "secret" else asked.settings_in,
     )
+
+
+def to_body(spec: ConnectionSpec) -> dict[str, Any]:
+    """``connection`` of the request that asks for a spec."""
+    body: dict[str, Any] = {
+        to_camel(name): value
+        for name, value in spec.model_dump(mode="json", exclude_defaults=True).items()
+        if name in NewConnection.model_fields
+    }
+    return {**body, "target": {"type": spec.target_type, "id": spec.target_id}}
 
 
 def connection_id_of(request: Request) -> ConnectionId:
@@ -214,7 +253,7 @@ def connection_id_of(request: Request) -> ConnectionId:
     """
     if isinstance(request, AdoptRequest):
         return ConnectionId("")
-    if not isinstance(request, CreateRequest) and request.connection_id:
+    if isinstance(request, _ExistingRequest) and request.connection_id:
         return ConnectionId(request.connection_id)
     key = request.connection
     assert key is not None  # noqa: S101 - the model's own rule: an id or a name

@@ -7,6 +7,7 @@ validated when read. ``schema`` stands on every row so that a later version can 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from pydantic import ValidationError
 
@@ -47,6 +48,29 @@ def parse[M: Model](model: type[M], row: Row) -> M:
             {".".join(map(str, one["loc"])) or "body" for one in error.errors(include_input=False)}
         )
     raise UnreadableRowError(f"{model.__name__}: {', '.join(faults)[:200]}")
+
+
+class Listed[M](list[M]):
+    """Values of a list, and in ``unreadable`` the keys of rows that this version does not understand.
+
+    One row that another version or a person has written must not hide the others.
+    """
+
+    unreadable: tuple[str, ...] = ()
+    """``<partition>/<key>`` of each row that was left out."""
+
+
+def parse_all[M: Model](model: type[M], rows: Iterable[Row]) -> Listed[M]:
+    """The values of rows that are only shown; what cannot be read is named and left out."""
+    found: Listed[M] = Listed()
+    unreadable: list[str] = []
+    for row in rows:
+        try:
+            found.append(parse(model, row))
+        except UnreadableRowError:
+            unreadable.append(f"{row.partition}/{row.key}")
+    found.unreadable = tuple(unreadable)
+    return found
 
 
 def key_hash(text: str) -> str:

@@ -18,6 +18,7 @@ from shared.fitness import Fitness
 from shared.holdings import HoldingsReader
 from shared.intake import Intake
 from shared.limits import Limits
+from shared.newer_messages import NewerMessages
 from shared.observing import Observer
 from shared.opening import Opener
 from shared.orphan_prunes import OrphanPruner
@@ -59,6 +60,7 @@ class Services:
     orphan_pruner: OrphanPruner
     catalogue: Catalogue
     dry_run: DryRun
+    newer: NewerMessages
 
 
 def build(
@@ -194,9 +196,11 @@ def build(
         releaser=Releaser(state=state, announcer=announcer),
         orphan_pruner=orphan_pruner,
         catalogue=rows,
+        newer=NewerMessages(queue=queue, requests=requests, refuse=intake.refuse, logger=logger),
         dry_run=DryRun(
             fitness=Fitness(
                 state=state,
+                users=users,
                 outside=outside,
                 identity_resource_group_id=settings.identity_resource_group_id,
                 app_client_id=settings.client_id,

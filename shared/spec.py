@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Model(BaseModel):
     """Base of all stored values: frozen, nothing unknown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Note(Model):
+    """Base of what is written whole and never changed from what was read: unknown fields are passed over.
+
+    Not for anything that is read, changed and written back, or whose every field may forbid something.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ConnectionSpec(Model):
@@ -25,3 +36,9 @@ class ConnectionSpec(Model):
     """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
+    customized_keys: Mapping[str, str] = Field(default_factory=dict)
+    """The workload's own names of settings, by Service Connector's names."""
+    additional_settings: Mapping[str, str] = Field(default_factory=dict)
+    """Constant settings beside the target's own; no credential by the request's promise."""
+    settings_in: str = ""
+    """Kind of the object with the settings: ``configMap``; empty is a secret, as Service Connector's."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from shared import naming
 from shared.models import Connection, ConnectionId, Intent, Operation, OperationId, OperationState, StepRecord
 from shared.ports import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
-from shared.rows import columns, key_hash, parse
+from shared.rows import Listed, columns, key_hash, parse, parse_all
 from shared.spec import Model
 
 CONNECTIONS = "connections"
@@ -116,10 +116,9 @@ class State:
         found = [parse(Intent, row) for row in rows]
         return {intent.step: intent for intent in found}
 
-    async def connections(self, *, limit: int = 1000) -> list[Connection]:
+    async def connections(self, *, limit: int = 1000) -> Listed[Connection]:
         """Connection rows, in no order."""
-        rows = await self.store.scan(CONNECTIONS, key=_CONNECTION_KEY, limit=limit)
-        return [parse(Connection, row) for row in rows]
+        return parse_all(Connection, await self.store.scan(CONNECTIONS, key=_CONNECTION_KEY, limit=limit))
 
     async def commit(
         self,

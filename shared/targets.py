@@ -233,6 +233,11 @@ class TargetType:
             None,
         )
 
+    def setting_keys(self, client_type: str) -> frozenset[str]:
+        """Setting keys of a client type, of every variant."""
+        groups = self.auth[WORKLOAD_IDENTITY].groups(client_type)
+        return frozenset(key for group in groups for key in group.values)
+
     def harmless_keys(self, client_type: str) -> frozenset[str]:
         """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""
         auth = self.auth.get(WORKLOAD_IDENTITY)

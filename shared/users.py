@@ -17,13 +17,16 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.errors import NotYetError, StateConflictError
+from shared.errors import NotYetError, PermanentError, StateConflictError
 from shared.models import ConnectionId, OperationId
 from shared.ports import Insert, Remove, Replace, StateStore
 from shared.rows import columns, key_hash, parse
 from shared.spec import Model
 
 TABLE = "users"
+USERS_LIMIT = 400
+"""Users of one thing. A text column holds 64 KiB of UTF-16, 32,768 characters (learn.microsoft.com,
+"Understanding the Table service data model"): so many users take 26,000, name and details the rest."""
 _KEY = "thing"
 _TRIES = 8
 
@@ -73,6 +76,16 @@ class Users:
         row = await self._store.get(TABLE, key_hash(thing), _KEY)
         return parse(Shared, row) if row else None
 
+    async def require_room(self, thing: str, connection_id: ConnectionId) -> None:
+        """A connection is among the users of a thing, or may join them.
+
+        Raises:
+            PermanentError: ``too-many-users``.
+        """
+        shared = await self.get(thing)
+        if shared is not None and all(user.connection_id != connection_id for user in shared.users):
+            _require_room(shared)
+
     async def join(
         self,
         thing: str,
@@ -91,6 +104,7 @@ class Users:
 
         Raises:
             NotYetError: ``closing``: its last user is on the way out.
+            PermanentError: ``too-many-users``.
             StateConflictError: too many others changed the row meanwhile (transient).
         """
         for _ in range(_TRIES):
@@ -105,7 +119,10 @@ class Users:
                 age_seconds = (row.read_at - row.written_at).total_seconds()
                 if age_seconds < self.lease_seconds or not await settled(shared.closing):
                     raise NotYetError("closing", f"{thing.split('|', maxsplit=1)[0]} is being removed")
-            users = shared.users if user in shared.users else (*shared.users, user)
+            users = shared.users
+            if user not in users:
+                _require_room(shared)
+                users = (*users, user)
             joined = shared.model_copy(
                 update={
                     "users": users,
@@ -204,6 +221,17 @@ class Users:
         except StateConflictError:
             return False
         return True
+
+
+def _require_room(shared: Shared) -> None:
+    if len(shared.users) < USERS_LIMIT:
+        return
+    raise PermanentError(
+        "too-many-users",
+        f"{USERS_LIMIT} connections use this {shared.thing.split('|', maxsplit=1)[0]} already",
+        remedy="name another identity (identityId) or another workload, or delete connections that"
+        " nobody needs",
+    )
 
 
 def _columns(shared: Shared) -> Mapping[str, str | int | bool]:

@@ -27,7 +27,8 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
         "databaseUser": _database_user(user.outputs) if user and user.outputs else None,
         "federatedCredential": credential.outputs.get("name") if credential else None,
         "kubernetes": {
-            "secret": naming.secret_name(value.spec.name),
+            "secret": None if value.spec.settings_in else naming.secret_name(value.spec.name),
+            "configMap": naming.config_map_name(value.spec.name) if value.spec.settings_in else None,
             "serviceAccount": account.planned.get("name") if account else None,
         },
     }
@@ -51,6 +52,9 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
         "intent": spec.intent or None,
+        "settingsIn": spec.settings_in or "secret",
+        "customizedKeys": dict(spec.customized_keys),
+        "additionalSettings": dict(spec.additional_settings),
         "generation": value.generation,
         "createdAt": _instant(value.created_at),
         "configuredAt": _instant(value.configured_at),
@@ -112,6 +116,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "id": value.operation_id,
         "connectionId": value.connection_id,
         "kind": value.kind.value,
+        "update": bool(value.changes),
         "state": value.state.value,
         "waiting": value.waiting or None,
         "code": value.code or None,

@@ -67,7 +67,7 @@ class AksClusters:
         *,
         values: bool = False,
     ) -> KubeObject | None:
-        """Read the metadata of a ``ServiceAccount`` or ``Secret``, a secret's values only if asked for."""
+        """Read the metadata of a service account, secret or config map; values only if asked for."""
         path = path_of(kind, namespace, name)
         accept = "application/json" if values else METADATA_ONLY
         found = await self._reach.call(
@@ -204,7 +204,7 @@ class AksClusters:
         return answer is not None
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts and secrets in a namespace: one list for each kind of user.
+        """What uses service accounts, secrets and config maps in a namespace: one list for each kind of user.
 
         Raises:
             PermanentError: ``kubernetes-access-denied`` if one of the lists is refused: a part is no answer.
@@ -231,7 +231,7 @@ class AksClusters:
         return await self._pages(cluster_id, _users_path(earlier, namespace))
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
-        """Metadata of every ``ServiceAccount`` or ``Secret`` of a namespace, or of the whole cluster.
+        """Metadata of every object of one of these kinds in a namespace, or in the whole cluster.
 
         Raises:
             PermanentError: ``kubernetes-access-denied`` without the right to list them.

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from shared.errors import PermanentError
 from shared.ports import KubeObject
 
-PATHS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets"}
+PATHS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets", "ConfigMap": "configmaps"}
+WITH_DATA = frozenset({"Secret", "ConfigMap"})
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
@@ -34,7 +35,8 @@ def namespace_path(namespace: str, *, root: str = "/api/v1") -> str:
 def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
     """Read an object's JSON; a secret's values are decoded."""
     metadata = body.get("metadata") or {}
-    data = (body.get("data") or {}) if kind == "Secret" else {}
+    data = (body.get("data") or {}) if kind in WITH_DATA else {}
+    decoded = _decoded if kind == "Secret" else str
     return KubeObject(
         kind=kind,
         namespace=metadata.get("namespace", ""),
@@ -43,7 +45,7 @@ def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
         resource_version=metadata.get("resourceVersion", ""),
         labels=dict(metadata.get("labels") or {}),
         annotations=dict(metadata.get("annotations") or {}),
-        data={key: _decoded(value) for key, value in data.items()},
+        data={key: decoded(value) for key, value in data.items()},
         created_at=metadata.get("creationTimestamp") or "",
         secret_type=str(body.get("type") or "") if kind == "Secret" else "",
     )
@@ -74,10 +76,15 @@ def applied(
         },
     }
     if data is not None:
-        if kind != "Secret":
+        if kind not in WITH_DATA:
             raise PermanentError("kind-unknown", f"a {kind} has no data")
-        body["data"] = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        encoded = _encoded if kind == "Secret" else str
+        body["data"] = {key: encoded(value) for key, value in data.items()}
     return body
+
+
+def _encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
 
 
 def _decoded(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""What uses service accounts and secrets: pods, what makes pods, and service accounts themselves.
+"""What uses service accounts, secrets and config maps: pods, what makes pods, and service accounts.
 
-A use is what the API server would need to start a pod: the account, and every secret that its containers,
-volumes and image pulls name (kubernetes.io, "Secrets", "Pod spec"). What makes pods counts without any pod:
-a deployment scaled to zero comes back, a cron job runs tonight.
+A use is what the API server would need to start a pod: the account, and every secret and config map that its
+containers, volumes and image pulls name (kubernetes.io, "Secrets", "ConfigMaps", "Pod spec"). What makes pods
+counts without any pod: a deployment scaled to zero comes back, a cron job runs tonight.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def use_of(kind: str, body: Mapping[str, Any]) -> Use | None:
         name=name,
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         secrets=_names({"name": found} for found in _secrets(spec)),
+        config_maps=_names({"name": found} for found in _config_maps(spec)),
     )
 
 
@@ -84,13 +85,26 @@ def _names(references: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted({str(one["name"]) for one in references if one.get("name")}))
 
 
-def _secrets(spec: Mapping[str, Any]) -> Iterable[str]:
+def _from_environments(spec: Mapping[str, Any], kind: str) -> Iterable[str]:
+    """Names of what containers take their environment from: ``secret`` or ``configMap``."""
     for part in _CONTAINER_LISTS:
         for container in spec.get(part) or []:
             for source in container.get("envFrom") or []:
-                yield (source.get("secretRef") or {}).get("name", "")
+                yield (source.get(f"{kind}Ref") or {}).get("name", "")
             for variable in container.get("env") or []:
-                yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
+                yield ((variable.get("valueFrom") or {}).get(f"{kind}KeyRef") or {}).get("name", "")
+
+
+def _config_maps(spec: Mapping[str, Any]) -> Iterable[str]:
+    yield from _from_environments(spec, "configMap")
+    for volume in spec.get("volumes") or []:
+        yield (volume.get("configMap") or {}).get("name", "")
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            yield (source.get("configMap") or {}).get("name", "")
+
+
+def _secrets(spec: Mapping[str, Any]) -> Iterable[str]:
+    yield from _from_environments(spec, "secret")
     for volume in spec.get("volumes") or []:
         for kind, field in _SECRET_NAMES:
             yield (volume.get(kind) or {}).get(field, "")

@@ -64,6 +64,10 @@ class StorageStepQueue:
         """Put one slice of a sweep on ``sweep-slices``, hidden for ``delay_seconds``."""
         await self._put(SLICES, text, delay_seconds)
 
+    async def put_back(self, queue: str, text: str, *, delay_seconds: float) -> None:
+        """Put a message of a newer version back on its queue as it was."""
+        await self._put(queue, text, delay_seconds)
+
     async def reject(self, envelope: Mapping[str, Any]) -> None:
         """Put a refusal on ``rejected``, as one JSON object."""
         await self._put(REJECTED, json.dumps(envelope, separators=(",", ":")), 0)

@@ -24,7 +24,7 @@ class ManagedCluster:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KubeObject:
-    """Metadata of a service account or secret, and a secret's values when asked for."""
+    """Metadata of a service account, secret or config map, and values when asked for."""
 
     kind: str
     namespace: str
@@ -34,7 +34,7 @@ class KubeObject:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     data: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """Decoded values of a secret; never logged."""
+    """Decoded values; never logged."""
     created_at: str = ""
     """The API server's ``creationTimestamp``."""
     secret_type: str = ""
@@ -43,13 +43,14 @@ class KubeObject:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A pod, or what makes pods, that uses a service account or secrets."""
+    """A pod, or what makes pods, that uses a service account, secrets or config maps."""
 
     kind: str
     """Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
     name: str
     service_account: str
     secrets: tuple[str, ...]
+    config_maps: tuple[str, ...] = ()
 
 
 class Clusters(Protocol):
@@ -80,7 +81,7 @@ class Clusters(Protocol):
         *,
         values: bool = False,
     ) -> KubeObject | None:
-        """Read the metadata of a ``ServiceAccount`` or ``Secret``, a secret's values only if asked for."""
+        """Read the metadata of a service account, secret or config map; values only if asked for."""
         ...
 
     async def apply(
@@ -123,7 +124,7 @@ class Clusters(Protocol):
         ...
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
-        """Metadata of every ``ServiceAccount`` or ``Secret`` of a namespace, or of the whole cluster.
+        """Metadata of every object of one of these kinds in a namespace, or in the whole cluster.
 
         Raises:
             PermanentError: ``kubernetes-access-denied`` without the right to list them.
@@ -152,7 +153,7 @@ class Clusters(Protocol):
         ...
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts and secrets in a namespace.
+        """What uses service accounts, secrets and config maps in a namespace.
 
         Pods that are not finished, and whatever makes pods: deployments (scaled to zero too), stateful sets,
         daemon sets, replica sets without an owner, jobs that are not finished, cron jobs.

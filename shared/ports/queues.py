@@ -25,6 +25,10 @@ class StepQueue(Protocol):
         """Put one slice of a sweep on ``sweep-slices``, hidden for ``delay_seconds``; it never expires."""
         ...
 
+    async def put_back(self, queue: str, text: str, *, delay_seconds: float) -> None:
+        """Put a message of a newer version back on its queue as it was, hidden for ``delay_seconds``."""
+        ...
+
     async def reject(self, envelope: Mapping[str, Any]) -> None:
         """Put a refusal on ``rejected``, as one JSON object."""
         ...

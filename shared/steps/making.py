@@ -32,13 +32,13 @@ async def put_object(
     Args:
         ctx: of the run; the intent with the nonce is saved already.
         there: the object as this run has seen it, ``None`` if it was absent.
-        kind: ``Secret`` or ``ServiceAccount``.
+        kind: ``Secret``, ``ConfigMap`` or ``ServiceAccount``.
         name: of the object.
         ours: says whether an object is ours.
         refusal: raised for one that is not.
         labels: of the object.
         annotations: of the object.
-        data: a secret's values.
+        data: the values of a secret or config map.
         force: take over fields of other managers.
 
     Raises:

@@ -34,7 +34,8 @@ class ManagedIdentity:
         """Make sure of the identity.
 
         Raises:
-            PermanentError: identity-not-found, identity-forbidden, object-not-ours.
+            PermanentError: identity-not-found, identity-forbidden, object-not-ours; too-many-users, before
+                anything of the connection is made.
             NotYetError: ``closing``.
         """
         if ctx.connection.spec.identity_id:

@@ -6,13 +6,13 @@ resourceVersion as preconditions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Plan, Provenance
-from shared.ports import KubeObject
+from shared.ports import KubeObject, Use
 from shared.steps import saving
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, StepContext
 from shared.steps.removal import Removal, protects
@@ -29,6 +29,12 @@ USE_LISTS = (
 )
 """What is listed to find users, as ``ports.Use`` says."""
 PROTECTED_ACCOUNT = "default"
+_USED: Mapping[str, Callable[[Use], Collection[str]]] = {
+    "ServiceAccount": lambda use: (use.service_account,),
+    "Secret": lambda use: use.secrets,
+    "ConfigMap": lambda use: use.config_maps,
+}
+"""Names that a use holds of each kind."""
 
 
 async def hold_if_used(ctx: StepContext, kind: str, plan: Plan, *, lost: bool = False) -> Mapping[str, Any]:
@@ -73,12 +79,8 @@ async def _users_of(ctx: StepContext, kind: str, namespace: str, name: str) -> l
         if error.code != "cluster-gone":
             raise
         return []
-    account = kind == "ServiceAccount"
-    return [
-        f"{use.kind} {use.name}"
-        for use in uses
-        if (use.service_account == name if account else name in use.secrets)
-    ]
+    used = _USED[kind]
+    return [f"{use.kind} {use.name}" for use in uses if name in used(use)]
 
 
 async def cluster_lost(
@@ -93,7 +95,7 @@ async def cluster_lost(
 
     Args:
         ctx: the run.
-        kind: ``Secret`` or ``ServiceAccount``.
+        kind: ``Secret``, ``ConfigMap`` or ``ServiceAccount``.
         plan: what the record knows.
         known: what the users row says of an account that another connection made anew.
 
@@ -149,7 +151,7 @@ async def remove_object(
     Args:
         ctx: the run.
         removal: what is said of it.
-        kind: ``Secret`` or ``ServiceAccount``.
+        kind: ``Secret``, ``ConfigMap`` or ``ServiceAccount``.
         plan: what the record knows: namespace, name, nonce, uid.
         thing: name of its users row, if it has one.
         known: what the users row says of an object that another connection made or re-made.

@@ -6,13 +6,14 @@ exactly the thing that was reported.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
+from shared.models import Intent
 from shared.ports import Linker
-from shared.steps.base import StepContext, account_thing, credential_thing, identity_thing
+from shared.steps.base import SECRET, StepContext, account_thing, credential_thing, identity_thing, kind_of
 
 _CODES = (
     ("orphan-changed", "what stands there is not what was reported"),
@@ -42,17 +43,18 @@ async def orphan_fault(ctx: StepContext) -> str:
     return ""
 
 
-async def _secret(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
+async def _settings(ctx: StepContext, known: Mapping[str, Any], linkers: list[Linker]) -> str:
     namespace, name = str(known["namespace"]), str(known["name"])
     linked = any(one.namespace == namespace and naming.secret_name(one.name) == name for one in linkers)
-    if linked:
+    kind = kind_of(known)
+    if linked and kind == SECRET:
         return LINKED
-    return USED if await computed(ctx, namespace, name) else await _changed(ctx, "Secret", known)
+    return USED if await computed(ctx, namespace, name) else await _changed(ctx, kind, known)
 
 
 async def computed(ctx: StepContext, namespace: str, name: str) -> bool:
-    """Say whether a connection on record, made since the orphan was reported perhaps, writes that secret."""
-    named = name.removeprefix("sc-").removesuffix("-secret")
+    """Say whether a connection on record, made since the orphan was reported perhaps, writes that object."""
+    named = naming.settings_name_part(name)
     return await ctx.recorder.holds(naming.connection_id(ctx.connection.spec.cluster_id, namespace, named))
 
 
@@ -107,15 +109,33 @@ async def _credential(ctx: StepContext, known: Mapping[str, Any], linkers: list[
     return ALIVE if cluster is not None and cluster.issuer == there.issuer else ""
 
 
+def things(cluster_id: str, intents: Mapping[str, Intent]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name of each thing on an orphan's record that has users, and what is known of it."""
+    for step, thing_of in _THINGS.items():
+        intent = intents.get(step)
+        for plan in intent.plans() if intent else ():
+            yield thing_of(cluster_id, plan.planned), plan.planned
+
+
+async def claim(ctx: StepContext) -> None:
+    """Become a user of what was named, so that nobody else removes or makes it meanwhile.
+
+    Here and not when the prune is opened: whatever is cut off, the prune's own way on leads past here.
+
+    Raises:
+        NotYetError: ``closing``: another operation is removing it.
+    """
+    for thing, planned in things(ctx.connection.spec.cluster_id, ctx.intents):
+        known = {name: planned[name] for name in _DETAILS if name in planned}
+        await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled, details=known)
+
+
 async def let_go(ctx: StepContext) -> None:
     """Stop being a user of what is not removed: else nobody would ever be its last user, nor report it."""
-    for step, thing_of in _THINGS.items():
-        intent = ctx.intents.get(step)
-        for plan in intent.plans() if intent else ():
-            thing = thing_of(ctx.connection.spec.cluster_id, plan.planned)
-            left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-            if left.last:
-                await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+    for thing, _ in things(ctx.connection.spec.cluster_id, ctx.intents):
+        left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        if left.last:
+            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 
 
 def _account_thing(cluster_id: str, planned: Mapping[str, Any]) -> str:
@@ -131,13 +151,15 @@ def _credential_thing(_: str, planned: Mapping[str, Any]) -> str:
     return credential_thing(str(planned["identityId"]), str(planned["issuer"]), str(planned["subject"]))
 
 
+_DETAILS = frozenset({"workload"})
+"""What whoever leaves last must know: an identity goes by its workload's mark."""
 _THINGS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "service_account": _account_thing,
     "managed_identity": _identity_thing,
     "federated_credential": _credential_thing,
 }
 _CHECKS: Mapping[str, Callable[[StepContext, Mapping[str, Any], list[Linker]], Awaitable[str]]] = {
-    "settings": _secret,
+    "settings": _settings,
     "service_account": _account,
     "managed_identity": _identity,
     "federated_credential": _credential,

@@ -18,6 +18,7 @@ from shared.spec import ConnectionSpec
 from shared.steps import grants
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
+from shared.steps.settings import foreign_settings
 from shared.steps.verdicts import obey, of_answer
 
 
@@ -114,7 +115,7 @@ class Preflight:
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
-        await self._refuse_foreign_secret(ctx)
+        await self._refuse_foreign_settings(ctx)
         warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(
@@ -134,13 +135,13 @@ class Preflight:
             return None
         return await ctx.outside.resources.get(parent_id, api_version=ctx.target.api_version)
 
-    async def _refuse_foreign_secret(self, ctx: StepContext) -> None:
+    async def _refuse_foreign_settings(self, ctx: StepContext) -> None:
         spec = ctx.connection.spec
-        name = naming.secret_name(spec.name)
-        secret = await ctx.outside.clusters.get(spec.cluster_id, "Secret", spec.namespace, name)
+        kind, name = naming.settings_object(spec)
+        there = await ctx.outside.clusters.get(spec.cluster_id, kind, spec.namespace, name)
         mark = (LABEL_CONNECTION, ctx.connection.connection_id)
-        if secret is not None and not owned(ctx, secret, mark, intent=ctx.intents.get("settings")):
-            raise foreign_secret(spec)
+        if there is not None and not owned(ctx, there, mark, intent=ctx.intents.get("settings")):
+            raise foreign_settings(spec)
 
 
 def require_running(cluster: ManagedCluster) -> None:
@@ -205,16 +206,6 @@ def refuse_linkers_name(spec: ConnectionSpec, linkers: Iterable[Linker]) -> None
 def namespace_missing(namespace: str) -> PermanentError:
     """The error of a namespace that is not there."""
     return PermanentError("namespace-missing", namespace, remedy=f"kubectl create namespace {namespace}")
-
-
-def foreign_secret(spec: ConnectionSpec) -> PermanentError:
-    """The error of a secret that somebody else made."""
-    name = naming.secret_name(spec.name)
-    return PermanentError(
-        "object-not-ours",
-        f"secret {spec.namespace}/{name} exists and was not made by this connection",
-        remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-    )
 
 
 def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:

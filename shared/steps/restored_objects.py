@@ -22,6 +22,7 @@ from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_MANAGED_BY,
     LABEL_WORKLOAD,
+    SECRET,
     StepContext,
     account_thing,
     found,
@@ -100,7 +101,7 @@ class RestoredObjects:
                 one = Plan(planned={**plan.planned, **item}, outputs=outputs)
                 if item["kind"] == "ServiceAccount":
                     await self._remove_account(ctx, removal, one)
-                elif same_secret(linkers, ctx.connection.spec.name):
+                elif item["kind"] == SECRET and same_secret(linkers, ctx.connection.spec.name):
                     removal.keep(item, "live-linker", "a live linker writes it")
                 else:
                     await remove_object(ctx, removal, item["kind"], one)
@@ -148,7 +149,7 @@ class RestoredObjects:
                 one.name,
                 labels=labels,
                 annotations=annotations,
-                data=dict(one.data) if one.kind == "Secret" else None,
+                data=None if one.kind == "ServiceAccount" else dict(one.data),
             )
         except PermanentError as error:
             if error.code != "object-exists":

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from shared import naming
+from shared import naming, setting_values
 from shared.errors import PermanentError
 from shared.models import Provenance
 from shared.ports import KubeObject
@@ -37,7 +37,7 @@ async def look(ctx: StepContext, there: KubeObject, *, provenance: str) -> Saved
     """What would be saved of an object that a prune is about to remove; saves nothing."""
     seen, data = there, dict[str, str]()
     why = ""
-    if there.kind == "Secret":
+    if there.kind != "ServiceAccount":
         spec = ctx.connection.spec
         full = await ctx.outside.clusters.get(
             spec.cluster_id, there.kind, there.namespace, there.name, values=True
@@ -79,14 +79,14 @@ def shown(saved: SavedObject) -> Mapping[str, str]:
 
 
 def _fault(ctx: StepContext, secret: KubeObject, provenance: str) -> str:
-    """Why a secret's values are not saved, empty if they are."""
+    """Why the values of a secret or config map are not saved, empty if they are."""
     if secret.secret_type not in _TYPES:
         return f"its type is {secret.secret_type}"
     if provenance != Provenance.CREATED and not _through_identity(ctx):
         return "its connection may have held a credential"
     spec = ctx.connection.spec
     try:
-        known = ctx.target.harmless_keys(spec.client_type)
+        known = setting_values.harmless(ctx.target, spec)
     except PermanentError:
         return f"the catalogue has no target type {spec.target_type}"
     unknown = sorted(set(secret.data) - known)

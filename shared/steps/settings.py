@@ -1,22 +1,26 @@
-"""The Kubernetes secret with the settings that a program needs; it holds no credential.
+"""The Kubernetes secret or config map with the settings that a program needs; they hold no credential.
 
-Names and keys equal Service Connector's. Endpoints come from the target's own GET (preflight).
+The secret's name and the keys equal Service Connector's; it makes no config maps. Endpoints come from the
+target's own GET (preflight).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared import naming
+from shared import naming, setting_values
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
+from shared.spec import ConnectionSpec
 from shared.steps.base import (
     ANNOTATION_NONCE,
     LABEL_CONNECTION,
     LABEL_MANAGED_BY,
+    SECRET,
     StepContext,
     found,
+    kind_of,
     owned,
 )
 from shared.steps.making import put_object
@@ -24,22 +28,20 @@ from shared.steps.objects import cluster_lost, hold_if_used, remove_object
 from shared.steps.orphan_claims import computed
 from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
 
-KIND = "Secret"
-
 
 class Settings:
-    """The settings secret exists, or is gone."""
+    """The object with the settings exists, or is gone."""
 
     name = "settings"
 
     async def check(self, ctx: StepContext) -> list[Finding]:
-        """Say whether the secret is there, is the one we made, and holds the right keys and values."""
+        """Say whether the object is there, is the one we made, and holds the right keys and values."""
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("settings-exist", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
         namespace, name = str(planned["namespace"]), str(planned["name"])
         there = await ctx.outside.clusters.get(
-            ctx.connection.spec.cluster_id, KIND, namespace, name, values=not ctx.for_pruning_only
+            ctx.connection.spec.cluster_id, kind_of(planned), namespace, name, values=not ctx.for_pruning_only
         )
         if there is None:
             return [found("settings-exist", ok=False, detail=f"{namespace}/{name}")]
@@ -59,19 +61,15 @@ class Settings:
         ]
 
     async def apply(self, ctx: StepContext) -> Done:
-        """Make sure of the secret.
+        """Make sure of the object.
 
         Raises:
             PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field.
         """
         spec = ctx.connection.spec
-        name = naming.secret_name(spec.name)
-        there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
-        refusal = PermanentError(
-            "object-not-ours",
-            f"secret {spec.namespace}/{name} exists and was not made by this connection",
-            remedy=f"kubectl delete secret {name} --namespace {spec.namespace}, if nothing needs it",
-        )
+        kind, name = naming.settings_object(spec)
+        there = await ctx.outside.clusters.get(spec.cluster_id, kind, spec.namespace, name)
+        refusal = foreign_settings(spec)
 
         def is_ours(thing: KubeObject) -> bool:
             mark = (LABEL_CONNECTION, ctx.connection.connection_id)
@@ -81,6 +79,8 @@ class Settings:
             raise refusal
         planned = await ctx.recorder.intend(
             {
+                # Only where it is another: what was planned before there were others is the same thing.
+                **({} if kind == SECRET else {"kind": kind}),
                 "namespace": spec.namespace,
                 "name": name,
                 "provenance": Provenance.CREATED,
@@ -91,7 +91,7 @@ class Settings:
         applied = await put_object(
             ctx,
             there,
-            KIND,
+            kind,
             name,
             ours=is_ours,
             refusal=refusal,
@@ -107,7 +107,7 @@ class Settings:
         return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values), "version": version})
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Delete the secret.
+        """Delete the object.
 
         Raises:
             NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
@@ -116,8 +116,9 @@ class Settings:
         await require_still_gone(ctx)
         linked = same_secret(await live_linkers(ctx), ctx.connection.spec.name) if ctx.plans else False
         for plan in ctx.plans:
-            if linked:
-                item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
+            kind = kind_of(plan.planned)
+            item = {"kind": kind, "namespace": plan.planned["namespace"], "name": plan.planned["name"]}
+            if linked and kind == SECRET:
                 removal.keep(item, "live-linker", "a live linker writes it")
                 continue
             cause = ctx.operation.cause
@@ -125,12 +126,11 @@ class Settings:
                 namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
                 # It was nobody's when that was confirmed, and has been held for days since, perhaps.
                 if await computed(ctx, namespace, name):
-                    item = {"kind": KIND, "namespace": namespace, "name": name}
                     removal.keep(item, "still-shared", "a connection on record writes it")
                     continue
-            lost = await cluster_lost(ctx, KIND, plan)
-            use = await hold_if_used(ctx, KIND, plan, lost=lost)
-            await remove_object(ctx, removal, KIND, plan, use=use, lost=lost)
+            lost = await cluster_lost(ctx, kind, plan)
+            use = await hold_if_used(ctx, kind, plan, lost=lost)
+            await remove_object(ctx, removal, kind, plan, use=use, lost=lost)
         return removal.done()
 
     def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
@@ -153,4 +153,14 @@ class Settings:
         return sorted(missing | different)
 
     def _values(self, ctx: StepContext) -> dict[str, str]:
-        return ctx.target.settings(ctx.connection.spec.client_type, ctx.facts)
+        return setting_values.values(ctx.target, ctx.connection.spec, ctx.facts)
+
+
+def foreign_settings(spec: ConnectionSpec) -> PermanentError:
+    """The error of an object of the settings' name that somebody else made."""
+    kind, name = naming.settings_object(spec)
+    return PermanentError(
+        "object-not-ours",
+        f"{kind.lower()} {spec.namespace}/{name} exists and was not made by this connection",
+        remedy=f"kubectl delete {kind.lower()} {name} --namespace {spec.namespace}, if nothing needs it",
+    )

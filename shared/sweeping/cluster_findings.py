@@ -25,7 +25,7 @@ from shared.sweeping.cluster_view import ACCOUNT, SECRET, ClusterView
 from shared.sweeping.on_record import OnRecord
 
 STEPS: Mapping[str, str] = {"settings": SECRET, "service_account": ACCOUNT}
-"""Kind of the object that a step makes."""
+"""Kind of the object that a step makes, unless its plan names another."""
 SETTLED_WITHOUT_CLUSTER = frozenset({ConnectionState.ORPHANED, ConnectionState.RESTORED})
 """What a cluster that is gone changes nothing for any more."""
 
@@ -76,16 +76,21 @@ def recorded(record: OnRecord, step: str) -> Iterator[tuple[Plan, tuple[str, str
 def seen(record: OnRecord, view: ClusterView, step: str) -> KubeObject | None:
     """The object that a step has made, if it was listed and is the one on record."""
     for plan, thing in recorded(record, step):
-        there = view.objects.get(STEPS[step], {}).get(thing)
+        there = view.objects.get(kind_of(step, plan), {}).get(thing)
         if there is not None and there.uid == plan.outputs["uid"]:
             return there
     return None
 
 
+def kind_of(step: str, plan: Plan) -> str:
+    """Kind of the object that a step has made."""
+    return str(plan.planned.get("kind", STEPS[step]))
+
+
 def _object(
     record: OnRecord, view: ClusterView, step: str, plan: Plan, thing: tuple[str, str], *, tenant_id: str
 ) -> list[Drifted]:
-    kind = STEPS[step]
+    kind = kind_of(step, plan)
     if not view.lists(kind, thing[0]):
         return []
     shown, uid = f"{kind} {thing[0]}/{thing[1]}", str(plan.outputs["uid"])

@@ -1,7 +1,8 @@
-"""Secrets and service accounts that look like a connection's and that nobody on record owns.
+"""Secrets, config maps and service accounts that look like a connection's and that nobody on record owns.
 
 They look so by our labels or by Service Connector's names (``sc-<folded name>-secret``, ``sc-account-<client
-id>``; azure-cli ``serviceconnector/_utils.py``). They are reported: whoever made them was never seen alive.
+id>``; azure-cli ``serviceconnector/_utils.py``), which has none for config
+maps. They are reported: whoever made them was never seen alive.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from shared.steps.base import (
     account_thing,
 )
 from shared.sweeping import on_record
-from shared.sweeping.cluster_view import ACCOUNT, SECRET, ClusterView
+from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, ClusterView
 from shared.sweeping.ledger import Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 from shared.sweeping.on_record import OnRecord
@@ -31,8 +32,14 @@ PAGE = 200
 LABELS_SHOWN = 32
 """Kubernetes does not bound their number, a row its size: 32 of 380 characters fit."""
 _SECRET = re.compile(r"sc-([a-z0-9]+)-secret")
+_CONFIG_MAP = re.compile(r"sc-([a-z0-9]+)-configmap")
 _ACCOUNT = re.compile(r"sc-account-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_KINDS = {SECRET: OrphanKind.SECRET, ACCOUNT: OrphanKind.SERVICE_ACCOUNT}
+_NAMES = {SECRET: _SECRET, CONFIG_MAP: _CONFIG_MAP, ACCOUNT: _ACCOUNT}
+_KINDS = {
+    SECRET: OrphanKind.SECRET,
+    CONFIG_MAP: OrphanKind.CONFIG_MAP,
+    ACCOUNT: OrphanKind.SERVICE_ACCOUNT,
+}
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -103,8 +110,8 @@ def _suspect(one: KubeObject, found: OnView, present: set[str]) -> bool:
     labelled = one.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY and bool(
         {LABEL_CONNECTION, LABEL_WORKLOAD} & set(one.labels)
     )
-    named = (_SECRET if one.kind == SECRET else _ACCOUNT).fullmatch(one.name)
-    if not (labelled or named) or ANNOTATION_KEEP in one.annotations:
+    named = _NAMES[one.kind].fullmatch(one.name)
+    if not (labelled or (named and one.kind != CONFIG_MAP)) or ANNOTATION_KEEP in one.annotations:
         return False
     if not view.lists(one.kind, one.namespace) or (one.kind, one.namespace, one.name) in found.living:
         return False
@@ -124,8 +131,8 @@ async def _used(lookout: Lookout, view: ClusterView, one: KubeObject) -> bool:
 
 
 async def _owned(lookout: Lookout, ledger: Ledger, view: ClusterView, one: KubeObject) -> bool:
-    """Say whether a secret is a connection's whose entry in the inventory was lost, and mend that."""
-    named = _SECRET.fullmatch(one.name) if one.kind == SECRET else None
+    """Say whether settings are a connection's whose entry in the inventory was lost, and mend that."""
+    named = None if one.kind == ACCOUNT else _NAMES[one.kind].fullmatch(one.name)
     if named is None:
         return False
     connection_id = naming.connection_id(view.cluster_id, one.namespace, named[1])

@@ -1,7 +1,7 @@
 """One cluster's slice: its linkers, its connections, and what in it nobody owns.
 
-One describe, one list each of linkers, namespaces, secrets and service accounts (per watched namespace where
-the policy names them), and one read per connection. Nothing is removed here.
+One describe, one list each of linkers, namespaces, secrets, config maps and service accounts (per watched
+namespace where the policy names them), and one read per connection. Nothing is removed here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from shared import naming
+from shared import naming, setting_values
 from shared.drift import Drifted
 from shared.errors import PermanentError, RefusedError, TransientError
 from shared.inventory import Entry
@@ -172,7 +172,7 @@ class ClusterSlice:
     async def _values(
         self, ledger: Ledger, record: OnRecord, view: ClusterView
     ) -> tuple[list[Drifted], dict[str, str]]:
-        """Compare a secret's values, if anybody wrote it since they were written or compared last."""
+        """Compare the settings' values, if anybody wrote it since they were written or compared last."""
         known = record.drift.get(PART)
         checked = dict(known.checked) if known else {}
         there = cluster_findings.seen(record, view, "settings")
@@ -213,7 +213,7 @@ def _readable(rows: Sequence[Row]) -> Iterator[Connection]:
 
 
 def _wanted(lookout: Lookout, record: OnRecord) -> dict[str, str] | None:
-    """What the settings secret should hold; ``None`` if that is not on record."""
+    """What the settings should be; ``None`` if that is not on record."""
     spec, intent = record.connection.spec, record.intents.get("preflight")
     facts = intent.outputs.get("facts") if intent else None
     if not facts:
@@ -221,7 +221,7 @@ def _wanted(lookout: Lookout, record: OnRecord) -> dict[str, str] | None:
     known = {str(name): str(value) for name, value in facts.items()}
     known["clientId"] = record.output("managed_identity", "clientId")
     try:
-        return lookout.catalogue.find(spec.target_type).settings(spec.client_type, known)
+        return setting_values.values(lookout.catalogue.find(spec.target_type), spec, known)
     except RefusedError:
         return None
 

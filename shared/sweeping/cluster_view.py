@@ -18,7 +18,7 @@ from shared.sweeping import scope
 from shared.sweeping.ledger import Ledger
 from shared.throttling import THROTTLED
 
-SECRET, ACCOUNT = "Secret", "ServiceAccount"
+SECRET, CONFIG_MAP, ACCOUNT = "Secret", "ConfigMap", "ServiceAccount"
 UNREACHABLE = "unreachable"
 Objects = Mapping[tuple[str, str], KubeObject]
 
@@ -76,7 +76,7 @@ async def _look_inside(outside: Outside, ledger: Ledger, view: ClusterView) -> N
         return
     if view.namespaces is None:
         ledger.count_once("namespacesNotListed")
-    for kind in (SECRET, ACCOUNT):
+    for kind in (SECRET, CONFIG_MAP, ACCOUNT):
         await _list_objects(outside, ledger, view, kind)
         if UNREACHABLE in ledger.details:
             view.objects.clear()

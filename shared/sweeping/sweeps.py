@@ -17,7 +17,7 @@ from pydantic import Field
 
 from shared.errors import StateConflictError
 from shared.ports import Change, Columns, Insert, Remove, Replace, Row, StateStore
-from shared.rows import columns, parse
+from shared.rows import Listed, columns, parse, parse_all
 from shared.spec import Model
 from shared.state import Stored
 
@@ -105,7 +105,7 @@ class Slice(Model):
 
 
 class SliceMessage(Model):
-    """Body of a ``sweep-slices`` message: ids only, the table is the truth."""
+    """Body of a ``sweep-slices`` message: ids only, the table is the truth. Versions as of steps."""
 
     schema_version: int = 1
     sweep: str
@@ -129,10 +129,10 @@ class Sweeps:
         row = await self._store.get(TABLE, _LIST, f"s|{sweep_id}")
         return _stored(Sweep, row) if row else None
 
-    async def newest(self, *, since: datetime, limit: int) -> list[Sweep]:
+    async def newest(self, *, since: datetime, limit: int) -> Listed[Sweep]:
         """Sweeps that started since then, the newest first, at most ``limit``."""
         rows = await self._store.query(TABLE, _LIST, key_from=f"s|{_stamp(since)}", key_to="s}")
-        return [parse(Sweep, row) for row in reversed(rows)][:limit]
+        return parse_all(Sweep, list(reversed(rows))[:limit])
 
     async def begin(
         self, *, now: datetime, asked_by: str, instead_of: Stored[Sweep] | None, abandon_at: datetime | None

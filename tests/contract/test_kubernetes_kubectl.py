@@ -96,7 +96,7 @@ def test_each_kind_of_a_connections_manifest_is_taken_as_it_is(kubectl: Kubectl,
     kubectl("create", "namespace", "k-kinds")
     parts = Parts(
         service_account="sc-account-1",
-        secret="sc-blob-secret",
+        settings="sc-blob-secret",
         namespace="k-kinds",
         workload="orders",
         keys=("spring.b", "A_KEY"),

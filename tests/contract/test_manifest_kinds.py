@@ -20,7 +20,7 @@ PLACES = {
 def parts_in(namespace: str, secret: str = "sc-blob-secret", **more: object) -> Parts:
     return Parts(
         service_account="default",
-        secret=secret,
+        settings=secret,
         namespace=namespace,
         workload="orders",
         **more,  # type: ignore[arg-type]

@@ -43,14 +43,15 @@ async def test_namespaces_are_known(azure: Azure):
     assert await azure.clusters.namespace_exists(azure.cluster_id, "no-such-namespace") is False
 
 
-async def test_a_secret_is_applied_read_and_its_stale_keys_pruned(azure: Azure):
-    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
-    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+async def test_an_object_is_applied_read_and_its_stale_keys_pruned(azure: Azure, kind: str):
+    name = f"sc-{uuid.uuid4().hex[:8]}-{kind.lower()}"
+    place = (azure.cluster_id, kind, NAMESPACE, name)
     assert await azure.clusters.get(*place) is None
     made = await azure.clusters.apply(
         *place, labels={"app": "mooring"}, annotations={"note": "é"}, data={"A": "1", "B": "zwölf"}
     )
-    assert (made.kind, made.namespace, made.name) == ("Secret", NAMESPACE, name)
+    assert (made.kind, made.namespace, made.name) == (kind, NAMESPACE, name)
     assert made.uid
     assert await azure.clusters.get(*place, values=True) == made
     assert await azure.clusters.get(*place) == dataclasses.replace(made, data={}, secret_type="")
@@ -104,7 +105,25 @@ async def test_an_object_is_deleted_only_as_it_was_read(azure: Azure):
 
 async def test_other_kinds_are_never_touched(azure: Azure):
     with pytest.raises(PermanentError, match="kind-unknown"):
-        await azure.clusters.get(azure.cluster_id, "ConfigMap", NAMESPACE, "x")
+        await azure.clusters.get(azure.cluster_id, "Pod", NAMESPACE, "x")
+    with pytest.raises(PermanentError, match="kind-unknown"):
+        await azure.clusters.apply(
+            azure.cluster_id, "ServiceAccount", NAMESPACE, "x", labels={}, annotations={}, data={"A": "1"}
+        )
+
+
+async def test_a_config_map_is_made_once_listed_and_deleted(azure: Azure):
+    name = f"sc-{uuid.uuid4().hex[:8]}-configmap"
+    place = (azure.cluster_id, "ConfigMap", NAMESPACE, name)
+    made = await azure.clusters.create(*place, labels={"a": "b"}, annotations={}, data={"A": "zwölf"})
+    assert (dict(made.data), made.secret_type) == ({"A": "zwölf"}, "")
+    with pytest.raises(PermanentError, match="object-exists"):
+        await azure.clusters.create(*place, labels={}, annotations={}, data={})
+    listed = await azure.clusters.list_objects(azure.cluster_id, "ConfigMap", NAMESPACE)
+    assert [one for one in listed if one.name == name] == [dataclasses.replace(made, data={})]
+    exact = {"uid": made.uid, "resource_version": made.resource_version}
+    assert await azure.clusters.delete(*place, **exact) is True
+    assert await azure.clusters.get(*place) is None
 
 
 async def test_the_whole_chain_from_token_to_read_works_and_stops_working(azure: Azure):

@@ -87,6 +87,15 @@ async def test_a_slice_of_a_sweep_goes_on_its_own_queue(both: Both):
     assert await both.queue.depth("sweep-slices") == 1
 
 
+async def test_a_message_that_is_put_back_keeps_its_text_and_waits(both: Both):
+    text = '{"schema_version": 2, "added": "ü"}'
+    await both.queue.put_back("connection-steps", text, delay_seconds=0)
+    assert await both.take("connection-steps") == [text]
+    await both.queue.put_back("sweep-slices", text, delay_seconds=30)
+    assert await both.take("sweep-slices") == []
+    assert await both.queue.depth("sweep-slices") == 1
+
+
 async def test_a_delayed_step_is_hidden_and_counted(both: Both):
     await both.queue.announce(MESSAGE, delay_seconds=30)
     assert await both.take("connection-steps") == []

@@ -24,7 +24,10 @@ async def test_pods_say_what_they_use(azure: Azure):
                     "name": "main",
                     "image": "example",
                     "envFrom": [{"secretRef": {"name": "from-env"}}, {"configMapRef": {"name": "config"}}],
-                    "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "one-key", "key": "k"}}}],
+                    "env": [
+                        {"name": "X", "valueFrom": {"secretKeyRef": {"name": "one-key", "key": "k"}}},
+                        {"name": "Y", "valueFrom": {"configMapKeyRef": {"name": "one-entry", "key": "k"}}},
+                    ],
                 },
             ],
             "initContainers": [
@@ -33,6 +36,8 @@ async def test_pods_say_what_they_use(azure: Azure):
             "volumes": [
                 {"name": "a", "secret": {"secretName": "mounted"}},
                 {"name": "b", "projected": {"sources": [{"secret": {"name": "projected"}}]}},
+                {"name": "c", "configMap": {"name": "mounted-map"}},
+                {"name": "d", "projected": {"sources": [{"configMap": {"name": "projected-map"}}]}},
             ],
             "imagePullSecrets": [{"name": "registry"}],
         },
@@ -43,6 +48,9 @@ async def test_pods_say_what_they_use(azure: Azure):
     # A cluster of before 1.24 mounts a token secret into every pod.
     secrets = tuple(one for one in found.secrets if not one.startswith("default-token-"))
     assert secrets == ("from-env", "from-init", "mounted", "one-key", "projected", "registry")
+    # A real cluster projects its own CA into every pod.
+    maps = tuple(one for one in found.config_maps if one != "kube-root-ca.crt")
+    assert maps == ("config", "mounted-map", "one-entry", "projected-map")
 
 
 def template(name: str, **spec: Any) -> dict[str, Any]:

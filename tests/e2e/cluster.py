@@ -63,6 +63,16 @@ class Cluster:
             return None
         return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
 
+    async def config_map(self, namespace: str, name: str) -> dict[str, str] | None:
+        """Data of a config map, or ``None``."""
+        found = await _or_none(self.core.read_namespaced_config_map(name, namespace))
+        return None if found is None else dict(found.data or {})
+
+    async def config_maps(self, namespace: str) -> list[str]:
+        """Names of the config maps but the cluster's own CA."""
+        found = await self.core.list_namespaced_config_map(namespace)
+        return sorted(one.metadata.name for one in found.items if one.metadata.name != "kube-root-ca.crt")
+
     async def account(self, namespace: str, name: str) -> Any:
         return await _or_none(self.core.read_namespaced_service_account(name, namespace))
 

@@ -20,7 +20,7 @@ from tests.fakes.target_examples import Example, examples
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session")]
 
 PARTS = ("storage-queue", "servicebus")
-"""Rows of which a part is connected too, with a narrow role; unit tests do so with all."""
+"""Rows of which a part is connected too, with a narrow role and a config map; unit tests do so with all."""
 LIMIT_SECONDS = 600
 """Far above what one wave of requests takes, for a machine that others use too."""
 BODIES: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ class Wish:
 
     def spec(self, world: World, namespace: str, number: int) -> dict[str, Any]:
         target = {"type": self.example.row.name, "id": self.target_id}
-        more = {"intent": self.intent} if self.intent else {}
+        more = {"intent": self.intent, "settingsIn": "configMap"} if self.intent else {}
         name = f"{self.example.row.name}-{number}"
         return world.spec(name, namespace=namespace, target=target, clientType="none", **more)
 
@@ -112,11 +112,15 @@ async def assignments(world: World) -> set[tuple[str, str, str]]:
 
 
 async def check(world: World, wish: Wish, connection: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Look at a connection's secret; returns the assignments that it must have."""
+    """Look at a connection's settings; returns the assignments that it must have."""
     row, variant = wish.example.row, wish.example.variant
     groups = row.auth["workloadIdentity"].groups("none")
     (group,) = [one for one in groups if one.variant in ("", variant)]
-    values = await world.cluster.secret(connection["namespace"], connection["kubernetes"]["secret"])
+    namespace, names = connection["namespace"], connection["kubernetes"]
+    if wish.intent:
+        values = await world.cluster.config_map(namespace, names["configMap"])
+    else:
+        values = await world.cluster.secret(namespace, names["secret"])
     assert values is not None, wish
     assert set(values) == set(group.values), wish
     assert not [value for value in values.values() if not value or "{" in value], wish
@@ -149,6 +153,7 @@ async def test_every_target_that_works_lives_and_leaves_nothing(
     took_seconds = time.monotonic() - began
     assert await assignments(world) == before
     assert await world.cluster.names(namespace) == ([], [])
+    assert await world.cluster.config_maps(namespace) == []
     with capsys.disabled():
         what = f"{len(wanted)} connections to {len(types)} target types"
         print(f"\n{what}: created, validated, deleted in {took_seconds:.1f} s")

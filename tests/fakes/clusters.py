@@ -14,7 +14,7 @@ from shared.naming import MANAGED_BY, fold_id, subject
 from shared.ports import KubeObject, ManagedCluster, Use
 from tests.fakes.azure_world import AzureWorld, StoredCluster, StoredObject
 
-KINDS = frozenset({"ServiceAccount", "Secret"})
+KINDS = frozenset({"ServiceAccount", "Secret", "ConfigMap"})
 
 
 class InMemoryClusters:
@@ -202,7 +202,7 @@ class InMemoryClusters:
         self, cluster_id: str, kind: str, namespace: str, data: Mapping[str, str] | None
     ) -> StoredCluster:
         cluster = self._cluster(cluster_id)
-        if data is not None and kind != "Secret":
+        if data is not None and kind == "ServiceAccount":
             raise PermanentError("kind-unknown", f"a {kind} has no data")
         if namespace not in cluster.namespaces:
             raise PermanentError("namespace-not-found", namespace)

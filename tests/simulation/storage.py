@@ -155,6 +155,9 @@ class SimulatedQueue:
     async def announce_slice(self, text: str, *, delay_seconds: float = 0) -> None:
         self.put("sweep-slices", text, delay_seconds)
 
+    async def put_back(self, queue: str, text: str, *, delay_seconds: float) -> None:
+        self.put(queue, text, delay_seconds)
+
     async def reject(self, envelope: Mapping[str, object]) -> None:
         self.rejected.append(str(envelope.get("kind", "")))
 

@@ -13,7 +13,7 @@ GROUP = f"/subscriptions/{GUID}/resourceGroups/rg-shop/providers"
 CLUSTER = f"{GROUP}/Microsoft.ContainerService/managedClusters/aks-shop"
 ACCOUNT = f"{GROUP}/Microsoft.Storage/storageAccounts/stshop"
 VAULT = f"{GROUP}/Microsoft.KeyVault/vaults/kv-shop"
-SNIPPET = manifest.pod_snippet(service_account="sc-account-1", secret="sc-blob-secret", namespace="orders")
+SNIPPET = manifest.pod_snippet(service_account="sc-account-1", settings="sc-blob-secret", namespace="orders")
 
 
 def test_a_filled_create_request_is_one_that_mooring_takes() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from shared import naming
 from shared.errors import PermanentError, StateConflictError, TransientError
-from shared.observing import TRIES
+from shared.event_notes import TRIES
 from shared.ports import Linker
 from shared.records import Dependent
 from shared.rows import key_hash

@@ -17,7 +17,7 @@ GOLDEN = ROOT / "tests/data/manifests"
 KINDS = ["pod", "deployment", "job", "patch"]
 PARTS = Parts(
     service_account="sc-account-1",
-    secret="sc-blob-secret",
+    settings="sc-blob-secret",
     namespace="shop",
     workload="orders",
     keys=("spring.b", "A_KEY"),
@@ -32,7 +32,7 @@ def template_of(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("namespace", ["shop", "123", "null", "1e3", "no"])
 def test_the_snippet_names_account_secret_namespace_and_label_as_strings(namespace: str):
     found = yaml.safe_load(
-        pod_snippet(service_account="sc-account-1", secret="sc-blob-secret", namespace=namespace)
+        pod_snippet(service_account="sc-account-1", settings="sc-blob-secret", namespace=namespace)
     )
     assert found["metadata"]["namespace"] == namespace
     assert found["metadata"]["labels"] == {"azure.workload.identity/use": "true"}
@@ -46,9 +46,16 @@ def test_each_kind_is_the_manifest_on_file(kind: str):
     assert snippet(kind, PARTS) == (GOLDEN / f"{kind}.yaml").read_text()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_takes_its_settings_from_a_config_map_where_they_are_there(kind: str):
+    parts = dataclasses.replace(PARTS, settings="sc-blob-configmap", settings_in="configMap")
+    expected = (GOLDEN / f"{kind}.yaml").read_text().replace("sc-blob-secret", "sc-blob-configmap")
+    assert snippet(kind, parts) == expected.replace("secret", "configMap")
+
+
 def test_no_kind_is_the_parts_of_a_pod():
     assert snippet("", PARTS) == pod_snippet(
-        service_account="sc-account-1", secret="sc-blob-secret", namespace="shop"
+        service_account="sc-account-1", settings="sc-blob-secret", namespace="shop"
     )
 
 

@@ -78,7 +78,7 @@ def test_plain_text_bytes_and_base64_with_line_breaks_say_the_same():
     packed = base64.encodebytes(text.encode())
     assert b"\n" in packed.strip()
     forms = [text, text.encode(), packed, packed.decode(), base64.b64encode(text.encode())]
-    assert len({requests.decode(form) for form in forms}) == 1
+    assert all(requests.decode(form) == requests.decode(text) for form in forms)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,9 @@ def test_the_published_schema_is_the_models_own():
         ({"action": "delete", "connectionId": "0" * 24, "connection": KEY}, False),
         ({"action": "delete", "connection": None}, False),
         ({"action": "undo", "connection": KEY}, False),
+        (create(customizedKeys={"A_B": "c.d-e"}, additionalSettings={"F": "g h"}), True),
+        (create(customizedKeys={"1A": "B"}), False),
+        (create(additionalSettings={"A": "x" * 257}), False),
         (create(extra=1), False),
         (create(name="-"), False),
         (create(namespace="Shop"), False),

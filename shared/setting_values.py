@@ -1,0 +1,71 @@
+"""What a connection's settings are: the target's own under the workload's names, and constants beside them.
+
+One place for whoever writes, compares, shows or saves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.errors import RefusedError
+from shared.spec import ConnectionSpec
+from shared.targets import TargetType
+
+
+def values(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> dict[str, str]:
+    """Keys and values as the workload's object holds them.
+
+    Args:
+        row: the target's.
+        spec: what was asked for.
+        facts: what the values are made of.
+
+    Raises:
+        RefusedError: ``unknown-client-type``.
+    """
+    own = row.settings(spec.client_type, facts)
+    return {**{_named(spec, key): value for key, value in own.items()}, **spec.additional_settings}
+
+
+def keys(row: TargetType, spec: ConnectionSpec) -> tuple[str, ...]:
+    """Keys of every variant of the target, in alphabetical order."""
+    named = {_named(spec, key) for key in row.setting_keys(spec.client_type)}
+    return tuple(sorted(named | set(spec.additional_settings)))
+
+
+def harmless(row: TargetType, spec: ConnectionSpec) -> frozenset[str]:
+    """Keys whose values hold no credential in a connection through an identity; none if it is unknown."""
+    named = {_named(spec, key) for key in row.harmless_keys(spec.client_type)}
+    return frozenset(named | set(spec.additional_settings))
+
+
+def check(row: TargetType, spec: ConnectionSpec) -> None:
+    """Refuse names that no setting has, and two settings of one name.
+
+    Raises:
+        RefusedError: ``unknown-setting`` or ``setting-collision``.
+    """
+    own = row.setting_keys(spec.client_type)
+    unknown = sorted(set(spec.customized_keys) - own)
+    if unknown:
+        raise RefusedError(
+            "unknown-setting",
+            f"{row.name} has no setting {unknown[0]} for client type {spec.client_type}",
+            field="connection.customizedKeys",
+            remedy=f"use one of {', '.join(sorted(own))}",
+        )
+    named = [_named(spec, key) for key in sorted(own)]
+    twice = {name for name in named if named.count(name) > 1}
+    taken = sorted(twice | set(named) & set(spec.additional_settings))
+    if taken:
+        ours = taken[0] in spec.additional_settings
+        raise RefusedError(
+            "setting-collision",
+            f"two settings would have the name {taken[0]}",
+            field=f"connection.{'additionalSettings' if ours else 'customizedKeys'}",
+            remedy="give each setting a name of its own",
+        )
+
+
+def _named(spec: ConnectionSpec, key: str) -> str:
+    return spec.customized_keys.get(key, key)
