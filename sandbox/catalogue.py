@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.catalogue import catalogue
-from shared.target_parts import AuthKind, Role
+from shared.target_parts import AZURE_ROLE, AuthKind, Role
 from shared.targets import WORKLOAD_IDENTITY, WORKS, TargetType
 
 NO_ROLES = frozenset({"secret", "csiDriver"})
@@ -139,12 +139,17 @@ def _cells(row: TargetType) -> list[str]:
         f"`{row.name}`<br>{row.title}",
         "<br>".join(kinds),
         ", ".join(f"`{one}`" for one in row.client_types) if works else "",
-        _names(row, "") if works else "",
+        _names(row, "") + _kept_by(row) if works else "",
         "<br>".join(intents),
         "<br>".join(_required(row)),
         "<br>".join(f"`{child.suffix}`" for child in row.children),
         "<br>".join(keys),
     ]
+
+
+def _kept_by(row: TargetType) -> str:
+    """What the roles are, unless they are Azure's."""
+    return "" if row.grants is AZURE_ROLE else f" ({row.grants.name})"
 
 
 def _required(row: TargetType) -> list[str]:

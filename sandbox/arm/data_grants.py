@@ -183,8 +183,8 @@ class RedisAccessPolicyAssignments(DataGrants):
                 raise bad_request(
                     "InvalidAccessPolicyAssignment",
                     "An invalid access policy assignment was detected due to duplicate entries. Please "
-                    "review and ensure that each assignment has a unique combination of assignmentName, policyName "
-                    "and objectId to avoid such duplicates.",
+                    "review and ensure that each assignment has a unique combination of assignmentName, "
+                    "policyName and objectId.",
                 )
         return {
             "accessPolicyName": policy,

@@ -128,7 +128,9 @@ class ServiceGrants:
             if known.principal_id.lower() != wanted.principal_id.lower():
                 continue
             if grant_key(known) == grant_key(wanted):
-                return dataclasses.replace(known, scope=wanted.scope, existing=True)
+                # Under our own name it has come between the two looks.
+                existing = known.name.lower() != wanted.name.lower()
+                return dataclasses.replace(known, scope=wanted.scope, existing=existing)
             if self._dialect.one_each:
                 raise policy_taken(known)
         return None

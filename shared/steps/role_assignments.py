@@ -96,6 +96,8 @@ class RoleAssignments:
             adopted = item["provenance"] == Provenance.ADOPTED
             reason = await still_relied_on(ctx, item) if adopted else await _linked(ctx, item)
             rule = "still-relied-on" if adopted else "live-linker"
+            if not reason and (reason := await _foreign(ctx, item)):
+                rule = "not-proven-ours"
             if ctx.operation.report_only:
                 shared = await ctx.users.get(thing)
                 if shared is not None and set(shared.users) - {ctx.user}:
@@ -105,7 +107,6 @@ class RoleAssignments:
                 else:
                     removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
-            reason = reason or await _foreign(ctx, item)
             leaving = await _revoke(ctx, item, kept=bool(reason))
             if leaving.shared:
                 removal.keep(shown, "still-shared", "still used")
