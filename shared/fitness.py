@@ -23,13 +23,13 @@ from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
     TAG_WORKLOAD,
-    Outside,
     found,
     identity_thing,
     ours,
 )
 from shared.steps.federated_credential import equal, require_budget
 from shared.steps.managed_identity import foreign_identity, own_identity_id, require_provided
+from shared.steps.outside import Outside
 from shared.steps.preflight import (
     enabling,
     namespace_missing,

@@ -184,11 +184,7 @@ class Opener:
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
             plan=plans.plan(
-                asked.kind,
-                connection=connection,
-                cause=asked.cause,
-                overtakes=bool(overtaken),
-                spec=asked.spec,
+                asked.kind, connection, spec=asked.spec, cause=asked.cause, overtakes=bool(overtaken)
             ),
             spec=asked.spec,
             changes=begins_from,

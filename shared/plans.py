@@ -104,8 +104,8 @@ def steps() -> Mapping[str, Step]:
 
 def plan(
     kind: Kind,
-    *,
     connection: Connection | None = None,
+    *,
     cause: Cause | None = None,
     overtakes: bool = False,
     spec: ConnectionSpec | None = None,

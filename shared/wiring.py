@@ -26,7 +26,7 @@ from shared.clients.step_queue import StorageStepQueue
 from shared.ports import DeadLetters
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.base import Outside
+from shared.steps.outside import Outside
 
 
 class Wiring:

@@ -17,18 +17,9 @@ from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
 from shared.models import Connection, ConnectionId, Done, Finding, Intent, Kind, Operation, OperationId, Plan
 from shared.policy import Policy
-from shared.ports import (
-    Clusters,
-    Databases,
-    Grants,
-    Identities,
-    KubeObject,
-    Linkers,
-    Prover,
-    Resources,
-    Roles,
-)
+from shared.ports import KubeObject
 from shared.prunes import SavedObject
+from shared.steps.outside import Outside
 from shared.targets import TargetType
 from shared.users import User, Users
 
@@ -44,21 +35,6 @@ TAG_NONCE = "mooring-nonce"
 SECRET = "Secret"
 SETTLED_AT = "settledAt"
 """Output of ``quiesce``: when no write of an overtaken operation can land any more."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The ports that steps may call."""
-
-    identities: Identities
-    roles: Roles
-    cosmos: Grants
-    redis: Grants
-    databases: Databases
-    resources: Resources
-    clusters: Clusters
-    linkers: Linkers
-    prover: Prover
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

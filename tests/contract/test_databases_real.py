@@ -1,4 +1,4 @@
-"""What only a real PostgreSQL can answer: sign-in, TLS, who may fool the app, and what is left of old rights."""
+"""What only a real PostgreSQL can answer: sign-in, TLS, who may fool the app, whose rights stay."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from shared.catalogue import catalogue
 from shared.models import Operation, StepMessage
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.base import Outside
+from shared.steps.outside import Outside
 from shared.sweeping.sweeps import SliceMessage
 from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld

@@ -9,6 +9,7 @@ import pytest
 from shared import plans
 from shared.models import Cause, ConnectionState, Kind
 from tests.fakes.databases import StoredServer
+from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import (
     APP_CLIENT_ID,
     CLUSTER,
@@ -108,3 +109,34 @@ def test_only_plans_of_connections_to_databases_have_the_step(app: LocalApp):
     theirs = ours.model_copy(update={"linker_id": "/x", "state": ConnectionState.ADOPTED})
     for kind in (Kind.VALIDATE, Kind.DELETE):
         assert "database_access" not in {step.name for step in plans.plan(kind, connection=theirs)}
+
+
+async def test_a_plan_shows_both_rights_and_a_connection_its_user(app: LocalApp, server: StoredServer):
+    http = HttpApp(app)
+    status, found, _ = await http.call("plan_connection", body=body(intent="read"))
+    assert status == 200
+    user = found["databaseUser"]
+    assert user["name"] == USER
+    assert user["granted"]["tables"] == ["SELECT"]
+    assert user["granted"] == user["narrowest"]["read"]
+    assert "TRUNCATE" in user["serviceConnector"]["tables"]
+    assert found["roleAssignments"]["assigned"] == []
+    assert server.roles == {}
+    _, blobs, _ = await http.call("plan_connection", body=create_body())
+    assert blobs["databaseUser"] is None
+    record = await app.send(body(intent="read"))
+    await app.settle()
+    _, made, _ = await http.call("get_connection", connectionId=record.connection_id)
+    assert (made["databaseUser"]["name"], made["databaseUser"]["database"]) == (USER, "shop")
+    assert made["databaseUser"]["objectId"] == made["identity"]["principalId"].lower()
+
+
+async def test_an_update_that_narrows_the_intent_takes_the_wider_rights(app: LocalApp, server: StoredServer):
+    record = await app.send(body(intent="write"))
+    await app.settle()
+    update = body(intent="read") | {"action": "update"}
+    await app.send(update, message_id="u")
+    await app.settle()
+    assert await app.state(record.connection_id) == "configured"
+    assert server.databases["shop"].grants[USER]["orders"] == {"SELECT"}
+    assert "orders_seq" not in server.databases["shop"].grants[USER]
