@@ -22,6 +22,8 @@ class Allow:
     roles: tuple[str, ...] | None
     """Folded names; ``None`` allows whatever the catalogue gives the target type."""
     identities: tuple[str, ...]
+    service_accounts: tuple[str, ...] = ()
+    """Names or patterns of accounts that requests may name."""
 
 
 def dimensions(
@@ -63,6 +65,13 @@ def dimensions(
             spec.identity_id,
             lambda rule: identity in rule.identities,
         )
+    if spec.service_account:
+        yield (
+            "service account",
+            "connection.serviceAccount",
+            spec.service_account,
+            lambda rule: any(fnmatchcase(spec.service_account, one) for one in rule.service_accounts),
+        )
 
 
 def _lists_role(role: str, usual: Sequence[str]) -> Callable[[Allow], bool]:
@@ -80,6 +89,8 @@ def rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:
     }
     if spec.identity_id:
         lines["identities"] = [spec.identity_id]
+    if spec.service_account:
+        lines["service_accounts"] = [spec.service_account]
     listed = ((key, ", ".join(f'"{value}"' for value in values)) for key, values in lines.items())
     return "\n".join(["[[allow]]", *(f"{key} = [{values}]" for key, values in listed)])
 

@@ -12,9 +12,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from shared.clients.call_spans import arm_calls
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
 from shared.errors import PermanentError
+from shared.ports import Telemetry
 
 if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
@@ -50,6 +52,11 @@ class ArmConnection:
         self._generic: Any = None
 
     @property
+    def telemetry(self) -> Telemetry:
+        """Who is told of the calls."""
+        return self._pool.telemetry
+
+    @property
     def scope(self) -> str:
         """Scope of the token; sovereign clouds have their own, anything else is public Azure's."""
         known = self.endpoint in _SOVEREIGN_ENDPOINTS
@@ -76,6 +83,7 @@ class ArmConnection:
                 ContentDecodePolicy(),
                 bounded_retries(),
                 AsyncARMChallengeAuthenticationPolicy(self.credential, self.scope),
+                arm_calls(self.telemetry),
             ],
         }
 

@@ -21,8 +21,10 @@ from shared.ports.databases import Access, Databases, DatabaseServer, DatabaseUs
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
+from shared.ports.telemetry import SILENCE, Fields, Span, Telemetry
 
 __all__ = [
+    "SILENCE",
     "Access",
     "Change",
     "Clock",
@@ -34,6 +36,7 @@ __all__ = [
     "Databases",
     "DeadLetterBlob",
     "DeadLetters",
+    "Fields",
     "Grants",
     "Identities",
     "Identity",
@@ -52,8 +55,10 @@ __all__ = [
     "RoleAssignment",
     "Roles",
     "Row",
+    "Span",
     "StateStore",
     "StepQueue",
+    "Telemetry",
     "Upsert",
     "Use",
 ]

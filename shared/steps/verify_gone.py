@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
-from shared.steps import database_access
+from shared.steps import database_access, provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.granting import kind_of, port_of
 from shared.steps.objects import used
@@ -146,6 +147,18 @@ async def _returned(ctx: StepContext, item: Mapping[str, Any]) -> Mapping[str, A
     }
 
 
+_AGAIN = MappingProxyType(
+    {
+        "identity": _identity,
+        "role": _role,
+        "credential": _credential,
+        provided_account.ITEM: provided_account.removed_again,
+        database_access.KIND: database_access.removed_again,
+    }
+)
+"""Who looks again at what is no object of the cluster that we made, by kind."""
+
+
 async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:
     if item.get("rule") == "cluster-gone":
         return None  # another cluster may have its place by now
@@ -157,12 +170,3 @@ async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None
         if error.code != "cluster-gone":
             raise
         return None
-
-
-_AGAIN = {
-    "identity": _identity,
-    "role": _role,
-    "credential": _credential,
-    database_access.KIND: database_access.removed_again,
-}
-"""Who looks again at what is no object of the cluster, by kind."""
