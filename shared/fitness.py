@@ -30,7 +30,6 @@ from shared.steps.base import (
 )
 from shared.steps.federated_credential import equal, require_budget
 from shared.steps.managed_identity import foreign_identity, own_identity_id, require_provided
-from shared.steps.outside import Outside
 from shared.steps.preflight import (
     enabling,
     namespace_missing,
@@ -40,6 +39,7 @@ from shared.steps.preflight import (
 )
 from shared.steps.service_account import foreign_account
 from shared.steps.settings import foreign_settings
+from shared.steps.surroundings import Outside
 from shared.targets import TargetType
 from shared.users import Users
 

@@ -29,7 +29,7 @@ from shared.steps.base import (
 )
 from shared.steps.federated_credential import PROTECTED
 from shared.steps.objects import PROTECTED_ACCOUNT, account_of
-from shared.steps.outside import Outside
+from shared.steps.surroundings import Outside
 from shared.users import Users
 
 KINDS: Mapping[OrphanKind, tuple[str, str, str]] = {

@@ -27,7 +27,7 @@ from shared.clients.telemetry_export import opened
 from shared.ports import DeadLetters
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.outside import Outside
+from shared.steps.surroundings import Outside
 
 
 class Wiring:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared import naming
 from shared.ports import Grants, RoleAssignment, Roles
-from shared.steps.outside import Outside
+from shared.steps.surroundings import Outside
 from shared.target_parts import AZURE_ROLE, COSMOS_ROLE, GRANT_KINDS, REDIS_POLICY, GrantKind, Role
 
 KIND = "grant"

@@ -16,7 +16,7 @@ from shared.errors import PermanentError
 from shared.inventory import subscription_scope
 from shared.ports import Credential, Identity
 from shared.steps.granting import kind_of, port_of
-from shared.steps.outside import Outside
+from shared.steps.surroundings import Outside
 from shared.sweeping.ledger import Ledger
 from shared.target_parts import AZURE_ROLE
 

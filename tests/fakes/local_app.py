@@ -14,7 +14,7 @@ from shared.models import Operation, StepMessage
 from shared.ports import SILENCE, Telemetry
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.outside import Outside
+from shared.steps.surroundings import Outside
 from shared.sweeping.sweeps import SliceMessage
 from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
