@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from sandbox.dataplane.postgres import RealServer
 from shared.catalogue import catalogue
 from shared.targets import TargetType
 from tests.e2e import databases, together
+from tests.e2e.native_rights import Right, kept_by_services
 from tests.e2e.world import World
 from tests.fakes.target_examples import Example, examples
 
@@ -120,10 +120,6 @@ async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> l
     return ended
 
 
-Right = tuple[str, str, str]
-"""Folded scope, principal and role."""
-
-
 async def assignments(world: World) -> set[Right]:
     """Every assignment on anything in the group of the targets, also those that services keep themselves."""
     async with world.azure(AuthorizationManagementClient) as client:
@@ -133,34 +129,6 @@ async def assignments(world: World) -> set[Right]:
             async for one in found
         }
     return azures | await kept_by_services(world)
-
-
-async def kept_by_services(world: World) -> set[Right]:
-    """What accounts and caches say of themselves."""
-    rights: set[Right] = set()
-    async with world.azure(ResourceManagementClient) as client:
-        for kind, (collection, version, read) in KEPT.items():
-            listed = client.resources.list(filter=f"resourceType eq '{kind}'")
-            for resource_id in [one.id async for one in listed]:
-                # The body of a list, as the generic client takes any body for a resource.
-                body = await client.resources.get_by_id(f"{resource_id}/{collection}", api_version=version)
-                rights |= {read(resource_id, one["properties"]) for one in body["value"]}
-    return rights
-
-
-def native_role(_: str, properties: dict[str, Any]) -> Right:
-    scope = properties["scope"].replace("/dbs/", "/sqlDatabases/").replace("/colls/", "/containers/")
-    return scope.lower(), properties["principalId"], properties["roleDefinitionId"].rsplit("/", 1)[-1]
-
-
-def access_policy(resource_id: str, properties: dict[str, Any]) -> Right:
-    return resource_id.lower(), properties["objectId"], properties["accessPolicyName"]
-
-
-KEPT: dict[str, tuple[str, str, Callable[[str, dict[str, Any]], Right]]] = {
-    "Microsoft.DocumentDB/databaseAccounts": ("sqlRoleAssignments", "2024-05-15", native_role),
-    "Microsoft.Cache/redis": ("accessPolicyAssignments", "2023-08-01", access_policy),
-}
 
 
 async def check(world: World, wish: Wish, connection: dict[str, Any]) -> set[tuple[str, str, str]]:
