@@ -134,7 +134,7 @@ class Fitness:
             waited_for = {"result": "warning", "remedy": "a create waits for it"} if verdict.waits else {}
             bad = verdict.finding.result == "failed"
             looks.say(verdict.finding.model_copy(update=waited_for if bad else {}))
-        return row.facts(spec.target_id, target, client_id="", parent=parent)
+        return row.facts(spec.target_id, target, client_id="", parent=parent, connection_name=spec.name)
 
     async def _providers(self, looks: Looks, spec: ConnectionSpec, row: TargetType) -> None:
         """The providers of the target and of identities are registered where they are needed."""
