@@ -79,7 +79,7 @@ class Preflight:
             return [exists]
         parent = await self._parent(ctx)
         verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target, parent=parent)
-        verdicts += await grants.looked_at(ctx, target, issuer=issuer)
+        verdicts += await grants.looked_at(ctx, target, issuer=issuer, parent=parent)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -89,8 +89,8 @@ class Preflight:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, role-assignment-budget, access-policy-taken, credential-budget,
-                service-account-missing, service-account-taken, and the codes of the conditions that the
-                target's row requires; cluster-replaced (repairs only).
+                service-account-missing, service-account-taken, the codes of ``database_servers.looked_at``
+                and of the conditions that the target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -118,9 +118,11 @@ class Preflight:
         await self._refuse_foreign_settings(ctx)
         if spec.service_account:
             await provided_account.require_free(ctx)
-        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
+        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=parent)
+        facts = ctx.target.facts(
+            spec.target_id, target, client_id="", parent=parent, connection_name=spec.name
+        )
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 
