@@ -191,6 +191,7 @@ def build(
         observer=observer,
         orphan_pruner=orphan_pruner,
         load_policy=read_policy,
+        judge=intake.judge,
         logger=logger,
         telemetry=telemetry,
     )

@@ -116,9 +116,10 @@ class State:
         found = [parse(Intent, row) for row in rows]
         return {intent.step: intent for intent in found}
 
-    async def connections(self, *, limit: int = 1000) -> Listed[Connection]:
-        """Connection rows, in no order."""
-        return parse_all(Connection, await self.store.scan(CONNECTIONS, key=CONNECTION_KEY, limit=limit))
+    async def connections(self, *, limit: int = 1000, after: str = "") -> Listed[Connection]:
+        """Connection rows, in the order of their ids, behind one."""
+        found = await self.store.scan(CONNECTIONS, key=CONNECTION_KEY, limit=limit, after=after)
+        return parse_all(Connection, found)
 
     async def commit(
         self,
