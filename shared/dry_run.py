@@ -18,6 +18,7 @@ from shared.models import ConnectionId, Finding, Provenance
 from shared.spec import ConnectionSpec
 from shared.steps.base import ANNOTATION_CLIENT_ID, role_thing
 from shared.steps.federated_credential import BUDGET
+from shared.steps.granting import item_of
 from shared.target_parts import Role
 from shared.targets import TargetType
 
@@ -98,6 +99,7 @@ class DryRun:
             "identity": self._identity(spec, fit),
             "federatedCredential": _credential(spec, fit, account),
             "roleAssignments": _roles(spec, row, fit),
+            "databaseUser": _database_user(spec, row),
             "serviceAccount": {
                 "namespace": spec.namespace,
                 "name": account,
@@ -123,18 +125,12 @@ class DryRun:
         assigned = roles.outputs.get("assignments", ()) if roles else ()
         principal_id = assigned[0]["principalId"] if assigned else ""
         has = {role_thing(item): _assignment(item) for item in assigned}
-        wants = {
-            role_thing(item): _assignment(item)
-            for item in (
-                {
-                    "role": role.name,
-                    "scope": row.scope(spec.target_id),
-                    "roleDefinitionId": role.id,
-                    "principalId": principal_id,
-                }
-                for role in row.roles(spec.intent, variant=variant)
-            )
-        }
+        scope = row.scope(spec.target_id)
+        wanted = [
+            item_of(row.grants, role, scope=scope, principal_id=principal_id)
+            for role in row.roles(spec.intent, variant=variant)
+        ]
+        wants = {role_thing(item): _assignment(item) for item in wanted}
         keys, held = _keys(spec, row, fit), list(settings.outputs.get("keys", ())) if settings else []
         return {
             "properties": [changes.field(name) for name in changes.differing(connection.spec, spec)],
@@ -212,6 +208,28 @@ def _refusal(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetType) -
             "remedy": error.remedy,
         }
     return None
+
+
+def _database_user(spec: ConnectionSpec, row: TargetType) -> dict[str, Any] | None:
+    if row.database is None:
+        return None
+    told = {
+        intent: {
+            "database": list(given.on_database),
+            "schema": list(given.on_schema),
+            "tables": list(given.on_tables),
+            "sequences": list(given.on_sequences),
+            "lasting": given.lasting,
+        }
+        for intent, given in row.database.privileges.items()
+    }
+    intents = (spec.intent,) if spec.intent else tuple(row.intents)
+    return {
+        "name": naming.database_user(spec.name),
+        "granted": told[spec.intent],
+        "serviceConnector": told[""],
+        "narrowest": {intent: told[intent] for intent in intents},
+    }
 
 
 def _named(roles: Sequence[Role]) -> list[dict[str, str]]:

@@ -192,7 +192,9 @@ class Opener:
             kind=asked.kind,
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
-            plan=plans.plan(asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken)),
+            plan=plans.plan(
+                asked.kind, connection, spec=asked.spec, cause=asked.cause, overtakes=bool(overtaken)
+            ),
             spec=asked.spec,
             changes=begins_from,
             request_id=asked.request_id,

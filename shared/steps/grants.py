@@ -9,25 +9,32 @@ reason to refuse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Finding
 from shared.ports import Identity, Lock
-from shared.steps import service_limits
+from shared.steps import database_servers, service_limits
 from shared.steps.base import StepContext, found
 from shared.steps.federated_credential import BUDGET, budget_remedy, holds_room, wanted_credential
 from shared.steps.granting import held_by
 from shared.steps.managed_identity import identity_id
 from shared.steps.verdicts import Verdict, unreadable
-from shared.target_parts import AZURE_ROLE
+from shared.target_parts import AZURE_ROLE, DATABASE_USER
 
 READ_ONLY = "readonly"
+_ROLES, _IDENTITIES = "role assignments", "identities and credentials"
 
 
-async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str) -> list[Verdict]:
+async def looked_at(
+    ctx: StepContext,
+    target: Mapping[str, Any],
+    *,
+    issuer: str,
+    parent: Mapping[str, Any] | None = None,
+) -> list[Verdict]:
     """Locks on the target, room for its role assignments, room for the identity's credential.
 
     The subscription's role assignments are listed only if one of the connection's is not there yet: the
@@ -37,14 +44,19 @@ async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str)
         ctx: of the run.
         target: Azure's answer of the target.
         issuer: the cluster's.
+        parent: Azure's answer of the resource above the target, where there is one.
     """
     identity = await ctx.outside.identities.get(identity_id(ctx))
-    missing = await _missing(ctx, target, identity)
-    verdicts = [await _locks(ctx, missing)]
-    if ctx.target.grants is AZURE_ROLE:
-        verdicts.append(await _assignments(ctx, missing))
+    if ctx.target.grants is DATABASE_USER:
+        # Neither a lock nor a limit of Azure's keeps a user from being made inside a server.
+        verdicts = await database_servers.looked_at(ctx, parent)
     else:
-        verdicts += await service_limits.looked_at(ctx, missing, identity=identity)
+        missing = await _missing(ctx, target, identity)
+        verdicts = await _locks(ctx, missing, identity)
+        if ctx.target.grants is AZURE_ROLE:
+            verdicts.append(await _assignments(ctx, missing))
+        else:
+            verdicts += await service_limits.looked_at(ctx, missing, identity=identity)
     if ctx.connection.spec.identity_id and identity is not None:
         verdicts.append(await _credentials(ctx, identity, issuer))
     return verdicts
@@ -62,20 +74,31 @@ async def _missing(ctx: StepContext, target: Mapping[str, Any], identity: Identi
     return sum(role.id.lower() not in held for role in roles)
 
 
-async def _locks(ctx: StepContext, missing: int) -> Verdict:
+async def _locks(ctx: StepContext, missing: int, identity: Identity | None) -> list[Verdict]:
+    """Locks on the target and, in the subscriptions that are read anyway, on what the identity is made in."""
     spec, name = ctx.connection.spec, "target-unlocked"
     subscription = naming.subscription_of(spec.target_id)
-    scope = naming.fold_id(ctx.target.scope(spec.target_id))
     try:
         locks = await ctx.outside.resources.locks(subscription)
     except PermanentError as error:
-        return Verdict("scope-locked", unreadable(name, error))
+        return [Verdict("scope-locked", unreadable(name, error))]
+    verdicts = [_locked(name, ctx.target.scope(spec.target_id), locks, refuses=bool(missing), what=_ROLES)]
+    own = identity_id(ctx)
+    if naming.subscription_of(own) == subscription:
+        unmade = identity is None
+        verdicts.append(_locked("identity-unlocked", own, locks, refuses=unmade, what=_IDENTITIES))
+    return verdicts
+
+
+def _locked(name: str, scope_id: str, locks: Sequence[Lock], *, refuses: bool, what: str) -> Verdict:
+    """The verdict on the locks that hold for a scope; ``refuses``: something is to be made there."""
+    scope, subscription = naming.fold_id(scope_id), naming.subscription_of(scope_id)
     held = [one for one in locks if f"{scope}/".startswith(f"{naming.fold_id(one.scope)}/")]
     if not held:
         return Verdict("scope-locked", found(name, ok=True))
     first = min(held, key=lambda one: not _forbids_writes(one))
-    refuses = _forbids_writes(first) and bool(missing)
-    lost = "role assignments cannot be made there" if refuses else "they cannot be taken away there"
+    refuses = _forbids_writes(first) and refuses
+    lost = f"{what} cannot be made there" if refuses else "they cannot be taken away there"
     finding = Finding(
         name=name,
         result="failed" if refuses else "warning",

@@ -18,6 +18,7 @@ from shared.spec import ConnectionSpec
 from shared.steps import grants, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
+from shared.steps.registration import target_missing
 from shared.steps.settings import foreign_settings
 from shared.steps.verdicts import obey, of_answer
 
@@ -79,7 +80,7 @@ class Preflight:
             return [exists]
         parent = await self._parent(ctx)
         verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target, parent=parent)
-        verdicts += await grants.looked_at(ctx, target, issuer=issuer)
+        verdicts += await grants.looked_at(ctx, target, issuer=issuer, parent=parent)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -89,8 +90,8 @@ class Preflight:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, role-assignment-budget, access-policy-taken, credential-budget,
-                service-account-missing, service-account-taken, and the codes of the conditions that the
-                target's row requires; cluster-replaced (repairs only).
+                service-account-missing, service-account-taken, the codes of ``database_servers.looked_at``
+                and of the conditions that the target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -109,7 +110,7 @@ class Preflight:
         refuse_cluster_identity(cluster, spec.identity_id)
         _require_incarnation(ctx, cluster)
         if target is None:
-            raise PermanentError("target-not-found", target_id)
+            raise target_missing(target_id)
         parent = await self._parent(ctx)
         warnings = obey(of_answer(ctx.target, spec.target_id, target, parent=parent))
         refuse_linkers_name(spec, linkers)
@@ -118,9 +119,11 @@ class Preflight:
         await self._refuse_foreign_settings(ctx)
         if spec.service_account:
             await provided_account.require_free(ctx)
-        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
+        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent))
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=parent)
+        facts = ctx.target.facts(
+            spec.target_id, target, client_id="", parent=parent, connection_name=spec.name
+        )
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 

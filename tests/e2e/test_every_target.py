@@ -12,8 +12,10 @@ import pytest
 from azure.mgmt.authorization.aio import AuthorizationManagementClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
+from sandbox.dataplane.postgres import RealServer
 from shared.catalogue import catalogue
-from tests.e2e import together
+from shared.targets import TargetType
+from tests.e2e import databases, together
 from tests.e2e.native_rights import Right, kept_by_services
 from tests.e2e.world import World
 from tests.fakes.target_examples import Example, examples
@@ -54,10 +56,16 @@ class Wish:
         return world.spec(name, namespace=namespace, target=target, clientType="none", **more)
 
 
+def connected() -> list[TargetType]:
+    """Rows that can be connected to here: a database needs a server behind the emulated one."""
+    real = RealServer.of_environment()
+    return [row for row in catalogue().working if real is not None or row.database is None]
+
+
 def wishes(world: World) -> list[Wish]:
     """Every variant of every row with Service Connector's roles; a part of some with a narrow one."""
     found = []
-    for row in catalogue().working:
+    for row in connected():
         for example in examples(row):
             there = row.existence_id(example.id)
             group = f"{world.contract.cluster_id.split('/providers/')[0]}/providers/"
@@ -73,16 +81,19 @@ def wishes(world: World) -> list[Wish]:
     return found
 
 
-async def make(client: Any, wish: Wish) -> None:
+async def make(world: World, client: Any, wish: Wish) -> None:
     """Make the target as its owner does, and what it is a part of."""
     row, answer = wish.example.row, wish.example.answer
     parent_id = row.parent_id(wish.target_id)
     if parent_id:
-        above = {"location": "westeurope", "kind": (wish.example.parent or {})["kind"], "properties": {}}
+        above = {"location": "westeurope", "properties": {}}
+        above |= {name: one for name, one in (wish.example.parent or {}).items() if name == "kind"}
         poller = await client.resources.begin_create_or_update_by_id(
             parent_id, parameters=above, api_version=row.api_version
         )
         await poller.result()
+    if row.database is not None:
+        await databases.admit(world, parent_id)
     provider = wish.resource_id.split("/providers/")[1].split("/")[0]
     kind = {"kind": answer["kind"]} if row.variants else {}
     body = {"location": "westeurope", "properties": {}, **kind, **BODIES.get(provider, {})}
@@ -144,10 +155,10 @@ async def test_every_target_that_works_lives_and_leaves_nothing(
     await together.all_told()
     namespace, wanted = await world.cluster.new_namespace("every-target"), wishes(world)
     types = {wish.example.row.name for wish in wanted}
-    assert types == {row.name for row in catalogue().working}
+    assert types == {row.name for row in connected()}
     made = {wish.resource_id: wish for wish in wanted}
     async with world.azure(ResourceManagementClient) as client:
-        await asyncio.gather(*(make(client, wish) for wish in made.values()))
+        await asyncio.gather(*(make(world, client, wish) for wish in made.values()))
     specs = [wish.spec(world, namespace, number) for number, wish in enumerate(wanted)]
     before, began = await assignments(world), time.monotonic()
 

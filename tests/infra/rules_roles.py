@@ -28,8 +28,10 @@ ALWAYS_READ = {
 MAY_READ = {
     "Microsoft.Authorization/locks/read",
     "Microsoft.Authorization/roleAssignments/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
+    "Microsoft.Resources/subscriptions/providers/read",
     "Microsoft.Resources/subscriptions/resources/read",
 }
 """Reads that sweeps need, or preflight: whether they are used is told by the record of calls
