@@ -26,7 +26,8 @@ _CLUSTER_PATTERN = re.compile(r"(/[a-z0-9._()*?-]+){8}")
 _HEADER = re.compile(r"\s*\[\[?\s*(\w+)\s*\]\]?\s*(?:#.*)?$")
 _TARGET_TYPE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _REQUIRED = ("clusters", "namespaces", "subscriptions", "target_types")
-_OPTIONAL = ("roles", "identities")
+_OPTIONAL = ("roles", "identities", "auth")
+_AUTH = ("workloadIdentity", "secret")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Allow:
     roles: tuple[str, ...] | None
     """Folded names; ``None`` allows whatever the catalogue gives the target type."""
     identities: tuple[str, ...]
+    auth: tuple[str, ...] = _AUTH[:1]
+    """Auth kinds; a key of the target comes into the cluster only where ``secret`` is listed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +162,8 @@ def _dimensions(
         spec.target_type,
         lambda rule: spec.target_type in rule.target_types,
     )
+    kind = spec.auth_kind
+    yield "authentication", "connection.authType", kind, lambda rule: kind in rule.auth
     for role in roles:
         yield "role", "connection.target.type", role, _lists_role(role, usual)
     if spec.identity_id:
@@ -181,7 +186,7 @@ def _rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:
         "namespaces": [spec.namespace],
         "subscriptions": [naming.subscription_of(spec.target_id)],
         "target_types": [spec.target_type],
-        "roles": list(roles),
+        **({"roles": list(roles)} if spec.by_identity else {"auth": [spec.auth_kind]}),
     }
     if spec.identity_id:
         lines["identities"] = [spec.identity_id]
@@ -214,6 +219,7 @@ class _Reader:
             target_types=self.texts(table, "target_types", index, _target_type),
             roles=self.texts(table, "roles", index, _role) if "roles" in table else None,
             identities=self.texts(table, "identities", index, _identity) if "identities" in table else (),
+            auth=self.texts(table, "auth", index, _auth) if "auth" in table else _AUTH[:1],
         )
 
     def check_keys(
@@ -288,6 +294,12 @@ def _role(value: str) -> str:
     if not value.strip():
         raise ValueError("is not the name of a role")
     return value.strip().lower()
+
+
+def _auth(value: str) -> str:
+    if value not in _AUTH:
+        raise ValueError(f"is none of {', '.join(_AUTH)}")
+    return value
 
 
 def _identity(value: str) -> str:

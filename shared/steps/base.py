@@ -158,7 +158,7 @@ class StepContext:
             row = self.target
         except RefusedError:
             return None
-        return row if row.works else None
+        return row if row.works or not self.connection.spec.by_identity else None
 
     @property
     def workload_key(self) -> str:
@@ -219,6 +219,8 @@ class StepContext:
         if intent is None or not intent.outputs.get("facts"):
             raise PermanentError("missing-output", "preflight has recorded no facts")
         recorded = {str(name): str(value) for name, value in intent.outputs["facts"].items()}
+        if not self.connection.spec.by_identity:
+            return recorded
         return {**recorded, "clientId": self.output("managed_identity", "clientId")}
 
 

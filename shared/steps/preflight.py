@@ -15,7 +15,7 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
 from shared.spec import ConnectionSpec
-from shared.steps import grants
+from shared.steps import grants, keys
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.settings import foreign_settings
@@ -55,6 +55,9 @@ class Preflight:
         except NotYetError:
             pass  # a cluster that is updated takes calls
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
+        if not spec.by_identity:
+            running = found("cluster-running", ok=True, detail=cluster.provisioning_state)
+            return [*findings, running, _namespace(spec.namespace, known=known)]
         return [
             *findings,
             found("cluster-running", ok=True, detail=cluster.provisioning_state),
@@ -77,8 +80,9 @@ class Preflight:
         exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
-        verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target)
-        verdicts += await grants.looked_at(ctx, target, issuer=issuer)
+        verdicts = of_answer(ctx.target, ctx.connection.spec, target)
+        if ctx.connection.spec.by_identity:
+            verdicts += await grants.looked_at(ctx, target, issuer=issuer)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -87,8 +91,8 @@ class Preflight:
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, role-assignment-budget, credential-budget, and the codes of the conditions
-                that the target's row requires; cluster-replaced (repairs only).
+                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, credential-budget, and
+                the codes of the conditions that the target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -103,17 +107,21 @@ class Preflight:
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
         require_running(cluster)
-        require_workload_identity(cluster)
-        refuse_cluster_identity(cluster, spec.identity_id)
+        if spec.by_identity:
+            require_workload_identity(cluster)
+            refuse_cluster_identity(cluster, spec.identity_id)
         _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
-        warnings = obey(of_answer(ctx.target, spec.target_id, target))
+        warnings = obey(of_answer(ctx.target, spec, target))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
         await self._refuse_foreign_settings(ctx)
-        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
+        if spec.by_identity:
+            warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
+        else:
+            await keys.fetched(ctx)  # only to learn here whether it can be
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
         said = {"warnings": warnings} if warnings else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import NotYetError, PermanentError
 from shared.models import Finding
+from shared.spec import ConnectionSpec
 from shared.targets import TargetType
 
 
@@ -23,11 +24,12 @@ class Verdict:
     waits: str = ""
 
 
-def of_answer(target: TargetType, target_id: str, answer: Mapping[str, Any]) -> list[Verdict]:
+def of_answer(target: TargetType, spec: ConnectionSpec, answer: Mapping[str, Any]) -> list[Verdict]:
     """What Azure's answer of a target says of each condition of its row."""
+    target_id = spec.target_id
     names = {**(target.names(target_id) or {}), "id": target.existence_id(target_id)}
     verdicts = []
-    for condition in target.requires:
+    for condition in target.required(spec.auth_kind):
         value = condition.unmet(answer)
         finding = Finding(name=condition.finding, result="ok")
         if value is not None:

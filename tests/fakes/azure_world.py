@@ -54,6 +54,8 @@ class AzureWorld:
         self.assignments: dict[tuple[str, str], RoleAssignment] = {}
         self.linkers: dict[str, Linker] = {}
         self.locks: list[Lock] = []
+        self.keys: dict[str, dict[str, Any]] = {}
+        """What resources answer that are asked for their keys, by folded id."""
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""

@@ -114,6 +114,7 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "resources.get": _cells(_ARM, _HANG),
     "resources.list": _cells(_ARM, _HANG),
     "resources.locks": _cells(_ARM, _HANG),
+    "resources.list_keys": _cells({**_ARM, **_LOCK}, _HANG),
     "identities.list": _cells(_ARM),
     "linkers.get": _cells(_ARM),
     "linkers.list": _cells(_ARM, _HANG, _STALE),
