@@ -19,6 +19,7 @@ _FORBIDDEN = {"policy-denied", "namespace-protected", "subscription-not-listed",
 _CONFLICT = {
     "name-collision",
     "body-differs",
+    "cannot-change",
     "linker-holds-name",
     "observed-connection",
     "adopted-connection",

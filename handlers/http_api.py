@@ -18,7 +18,7 @@ from handlers.http_answers import (
     refused,
 )
 from handlers.http_lists import LeftOut
-from shared import configuration, drift, manifest, naming, requests, views
+from shared import changes, configuration, drift, manifest, naming, requests, views
 from shared.models import Connection
 from shared.records import RequestRecord
 from shared.services import Services
@@ -54,6 +54,12 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     async def delete_connection(req: func.HttpRequest) -> func.HttpResponse:
         """Delete a connection."""
         return await guarded(wiring, _act, req, "delete")
+
+    @part.function_name("update_connection")
+    @part.route("connections/{connectionId}", methods=["PATCH"])
+    async def update_connection(req: func.HttpRequest) -> func.HttpResponse:
+        """Change some properties of a connection."""
+        return await guarded(wiring, _update, req)
 
     @part.function_name("validate_connection")
     @part.route("connections/{connectionId}/validate", methods=["POST"])
@@ -110,6 +116,22 @@ async def _act(services: Services, req: func.HttpRequest, action: str) -> func.H
     return await _submit(services, req, {"action": action, "connectionId": connection_id})
 
 
+async def _update(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    """The body has the properties that change, as a JSON merge patch (RFC 7396); the rest stays."""
+    connection_id = http_requests.connection_id(req)
+    stored = await services.state.connection(connection_id)
+    if stored is None or not (stored.value.state.live or stored.value.active):
+        return no_connection(connection_id)
+    patch = http_requests.json_object(req.get_body())
+    whole = http_requests.merged(requests.to_body(stored.value.spec), patch)
+    body = {"action": "update", "connection": whole}
+    request = requests.decode(json.dumps(body))
+    if isinstance(request, requests.UpdateRequest) and requests.connection_id_of(request) != connection_id:
+        wanted = requests.to_spec(request)
+        changes.refuse_change(stored.value.spec, wanted, services.catalogue.find(wanted.target_type))
+    return await _submit(services, req, body)
+
+
 async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     connection_id = http_requests.connection_id(req)
     stored = await services.state.connection(connection_id)
@@ -121,7 +143,7 @@ async def _adopt(services: Services, req: func.HttpRequest) -> func.HttpResponse
     return await _submit(services, req, {"action": "adopt", "linkerId": stored.value.linker_id})
 
 
-async def _submit(services: Services, req: func.HttpRequest, body: dict[str, str]) -> func.HttpResponse:
+async def _submit(services: Services, req: func.HttpRequest, body: dict[str, Any]) -> func.HttpResponse:
     record = await services.intake.submit(
         requests.decode(json.dumps(body)),
         message_id=_message_id(req),

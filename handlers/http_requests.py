@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import azure.functions as func
 
@@ -42,3 +44,35 @@ def with_action(body: bytes, action: str) -> bytes:
     if isinstance(value, dict) and type(value) is dict and "action" not in value:
         return json.dumps({"action": action, **value}).encode()
     return body
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object.
+
+    Raises:
+        RefusedError: a code of decoding, or ``not-an-object``.
+    """
+    value = decoding.decode(
+        body,
+        message_bytes=requests.MESSAGE_BYTES,
+        json_bytes=requests.JSON_BYTES,
+        depth=requests.DEPTH,
+    )
+    if not isinstance(value, dict):
+        raise RefusedError("not-an-object", "one JSON object is expected", remedy="send what changes")
+    decoding.check_keys(value)
+    return value
+
+
+def merged(whole: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON merge patch applied (RFC 7396): null takes a property away."""
+    result = dict(whole)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            there = result.get(name)
+            result[name] = merged(there if isinstance(there, dict) else {}, value)
+        else:
+            result[name] = value
+    return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared import naming
+from shared import changes, naming
 from shared.errors import RefusedError
 from shared.models import Connection, ConnectionState, Kind
 from shared.spec import ConnectionSpec
@@ -23,12 +23,13 @@ def refuse_another(present: ConnectionSpec, wanted: ConnectionSpec) -> None:
             field="connection.name",
             remedy="choose a name that differs in letters or digits",
         )
-    if naming.spec_hash(present) != naming.spec_hash(wanted):
+    different = changes.differing(present, wanted)
+    if different:
         raise RefusedError(
             "body-differs",
-            f"connection {wanted.name} exists with other properties",
+            f"connection {wanted.name} exists with another {', '.join(map(changes.field, different))}",
             field="connection",
-            remedy="delete the connection first, or send it unchanged",
+            remedy="send it unchanged, or with action update, or delete the connection first",
         )
 
 

@@ -11,6 +11,15 @@ from shared.state import Snapshot
 
 RESTORABLE = frozenset({ConnectionState.PRUNED, ConnectionState.ORPHANED, ConnectionState.RESTORED})
 """A restored connection too: it may have been pruned more than once, and each prune is undone by itself."""
+CHANGEABLE = frozenset(
+    {
+        ConnectionState.CONNECTING,
+        ConnectionState.CONFIGURED,
+        ConnectionState.USABLE,
+        ConnectionState.FAILED,
+    }
+)
+"""What an update may find when it begins: nothing was taken away on purpose."""
 _CHANGING = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
 
 
@@ -18,9 +27,12 @@ def misfit(snapshot: Snapshot) -> PermanentError | None:
     """Why an operation that has not begun must not begin any more.
 
     A create that waited behind a delete or prune which then failed, or found nothing to do, meets the
-    connection alive: it may go on with the same properties only, or what the old ones made would be lost.
+    connection alive: it may go on with the same properties only. An update goes on from the properties that
+    it was judged by, and from no others.
     """
     operation, connection = snapshot.operation.value, snapshot.connection.value
+    if operation.changes and not operation.begun:
+        return _misfit_update(operation, connection)
     if operation.begun or operation.spec is None or not connection.state.live:
         return None
     if left_by_linker(connection):
@@ -34,6 +46,20 @@ def misfit(snapshot: Snapshot) -> PermanentError | None:
         "body-differs",
         f"connection {connection.spec.name} still exists with other properties",
         remedy="delete the connection, then send this request again",
+    )
+
+
+def _misfit_update(operation: Operation, connection: Connection) -> PermanentError | None:
+    if not connection.state.live:
+        return PermanentError(
+            "not-found", "the connection was removed meanwhile", remedy="send a create request"
+        )
+    if connection.body_hash == operation.changes and connection.state in CHANGEABLE:
+        return None
+    return PermanentError(
+        "body-differs",
+        f"connection {connection.spec.name} was changed meanwhile",
+        remedy=f"look at it (GET /api/connections/{connection.connection_id}), then send the update again",
     )
 
 

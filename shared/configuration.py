@@ -58,7 +58,7 @@ def settings(
     facts = _facts(intents, by_identity=connection.spec.by_identity)
     spec = connection.spec.model_copy(update={"client_type": wanted})
     values = setting_values.known(row, spec, facts) if facts else dict(spec.additional_settings)
-    every = values if facts and spec.by_identity else setting_values.keys(row, spec)
+    every = setting_values.keys(row, spec, variant=facts.get("variant", ""))
     return _settings(recorded or every, values)
 
 

@@ -7,16 +7,16 @@ has no business with.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from shared import naming, requests, setting_values
+from shared import changes, naming, requests, setting_values
 from shared.catalogue import Catalogue
 from shared.errors import RefusedError
 from shared.fitness import Fit, Fitness, credential_of, unseen
-from shared.models import Finding, Provenance
+from shared.models import ConnectionId, Finding, Provenance
 from shared.spec import ConnectionSpec
-from shared.steps.base import ANNOTATION_CLIENT_ID
+from shared.steps.base import ANNOTATION_CLIENT_ID, role_thing
 from shared.steps.federated_credential import BUDGET
 from shared.target_parts import Role
 from shared.targets import TargetType
@@ -48,21 +48,28 @@ class DryRun:
             TransientError: the app's own records cannot be read.
         """
         request = requests.decode(body)
-        if not isinstance(request, requests.CreateRequest):
+        if not isinstance(request, requests.CreateRequest | requests.UpdateRequest):
             raise RefusedError(
-                "unknown-action", "action: only a create is planned", field="action", remedy="leave it out"
+                "unknown-action",
+                "action: only a create or an update is planned",
+                field="action",
+                remedy="leave it out",
             )
+        update = isinstance(request, requests.UpdateRequest)
         spec = requests.to_spec(request)
         policy = self._policy(spec)
         row = self.catalogue.find(spec.target_type)
         allowed = policy["verdict"] == "allowed"
-        fit = await self.fitness.look(spec, row) if allowed else unseen("the policy refuses the connection")
+        refused = "the policy refuses the connection"
+        fit = await self.fitness.look(spec, row, update=update) if allowed else unseen(refused, spec)
+        connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
         return {
-            "connectionId": naming.connection_id(spec.cluster_id, spec.namespace, spec.name),
+            "connectionId": connection_id,
             "result": _result(fit.findings) if allowed else "failed",
             "unchanged": fit.made,
             "policy": policy,
             **self._things(spec, row, fit),
+            "changes": await self._changes(connection_id, spec, row, fit) if allowed else None,
             "findings": [finding.model_dump() for finding in fit.findings],
         }
 
@@ -86,6 +93,14 @@ class DryRun:
         client_id = fit.identity.client_id if fit.identity else ""
         # Not the name of an empty id with the placeholder behind it: ids are folded, placeholders are not.
         account = naming.service_account_name(client_id) + ("" if client_id else _UNKNOWN_ID)
+        settings = self._settings(spec, row, fit)
+        objects = {
+            "secret": None if spec.settings_in else settings,
+            "configMap": settings if spec.settings_in else None,
+        }
+        if not spec.by_identity:
+            none = ("identity", "federatedCredential", "roleAssignments", "serviceAccount")
+            return {**dict.fromkeys(none), **objects}
         return {
             "identity": self._identity(spec, fit),
             "federatedCredential": _credential(spec, fit, account),
@@ -95,8 +110,45 @@ class DryRun:
                 "name": account,
                 "annotations": {ANNOTATION_CLIENT_ID: client_id or _UNKNOWN_ID},
             },
-            "secret": None if spec.settings_in else self._settings(spec, row, fit),
-            "configMap": self._settings(spec, row, fit) if spec.settings_in else None,
+            **objects,
+        }
+
+    async def _changes(
+        self, connection_id: ConnectionId, spec: ConnectionSpec, row: TargetType, fit: Fit
+    ) -> dict[str, Any] | None:
+        """What an update would add and remove; ``None`` if there is no connection of our own to update."""
+        stored = await self.fitness.state.connection(connection_id)
+        if stored is None or not stored.value.state.live or stored.value.linker_id:
+            return None
+        connection = stored.value
+        intents = await self.fitness.state.intents(connection_id)
+        of_now = {name: one for name, one in intents.items() if one.generation == connection.generation}
+        roles, settings = of_now.get("role_assignments"), of_now.get("settings")
+        variant = fit.facts.get("variant", "") if fit.facts else ""
+        assigned = roles.outputs.get("assignments", ()) if roles else ()
+        principal_id = assigned[0]["principalId"] if assigned else ""
+        has = {role_thing(item): _assignment(item) for item in assigned}
+        wants = {
+            role_thing(item): _assignment(item)
+            for item in (
+                {
+                    "role": role.name,
+                    "scope": row.scope(spec.target_id),
+                    "roleDefinitionId": role.id,
+                    "principalId": principal_id,
+                }
+                for role in (row.roles(spec.intent, variant=variant) if spec.by_identity else ())
+            )
+        }
+        keys, held = _keys(spec, row, fit), list(settings.outputs.get("keys", ())) if settings else []
+        return {
+            "properties": [changes.field(name) for name in changes.differing(connection.spec, spec)],
+            "refusal": _refusal(connection.spec, spec, row),
+            "roleAssignments": _difference(has, wants),
+            "keys": {
+                "add": sorted(set(keys) - set(held)),
+                "remove": sorted(set(held) - set(keys)),
+            },
         }
 
     def _identity(self, spec: ConnectionSpec, fit: Fit) -> dict[str, Any]:
@@ -141,14 +193,38 @@ def _roles(spec: ConnectionSpec, row: TargetType, fit: Fit) -> dict[str, Any]:
     }
 
 
+def _assignment(item: Mapping[str, Any]) -> dict[str, str]:
+    role_id = str(item["roleDefinitionId"]).rsplit("/", 1)[-1]
+    return {"name": str(item["role"]), "id": role_id, "scope": str(item["scope"])}
+
+
+def _difference(has: Mapping[str, Any], wants: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {
+        "add": [one for thing, one in wants.items() if thing not in has],
+        "remove": [one for thing, one in has.items() if thing not in wants],
+    }
+
+
+def _refusal(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetType) -> dict[str, str] | None:
+    try:
+        changes.refuse_change(present, wanted, row)
+    except RefusedError as error:
+        return {
+            "code": error.code,
+            "detail": error.detail,
+            "field": error.field,
+            "remedy": error.remedy,
+        }
+    return None
+
+
 def _named(roles: Sequence[Role]) -> list[dict[str, str]]:
     return [{"name": role.name, "id": role.id} for role in roles]
 
 
 def _keys(spec: ConnectionSpec, row: TargetType, fit: Fit) -> list[str]:
-    if fit.facts is None:
-        return list(setting_values.keys(row, spec))
-    return sorted(setting_values.values(row, spec, fit.facts))
+    variant = fit.facts.get("variant", "") if fit.facts else ""
+    return list(setting_values.keys(row, spec, variant=variant))
 
 
 def _result(findings: Sequence[Finding]) -> str:

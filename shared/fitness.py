@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from shared import naming
+from shared import changes, naming
 from shared.admission import refuse_another, refuse_theirs
 from shared.beginnings import left_by_linker
-from shared.errors import NotYetError, PermanentError, TransientError
+from shared.errors import PermanentError
+from shared.looks import LOOK_SECONDS, Looks
 from shared.models import Connection, ConnectionId, ConnectionState, Finding, Kind
 from shared.ports import Credential, Identity, ManagedCluster
 from shared.spec import ConnectionSpec
@@ -41,24 +42,6 @@ from shared.steps.settings import foreign_settings
 from shared.targets import TargetType
 from shared.users import Users
 
-LOOK_SECONDS = 10.0
-"""Longest that one look may take; at most four follow each other."""
-NAMES = (
-    "target-exists",
-    "cluster-exists",
-    "cluster-running",
-    "issuer-on",
-    "workload-identity-on",
-    "namespace-exists",
-    "name-free",
-    "linker-name-free",
-    "secret-free",
-    "service-account-free",
-    "identity-usable",
-    "credential-budget",
-)
-"""Every finding, in the order in which they are shown."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
@@ -85,66 +68,9 @@ def credential_of(spec: ConnectionSpec, issuer: str, client_id: str) -> Credenti
     )
 
 
-def unseen(reason: str) -> Fit:
+def unseen(reason: str, spec: ConnectionSpec) -> Fit:
     """What is told where nothing may be looked at."""
-    return Fit(findings=_Looks(0).told(reason))
-
-
-class _Looks:
-    """Findings of looks, each of which has its bound."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._found: dict[str, Finding] = {}
-
-    async def take[T](self, name: str, work: Awaitable[T]) -> T | None:
-        """What a look saw; ``None`` if it failed, which is a finding then."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                seen = await work
-        except PermanentError as error:
-            self.say(found(name, ok=False, detail=str(error), remedy=error.remedy))
-        except TransientError as error:
-            self.say(Finding(name=name, result="unknown", detail=str(error), remedy="ask again"))
-        except TimeoutError:
-            detail = f"no answer within {self._seconds:g} s"
-            self.say(Finding(name=name, result="unknown", detail=detail, remedy="ask again"))
-        else:
-            self._found.setdefault(name, found(name, ok=True))
-            return seen
-        return None
-
-    def hold(self, name: str, rule: Callable[[], None], detail: str = "") -> bool:
-        """Say whether a rule of the steps holds."""
-        try:
-            rule()
-        except NotYetError as waits:
-            self.say(Finding(name=name, result="warning", detail=str(waits), remedy="a create waits for it"))
-        except PermanentError as error:
-            self.say(found(name, ok=False, detail=str(error), remedy=error.remedy))
-        else:
-            self.say(found(name, ok=True, detail=detail))
-            return True
-        return False
-
-    def say(self, finding: Finding) -> None:
-        self._found[finding.name] = finding
-
-    def good(self, name: str) -> bool:
-        """Say whether a finding is there, and fine."""
-        return name in self._found and self._found[name].result == "ok"
-
-    def keep[T](self, name: str, value: T) -> T:
-        """A value that needs no look: its finding is fine."""
-        self.say(found(name, ok=True))
-        return value
-
-    def told(self, reason: str) -> tuple[Finding, ...]:
-        """Every finding in order; what was not looked at is unknown for that reason."""
-        return tuple(
-            self._found.get(name, Finding(name=name, result="unknown", detail=f"not looked at: {reason}"))
-            for name in NAMES
-        )
+    return Fit(findings=Looks(0).told(reason, by_identity=spec.by_identity))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,21 +88,21 @@ class Fitness:
         """The identity that is named, or that would be made."""
         return spec.identity_id or own_identity_id(spec, self.identity_resource_group_id)
 
-    async def look(self, spec: ConnectionSpec, row: TargetType) -> Fit:
-        """Look at everything that a create of this connection depends on."""
-        looks = _Looks(self.look_seconds)
+    async def look(self, spec: ConnectionSpec, row: TargetType, *, update: bool = False) -> Fit:
+        """Look at everything that a create (or an update) of this connection depends on."""
+        looks = Looks(self.look_seconds)
         cluster, facts, identity, made, _ = await asyncio.gather(
             looks.take("cluster-exists", self._cluster(spec)),
             looks.take("target-exists", self._target(spec, row)),
             looks.take("identity-usable", self._identity(spec)),
-            looks.take("name-free", self._name(spec)),
+            looks.take("name-free", self._name(spec, row if update else None)),
             looks.take("linker-name-free", self._linkers(spec)),
         )
         credentials, _ = await asyncio.gather(
             self._credentials(looks, spec, cluster, identity), self._inside(looks, spec, cluster, identity)
         )
         return Fit(
-            findings=looks.told("what comes before it is not right"),
+            findings=looks.told("what comes before it is not right", by_identity=spec.by_identity),
             made=bool(made),
             cluster=cluster,
             facts=facts,
@@ -200,6 +126,8 @@ class Fitness:
         return row.facts(spec.target_id, target, client_id="", parent=parent)
 
     async def _identity(self, spec: ConnectionSpec) -> Identity | None:
+        if not spec.by_identity:
+            return None
         resource_id = self.identity_id(spec)
         await self.users.require_room(identity_thing(resource_id), _connection_id(spec))
         identity = await self.outside.identities.get(resource_id)
@@ -209,20 +137,26 @@ class Fitness:
             raise foreign_identity(resource_id)
         return identity
 
-    async def _name(self, spec: ConnectionSpec) -> bool:
+    async def _name(self, spec: ConnectionSpec, row: TargetType | None) -> bool:
         """Say whether the connection is made already, unless its name is somebody else's."""
         stored = await self.state.connection(_connection_id(spec))
-        if stored is None:
+        if stored is None or not (stored.value.state.live or stored.value.active):
+            if row:
+                changes.refuse_unmade()
             return False
         connection = stored.value
         held = connection.state.live and not left_by_linker(connection)
         if held and connection.linker_id:
             refuse_theirs(Kind.CREATE, connection)
-        if connection.active:
-            newest = await self.state.operation(connection.active[-1])
-            if newest is not None and newest.value.spec is not None:
-                refuse_another(newest.value.spec, spec)
-        elif held:
+        newest = await self.state.operation(connection.active[-1]) if connection.active else None
+        if row:
+            ahead = [newest.value] if newest else []
+            return changes.begins_from(connection, ahead, spec, row) == naming.spec_hash(spec) and _made(
+                connection
+            )
+        if newest is not None and newest.value.spec is not None:
+            refuse_another(newest.value.spec, spec)
+        elif held and not connection.active:
             refuse_another(connection.spec, spec)
         return held and _made(connection)
 
@@ -230,7 +164,7 @@ class Fitness:
         refuse_linkers_name(spec, await self.outside.linkers.list(spec.cluster_id))
 
     async def _credentials(
-        self, looks: _Looks, spec: ConnectionSpec, cluster: ManagedCluster | None, identity: Identity | None
+        self, looks: Looks, spec: ConnectionSpec, cluster: ManagedCluster | None, identity: Identity | None
     ) -> Sequence[Credential] | None:
         """Credentials of the identity, once they and the room for one more are looked at."""
         if identity is None:
@@ -248,7 +182,7 @@ class Fitness:
         return present
 
     async def _inside(
-        self, looks: _Looks, spec: ConnectionSpec, cluster: ManagedCluster | None, identity: Identity | None
+        self, looks: Looks, spec: ConnectionSpec, cluster: ManagedCluster | None, identity: Identity | None
     ) -> None:
         """Look at the cluster and, if it runs, into it."""
         if cluster is None:

@@ -155,15 +155,21 @@ class Intake:
         return await self.log.remember(record, instead_of=known)
 
     async def _open(self, request: requests.Request, connection_id: ConnectionId, key: str) -> Answer:
-        spec = requests.to_spec(request) if isinstance(request, requests.CreateRequest) else None
+        update = isinstance(request, requests.UpdateRequest)
+        spec = (
+            requests.to_spec(request)
+            if isinstance(request, requests.CreateRequest | requests.UpdateRequest)
+            else None
+        )
         if spec is not None:
             self.judge(spec)
         asked = Asked(
-            kind=Kind(request.action),
+            kind=Kind.CREATE if update else Kind(request.action),
             connection_id=connection_id,
             key=key,
             request_id=request.request_id,
             spec=spec,
+            row=self.catalogue.find(spec.target_type) if spec is not None and update else None,
         )
         return await self.opener.open(asked)
 

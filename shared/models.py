@@ -160,6 +160,8 @@ class Operation(Model):
     plan: tuple[PlannedStep, ...]
     spec: ConnectionSpec | None = None
     """What a create will make of the connection when it begins."""
+    changes: str = ""
+    """Set for an update, which is a create on what is made: hash of the properties that it goes on from."""
     request_id: str = ""
     begun: bool = False
     """The connection's row has taken over this operation's purpose."""

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared import admission, naming, plans
+from shared import admission, changes, naming, plans
 from shared.admission import refuse_another
 from shared.announcer import Announcer
 from shared.beginnings import left_by_linker, require_restorable
@@ -30,6 +30,7 @@ from shared.precedence import Decision, decide
 from shared.prunes import PruneEntry, Prunes
 from shared.spec import ConnectionSpec
 from shared.state import State, Stored
+from shared.targets import TargetType
 
 TRIES = 8
 
@@ -49,6 +50,8 @@ class Asked:
     """Life of the connection that the wish is about; ``None`` is whichever there is."""
     restores: OperationId = OperationId("")  # noqa: RUF009 - a type, not a call
     """The prune that a restore undoes."""
+    row: TargetType | None = None
+    """Set for an update, which is a create on what is made: the catalogue's row of the wanted target."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +111,8 @@ class Opener:
             return None
         # What was opened and has not begun yet is as good as there.
         if connection is None or not (connection.state.live or connection.active):
+            if asked.row:
+                changes.refuse_unmade()
             if asked.kind is Kind.CREATE:
                 return None
             if asked.generation is None:
@@ -119,7 +124,8 @@ class Opener:
             # What a person has put back stays until a person says otherwise.
             return Answer("nothing-to-do", connection.last_operation)
         try:
-            _refuse_unfit(asked.kind, connection)
+            # What a repair is refused for an update is, too: the connection is not, or not whole, our own.
+            _refuse_unfit(Kind.REPAIR if asked.row else asked.kind, connection)
         except RefusedError:
             # What looks after connections by itself names the life that it saw; nobody waits for its refusal.
             if asked.generation is None:
@@ -127,11 +133,15 @@ class Opener:
             return Answer("nothing-to-do", connection.last_operation)
         if asked.spec is None or connection.active or not connection.state.live:
             return None
-        return self._unchanged(connection, asked.spec)
+        return self._unchanged(connection, asked.spec, asked.row)
 
-    def _unchanged(self, connection: Connection, spec: ConnectionSpec) -> Answer | None:
-        """The answer to a create that finds its connection made; ``None`` if it is not made."""
+    def _unchanged(
+        self, connection: Connection, spec: ConnectionSpec, row: TargetType | None
+    ) -> Answer | None:
+        """The answer to a create that finds its connection made; ``None`` if it is not made, or not so."""
         if left_by_linker(connection):
+            return None
+        if row and naming.spec_hash(spec) != connection.body_hash:
             return None
         refuse_another(connection.spec, spec)
         made = connection.state in {ConnectionState.CONFIGURED, ConnectionState.USABLE}
@@ -159,9 +169,11 @@ class Opener:
         ):
             # A prune that has confirmed nothing yet is a hint, and a repair unmakes nothing: the connection
             # is as made as before.
-            unchanged = self._unchanged(connection, asked.spec)
+            unchanged = self._unchanged(connection, asked.spec, asked.row)
             if unchanged is not None:
                 return unchanged
+        ahead = [other.value for other in running]
+        begins_from = changes.begins_from(connection, ahead, asked.spec, asked.row)
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
@@ -179,6 +191,7 @@ class Opener:
                 spec=asked.spec,
             ),
             spec=asked.spec,
+            changes=begins_from,
             request_id=asked.request_id,
             behind=waits_for[-1].value.operation_id if waits_for else OperationId(""),
             overtakes=tuple(other.value.operation_id for other in overtaken),
@@ -243,6 +256,8 @@ class Opener:
         if newest.restores != asked.restores:
             return None
         if asked.spec is not None and newest.spec is not None:
+            if asked.row and naming.spec_hash(newest.spec) != naming.spec_hash(asked.spec):
+                return None
             refuse_another(newest.spec, asked.spec)
         return newest
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
-from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationId, Provenance
+from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationId, Plan, Provenance
 from shared.opening import Answer, Asked, Opener
 from shared.orphans import Orphan, OrphanKind, Orphans, record_id
 from shared.policy import Policy
@@ -29,7 +29,7 @@ from shared.steps.base import (
 )
 from shared.steps.federated_credential import PROTECTED
 from shared.steps.objects import PROTECTED_ACCOUNT, account_of
-from shared.users import User, Users
+from shared.users import Users
 
 KINDS: Mapping[OrphanKind, tuple[str, str, str]] = {
     OrphanKind.SECRET: ("settings", "Secret", "secrets"),
@@ -49,7 +49,9 @@ class _Found:
     outputs: Mapping[str, Any]
     resource_id: str
     thing: str = ""
-    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Name of its users row, if it has one."""
+    issuer: str = ""
+    """Of a cluster object: the OIDC issuer of the cluster's life that it is in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,6 @@ class OrphanPruner:
         Raises:
             RefusedError: ``not-found``, ``orphan-gone``, ``orphan-changed``, ``orphan-protected``,
                 ``orphan-owned``, ``policy-denied`` or ``policy-unreadable``.
-            NotYetError: ``closing``: another operation is removing it (transient for the caller).
         """
         orphan = await self.orphans.get(orphan_id)
         if orphan is None:
@@ -84,9 +85,6 @@ class OrphanPruner:
         found = await self._look(orphan)
         await self._require_unowned(orphan, found)
         connection = await self._record(orphan, found)
-        user = User(connection_id=connection.connection_id, generation=connection.generation)
-        if found.thing:
-            await self.users.join(found.thing, user, settled=self._settled, details=found.details)
         cause = Cause(kind="orphan", resource_id=found.resource_id, source=source)
         answer = await self.opener.open(
             Asked(
@@ -125,12 +123,13 @@ class OrphanPruner:
             return await self._credential(orphan)
         step, kind, plural = KINDS[orphan.kind]
         try:
+            cluster = await self.outside.clusters.describe(orphan.cluster_id)
             there = await self.outside.clusters.get(orphan.cluster_id, kind, orphan.namespace, orphan.name)
         except PermanentError as error:
             if error.code != "cluster-gone":
                 raise
             there = None
-        if there is None:
+        if there is None or cluster is None:
             raise _gone(orphan)
         if there.uid != orphan.uid:
             raise _changed(orphan)
@@ -150,6 +149,7 @@ class OrphanPruner:
             thing=account_thing(orphan.cluster_id, orphan.namespace, account_of(orphan.name))
             if account
             else "",
+            issuer=cluster.issuer,
         )
 
     async def _identity(self, orphan: Orphan) -> _Found:
@@ -161,11 +161,14 @@ class OrphanPruner:
             raise _changed(orphan)
         return _Found(
             step="managed_identity",
-            planned={"resourceId": orphan.resource_id, "provenance": Provenance.OBSERVED},
+            planned={
+                "resourceId": orphan.resource_id,
+                "provenance": Provenance.OBSERVED,
+                "workload": workload,
+            },
             outputs={"resourceId": orphan.resource_id, "principalId": identity.principal_id},
             resource_id=orphan.resource_id,
             thing=identity_thing(orphan.resource_id),
-            details={"workload": workload},
         )
 
     async def _credential(self, orphan: Orphan) -> _Found:
@@ -228,18 +231,23 @@ class OrphanPruner:
             last_operation=present.last_operation if present else OperationId(""),
             created_at=present.created_at if present and alive else self.clock.now(),
         )
-        intent = Intent(
-            connection_id=connection_id,
-            step=found.step,
-            generation=connection.generation,
-            planned=found.planned,
-            outputs=found.outputs,
-        )
-        await self.state.observe(connection, [intent], etag=stored.etag if stored else "")
+        recorded = {found.step: Plan(planned=found.planned, outputs=found.outputs)}
+        if found.issuer:
+            # What is put back after the prune belongs into this life of the cluster and no other.
+            planned, outputs = {"provenance": Provenance.OBSERVED}, {"issuer": found.issuer}
+            recorded["preflight"] = Plan(planned=planned, outputs=outputs)
+        intents = [
+            Intent(
+                connection_id=connection_id,
+                step=step,
+                generation=connection.generation,
+                planned=plan.planned,
+                outputs=plan.outputs,
+            )
+            for step, plan in recorded.items()
+        ]
+        await self.state.observe(connection, intents, etag=stored.etag if stored else "")
         return connection
-
-    async def _settled(self, operation_id: OperationId) -> bool:
-        return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
 
 
 def _connection_name(orphan: Orphan) -> str:

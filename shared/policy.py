@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn, Self
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
+from shared.policy_rules import AUTH_KINDS, Allow, dimensions, id_matches, rule_for
 from shared.spec import ConnectionSpec
 
 PROTECTED = ("kube-system", "kube-public", "kube-node-lease", "gatekeeper-system", "sc-system", "azure-*")
@@ -27,23 +28,6 @@ _HEADER = re.compile(r"\s*\[\[?\s*(\w+)\s*\]\]?\s*(?:#.*)?$")
 _TARGET_TYPE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _REQUIRED = ("clusters", "namespaces", "subscriptions", "target_types")
 _OPTIONAL = ("roles", "identities", "auth")
-_AUTH = ("workloadIdentity", "secret")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Allow:
-    """One ``[[allow]]``: a connection is allowed if a single one of these lists all that it needs."""
-
-    clusters: tuple[str, ...]
-    """Folded ARM ids; ``*`` and ``?`` stand for characters of one segment."""
-    namespaces: tuple[str, ...]
-    subscriptions: tuple[str, ...]
-    target_types: tuple[str, ...]
-    roles: tuple[str, ...] | None
-    """Folded names; ``None`` allows whatever the catalogue gives the target type."""
-    identities: tuple[str, ...]
-    auth: tuple[str, ...] = _AUTH[:1]
-    """Auth kinds; a key of the target comes into the cluster only where ``secret`` is listed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +78,7 @@ class Policy:
             return False
         folded = naming.fold_id(cluster_id)
         return any(
-            any(_id_matches(pattern, folded) for pattern in rule.clusters)
+            any(id_matches(pattern, folded) for pattern in rule.clusters)
             and any(fnmatchcase(namespace, pattern) for pattern in rule.namespaces)
             for rule in self.allow
         )
@@ -121,83 +105,15 @@ class Policy:
                 remedy="use a namespace of your own; [protected] in the policy lists those that are not",
             )
         left = self.allow
-        for dimension, field, value, holds in _dimensions(spec, roles, roles if usual is None else usual):
+        for dimension, field, value, holds in dimensions(spec, roles, roles if usual is None else usual):
             left = tuple(rule for rule in left if holds(rule))
             if not left:
                 raise RefusedError(
                     "policy-denied",
                     f"no [[allow]] of the policy lists the {dimension} {value}",
                     field=field,
-                    remedy=f"to allow it, add to the policy:\n{_rule_for(spec, roles)}",
+                    remedy=f"to allow it, add to the policy:\n{rule_for(spec, roles)}",
                 )
-
-
-def _dimensions(
-    spec: ConnectionSpec, roles: Sequence[str], usual: Sequence[str]
-) -> Iterator[tuple[str, str, str, Callable[[Allow], bool]]]:
-    """What must be listed, in the order in which rules are narrowed down."""
-    cluster, namespace = naming.fold_id(spec.cluster_id), spec.namespace
-    subscription, identity = naming.subscription_of(spec.target_id), naming.fold_id(spec.identity_id)
-    yield (
-        "cluster",
-        "connection.clusterId",
-        spec.cluster_id,
-        lambda rule: any(_id_matches(pattern, cluster) for pattern in rule.clusters),
-    )
-    yield (
-        "namespace",
-        "connection.namespace",
-        namespace,
-        lambda rule: any(fnmatchcase(namespace, pattern) for pattern in rule.namespaces),
-    )
-    yield (
-        "subscription",
-        "connection.target.id",
-        subscription,
-        lambda rule: subscription in rule.subscriptions,
-    )
-    yield (
-        "target type",
-        "connection.target.type",
-        spec.target_type,
-        lambda rule: spec.target_type in rule.target_types,
-    )
-    kind = spec.auth_kind
-    yield "authentication", "connection.authType", kind, lambda rule: kind in rule.auth
-    for role in roles:
-        yield "role", "connection.target.type", role, _lists_role(role, usual)
-    if spec.identity_id:
-        yield (
-            "identity",
-            "connection.identityId",
-            spec.identity_id,
-            lambda rule: identity in rule.identities,
-        )
-
-
-def _lists_role(role: str, usual: Sequence[str]) -> Callable[[Allow], bool]:
-    return lambda rule: role in usual if rule.roles is None else role.lower() in rule.roles
-
-
-def _rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:
-    """The narrowest rule that allows a connection, as TOML."""
-    lines = {
-        "clusters": [spec.cluster_id],
-        "namespaces": [spec.namespace],
-        "subscriptions": [naming.subscription_of(spec.target_id)],
-        "target_types": [spec.target_type],
-        **({"roles": list(roles)} if spec.by_identity else {"auth": [spec.auth_kind]}),
-    }
-    if spec.identity_id:
-        lines["identities"] = [spec.identity_id]
-    listed = ((key, ", ".join(f'"{value}"' for value in values)) for key, values in lines.items())
-    return "\n".join(["[[allow]]", *(f"{key} = [{values}]" for key, values in listed)])
-
-
-def _id_matches(pattern: str, folded_id: str) -> bool:
-    """Match segment by segment, so that no ``*`` reaches across a slash."""
-    wanted, found = pattern.split("/"), folded_id.split("/")
-    return len(wanted) == len(found) and all(map(fnmatchcase, found, wanted))
 
 
 def _unreadable(detail: str) -> PermanentError:
@@ -219,7 +135,7 @@ class _Reader:
             target_types=self.texts(table, "target_types", index, _target_type),
             roles=self.texts(table, "roles", index, _role) if "roles" in table else None,
             identities=self.texts(table, "identities", index, _identity) if "identities" in table else (),
-            auth=self.texts(table, "auth", index, _auth) if "auth" in table else _AUTH[:1],
+            auth=self.texts(table, "auth", index, _auth) if "auth" in table else AUTH_KINDS[:1],
         )
 
     def check_keys(
@@ -297,8 +213,8 @@ def _role(value: str) -> str:
 
 
 def _auth(value: str) -> str:
-    if value not in _AUTH:
-        raise ValueError(f"is none of {', '.join(_AUTH)}")
+    if value not in AUTH_KINDS:
+        raise ValueError(f"is none of {', '.join(AUTH_KINDS)}")
     return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -135,6 +135,14 @@ class CreateRequest(_Request):
     connection: NewConnection
 
 
+class UpdateRequest(_Request):
+    """Change a connection that is there: its intent, its client type, or the part of its target."""
+
+    action: Literal["update"]
+    connection: NewConnection
+    """The connection as it shall be, whole."""
+
+
 class _ExistingRequest(_Request):
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["connectionId"]}, {"required": ["connection"]}]}
@@ -182,10 +190,11 @@ class AdoptRequest(_Request):
     """ARM id of Service Connector's connection of the cluster."""
 
 
-Request = CreateRequest | DeleteRequest | ValidateRequest | RepairRequest | AdoptRequest
+Request = CreateRequest | UpdateRequest | DeleteRequest | ValidateRequest | RepairRequest | AdoptRequest
 _MODELS: Mapping[str, type[Request]] = MappingProxyType(
     {
         "create": CreateRequest,
+        "update": UpdateRequest,
         "delete": DeleteRequest,
         "validate": ValidateRequest,
         "repair": RepairRequest,
@@ -223,7 +232,7 @@ def decode(body: bytes | str) -> Request:
     raise RefusedError(code, f"action: {rule}", field="action", remedy=f"see {SCHEMA_FILE}")
 
 
-def to_spec(request: CreateRequest) -> ConnectionSpec:
+def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
     """The wanted connection as the core stores it."""
     asked = request.connection
     return ConnectionSpec(
@@ -243,6 +252,16 @@ def to_spec(request: CreateRequest) -> ConnectionSpec:
     )
 
 
+def to_body(spec: ConnectionSpec) -> dict[str, Any]:
+    """``connection`` of the request that asks for a spec."""
+    body: dict[str, Any] = {
+        to_camel(name): value
+        for name, value in spec.model_dump(mode="json", exclude_defaults=True).items()
+        if name in NewConnection.model_fields
+    }
+    return {**body, "target": {"type": spec.target_type, "id": spec.target_id}}
+
+
 def connection_id_of(request: Request) -> ConnectionId:
     """The connection that a request is about, whichever way it names it; empty for an adoption.
 
@@ -250,7 +269,7 @@ def connection_id_of(request: Request) -> ConnectionId:
     """
     if isinstance(request, AdoptRequest):
         return ConnectionId("")
-    if not isinstance(request, CreateRequest) and request.connection_id:
+    if isinstance(request, _ExistingRequest) and request.connection_id:
         return ConnectionId(request.connection_id)
     key = request.connection
     assert key is not None  # noqa: S101 - the model's own rule: an id or a name

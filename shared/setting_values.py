@@ -44,9 +44,10 @@ def known(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> di
     return {**named, **spec.additional_settings}
 
 
-def keys(row: TargetType, spec: ConnectionSpec) -> tuple[str, ...]:
-    """Keys of every variant of the target, in alphabetical order."""
-    named = {_named(spec, key) for key in row.setting_keys(spec.client_type, auth=spec.auth_kind)}
+def keys(row: TargetType, spec: ConnectionSpec, *, variant: str = "") -> tuple[str, ...]:
+    """Keys of one variant of the target, or of every, in alphabetical order."""
+    own = row.setting_keys(spec.client_type, auth=spec.auth_kind, variant=variant)
+    named = {_named(spec, key) for key in own}
     return tuple(sorted(named | set(spec.additional_settings)))
 
 

@@ -232,10 +232,13 @@ class TargetType:
             None,
         )
 
-    def setting_keys(self, client_type: str, *, auth: str = WORKLOAD_IDENTITY) -> frozenset[str]:
-        """Setting keys of a client type, of every variant."""
+    def setting_keys(
+        self, client_type: str, *, auth: str = WORKLOAD_IDENTITY, variant: str = ""
+    ) -> frozenset[str]:
+        """Setting keys of a client type, of one variant or of every."""
         groups = self.auth[auth].groups(client_type)
-        return frozenset(key for group in groups for key in group.values)
+        fitting = (group for group in groups if not variant or group.variant in ("", variant))
+        return frozenset(key for group in fitting for key in group.values)
 
     def harmless_keys(self, client_type: str) -> frozenset[str]:
         """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""

@@ -111,6 +111,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "id": value.operation_id,
         "connectionId": value.connection_id,
         "kind": value.kind.value,
+        "update": bool(value.changes),
         "state": value.state.value,
         "waiting": value.waiting or None,
         "code": value.code or None,

@@ -14,7 +14,7 @@ from typing import Any
 from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
-from shared.steps.orphan_claims import FAULTS, let_go, orphan_fault
+from shared.steps.orphan_claims import FAULTS, claim, let_go, orphan_fault
 from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
 from shared.steps.successors import find_successor
 from shared.steps.witnesses import API_VERSIONS, find_witness
@@ -166,10 +166,11 @@ async def _named(ctx: StepContext, cause: Cause) -> Done:
     What a sweep named is counted like any other prune.
 
     Raises:
-        NotYetError: ``cap``.
+        NotYetError: ``cap``; ``closing``: another operation is removing it.
     """
     if cause.source == "sweep":
         _wait_for_release(ctx)
+    await claim(ctx)
     fault = await orphan_fault(ctx)
     if fault or ctx.operation.report_only:
         await let_go(ctx)

@@ -6,11 +6,12 @@ exactly the thing that was reported.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
+from shared.models import Intent
 from shared.ports import Linker
 from shared.steps.base import SECRET, StepContext, account_thing, credential_thing, identity_thing, kind_of
 
@@ -108,15 +109,33 @@ async def _credential(ctx: StepContext, known: Mapping[str, Any], linkers: list[
     return ALIVE if cluster is not None and cluster.issuer == there.issuer else ""
 
 
+def things(cluster_id: str, intents: Mapping[str, Intent]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name of each thing on an orphan's record that has users, and what is known of it."""
+    for step, thing_of in _THINGS.items():
+        intent = intents.get(step)
+        for plan in intent.plans() if intent else ():
+            yield thing_of(cluster_id, plan.planned), plan.planned
+
+
+async def claim(ctx: StepContext) -> None:
+    """Become a user of what was named, so that nobody else removes or makes it meanwhile.
+
+    Here and not when the prune is opened: whatever is cut off, the prune's own way on leads past here.
+
+    Raises:
+        NotYetError: ``closing``: another operation is removing it.
+    """
+    for thing, planned in things(ctx.connection.spec.cluster_id, ctx.intents):
+        known = {name: planned[name] for name in _DETAILS if name in planned}
+        await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled, details=known)
+
+
 async def let_go(ctx: StepContext) -> None:
     """Stop being a user of what is not removed: else nobody would ever be its last user, nor report it."""
-    for step, thing_of in _THINGS.items():
-        intent = ctx.intents.get(step)
-        for plan in intent.plans() if intent else ():
-            thing = thing_of(ctx.connection.spec.cluster_id, plan.planned)
-            left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
-            if left.last:
-                await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
+    for thing, _ in things(ctx.connection.spec.cluster_id, ctx.intents):
+        left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        if left.last:
+            await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 
 
 def _account_thing(cluster_id: str, planned: Mapping[str, Any]) -> str:
@@ -132,6 +151,8 @@ def _credential_thing(_: str, planned: Mapping[str, Any]) -> str:
     return credential_thing(str(planned["identityId"]), str(planned["issuer"]), str(planned["subject"]))
 
 
+_DETAILS = frozenset({"workload"})
+"""What whoever leaves last must know: an identity goes by its workload's mark."""
 _THINGS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "service_account": _account_thing,
     "managed_identity": _identity_thing,

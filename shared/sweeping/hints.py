@@ -11,7 +11,7 @@ import dataclasses
 from typing import Protocol
 
 from shared import naming
-from shared.errors import NotYetError, RefusedError
+from shared.errors import RefusedError
 from shared.models import Cause, Connection, Kind, Operation, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.state import State
@@ -87,7 +87,7 @@ class Hints:
             answer = await self.orphan_pruning.prune(
                 orphan_id, key=f"sweep|{ledger.sweep.day}", source="sweep"
             )
-        except (RefusedError, NotYetError) as refusal:
+        except RefusedError as refusal:
             ledger.note(refusal.code)
             return
         operation = await self._opened(answer)

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 
 from shared import naming
 from shared.inventory import WatchedCluster
-from shared.policy import Allow, Policy
+from shared.policy import Policy
+from shared.policy_rules import Allow
 
 _WILD = frozenset("*?")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from shared import fitness, naming, requests
+from shared import looks, naming, requests
 from shared.fitness import Fit, Fitness
 from shared.models import Finding
 from shared.spec import ConnectionSpec
@@ -23,7 +23,7 @@ async def looked(app: LocalApp, *, within: float = 10.0, **changes: Any) -> tupl
     spec = spec_of(**changes)
     looking: Fitness = dataclasses.replace(app.services.dry_run.fitness, look_seconds=within)
     fit = await looking.look(spec, app.services.catalogue.find(spec.target_type))
-    assert [one.name for one in fit.findings] == list(fitness.NAMES)
+    assert [one.name for one in fit.findings] == list(looks.NAMES)
     return fit, {one.name: one for one in fit.findings}
 
 

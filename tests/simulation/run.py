@@ -33,12 +33,12 @@ def trace_hash(result: Result) -> str:
     return hashlib.sha256("\n".join(lines(result.trace)).encode()).hexdigest()
 
 
-def many(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
-    """Run seeds in so many processes; without traces, which a replay has."""
+def many(seeds: Sequence[int], jobs: int, *, chunk: int = CHUNK) -> Iterator[Result]:
+    """Run seeds in so many processes, some at a time in each; without traces, which a replay has."""
     if jobs <= 1:
         yield from map(_one, seeds)
         return
-    chunks = [seeds[index : index + CHUNK] for index in range(0, len(seeds), CHUNK)]
+    chunks = [seeds[index : index + chunk] for index in range(0, len(seeds), chunk)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         try:
             for found in pool.map(_chunk, chunks):

@@ -30,6 +30,12 @@ from tests.fakes.local_app import (
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
 SETTING = "AZURE_STORAGEBLOB_RESOURCEENDPOINT"
+UPDATED: dict[str, Any] = {
+    "clientType": "springBoot",
+    "intent": "read",
+    "target": {"type": "storage-blob", "id": f"{STORAGE}/blobServices/default/containers/orders"},
+}
+"""Another role on another scope, and other keys."""
 REDELIVERED_SECONDS = 10.0
 """host.json's visibilityTimeout: a message whose run died comes back after so long."""
 
@@ -123,6 +129,14 @@ async def prepared(folder: Path, plan: str, dies_at: int, *, after: bool) -> Hos
         ask(app, create_body(), "the-create")
     elif plan == "delete":
         ask(app, delete_body(), "the-delete")
+    elif plan == "update":
+        container = UPDATED["target"]["id"]
+        app.world.add_resource(container)
+        facts = {"endpoint": "https://orders.blob.core.windows.net/", "container": "orders"}
+        read = app.services.catalogue.find("storage-blob").read(container, facts, intent="read")
+        assert read is not None
+        app.world.data_planes[read.url] = container
+        ask(app, {**create_body(**UPDATED), "action": "update"}, "the-update")
     elif plan == "repair":
         edit_by_hand(app)
         ask(app, {**delete_body(), "action": "repair"}, "the-repair")
@@ -150,7 +164,7 @@ def end_state(app: LocalApp) -> dict[str, Any]:
     left = app.leftovers()
     return {
         "identities": left["identities"],
-        "assignments": len(left["assignments"]),
+        "assignments": sorted((one.scope, one.role_definition_id) for one in app.world.assignments.values()),
         "credentials": [one.subject for found in app.world.credentials.values() for one in found.values()],
         "settings": [
             one.data
@@ -180,16 +194,25 @@ async def run_to_its_end(host: Host) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("plan", ["create", "delete", "prune", "repair"])
+@pytest.mark.parametrize("plan", ["create", "delete", "prune", "repair", "update"])
 async def test_a_crash_at_any_call_leads_to_the_same_end_and_a_delete_leaves_nothing(
     tmp_path: Path, plan: str, after: bool
 ):
     quiet = await prepared(tmp_path, plan, 0, after=after)
     start = len(quiet.app.journal.calls)
     expected = await run_to_its_end(quiet)
-    ends = {"create": "usable", "delete": "deleted", "prune": "pruned", "repair": "usable"}
+    ends = {
+        "create": "usable",
+        "delete": "deleted",
+        "prune": "pruned",
+        "repair": "usable",
+        "update": "usable",
+    }
     assert expected["state"] == ends[plan]
     assert "elsewhere" not in str(expected["settings"])
+    if plan == "update":
+        assert [scope for scope, _ in expected["assignments"]] == [UPDATED["target"]["id"]]
+        assert all("spring" in key for [data] in [expected["settings"]] for key in data)
     assert "other:other" not in str(expected["credentials"])
     calls = quiet.app.journal.names()[start:]
     assert len(calls) > 60

@@ -264,15 +264,18 @@ async def test_a_delete_does_not_take_an_orphan_past_the_guards_of_its_prune(app
     assert await app.clusters.get(CLUSTER, "ServiceAccount", "shop", ACCOUNT) is not None
 
 
-async def test_an_orphan_whose_row_is_closing_is_asked_for_again_later(app: LocalApp):
+async def test_an_orphan_whose_row_is_closing_waits_for_that(app: LocalApp):
     orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
     users = app.services.engine.users
     thing = account_thing(CLUSTER, "shop", "lost")
     pseudo = ConnectionId(naming.digest(["orphan", orphan.orphan_id]))
     gone = naming.operation_id(pseudo, "gone")
     await users.seize(thing, User(connection_id=pseudo, generation=1), operation_id=gone)
-    status, answer, headers = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
-    assert (status, answer["code"], "Retry-After" in headers) == (503, "closing", True)
-    app.clock.advance(200)
     status, answer, _ = await HttpApp(app).call("prune_orphan", orphanId=orphan.orphan_id)
     assert (status, answer["outcome"]) == (202, "opened")
+    await app.settle(seconds=60)
+    stored = await app.services.state.operation(answer["operationId"])
+    assert stored is not None
+    assert (stored.value.state, stored.value.waiting) == ("waiting", "closing")
+    await app.settle(seconds=600)
+    assert everything(app) == []
