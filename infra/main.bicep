@@ -51,6 +51,9 @@ param identitiesRoleGuid string = ''
 @description('GUID of an existing role with the actions of roles/grants.json, such as Role Based Access Control Administrator (the condition is put on it all the same); empty defines it.')
 param grantsRoleGuid string = ''
 
+@description('Let the app have the keys of targets in targetResourceGroupIds, for connections by a key (authType secret), which the policy must allow too. Strong: a key is the whole service.')
+param keyRole bool = false
+
 @description('Define the role of kubernetes/azure-role.json, for clusters that authorize with Azure RBAC. It is assigned cluster by cluster (docs/deploying.md).')
 param azureRbacRole bool = false
 
@@ -152,6 +155,7 @@ var madeRoles = flatten([
   empty(readerRoleGuid) ? ['reader'] : []
   empty(identitiesRoleGuid) ? ['identities'] : []
   empty(grantsRoleGuid) ? ['grants'] : []
+  keyRole ? ['keys'] : []
   azureRbacRole ? ['clusterObjects'] : []
 ])
 
@@ -304,6 +308,15 @@ module delegateGrants 'modules/delegate-grant.bicep' = [for id in targetGroups: 
     appPrincipalId: identity.outputs.principalId
     roleGuid: empty(grantsRoleGuid) ? roles.outputs.guids.grants : grantsRoleGuid
     roleNames: delegable
+  }
+}]
+
+module keysGrants 'modules/keys-grant.bicep' = [for id in targetGroups: if (keyRole) {
+  name: 'mooring-keys-grant-${shortToken}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    roleGuid: roles.outputs.guids.keys
   }
 }]
 

@@ -177,19 +177,16 @@ class Opener:
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
+        plan = plans.plan(
+            asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken), spec=asked.spec
+        )
         operation = Operation(
             operation_id=operation_id,
             connection_id=asked.connection_id,
             kind=asked.kind,
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
-            plan=plans.plan(
-                asked.kind,
-                connection=connection,
-                cause=asked.cause,
-                overtakes=bool(overtaken),
-                spec=asked.spec,
-            ),
+            plan=plan,
             spec=asked.spec,
             changes=begins_from,
             request_id=asked.request_id,
@@ -236,10 +233,7 @@ class Opener:
         return Decision.BESIDE if asked.kind is Kind.CREATE and hint else decision
 
     def _same(
-        self,
-        asked: Asked,
-        running: Sequence[Stored[Operation]],
-        decisions: Sequence[Decision],
+        self, asked: Asked, running: Sequence[Stored[Operation]], decisions: Sequence[Decision]
     ) -> Operation | None:
         """The operation under way that is the same wish.
 

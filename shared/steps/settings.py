@@ -21,13 +21,11 @@ from shared.steps.base import (
     ANNOTATION_NONCE,
     LABEL_CONNECTION,
     LABEL_MANAGED_BY,
-    SECRET,
     StepContext,
     found,
-    kind_of,
     owned,
 )
-from shared.steps.making import put_object
+from shared.steps.making import SECRET, kind_of, put_object
 from shared.steps.objects import cluster_lost, hold_if_used, remove_object
 from shared.steps.orphan_claims import computed
 from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret

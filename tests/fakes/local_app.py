@@ -59,6 +59,7 @@ class LocalApp:
     dead_letters: InMemoryDeadLetters
     clusters: InMemoryClusters
     linkers: InMemoryLinkers
+    resources: InMemoryResources
     journal: Journal
     oracle: LiveOracle
     services: Services
@@ -163,12 +164,12 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
     oracle = LiveOracle(world, store)
     journal.watch = oracle.look
     clusters, linkers = InMemoryClusters(world), InMemoryLinkers(world)
-    dead_letters = InMemoryDeadLetters()
+    resources, dead_letters = InMemoryResources(world), InMemoryDeadLetters()
     recorded: Any = Recorded(dead_letters, "dead_letters", journal)
     ports = {
         "identities": InMemoryIdentities(world),
         "roles": InMemoryRoles(world),
-        "resources": InMemoryResources(world),
+        "resources": resources,
         "clusters": clusters,
         "linkers": linkers,
         "prover": InMemoryProver(world),
@@ -192,6 +193,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         dead_letters=dead_letters,
         clusters=clusters,
         linkers=linkers,
+        resources=resources,
         journal=journal,
         oracle=oracle,
         services=services,
