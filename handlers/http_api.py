@@ -100,6 +100,7 @@ async def _receive(services: Services, req: func.HttpRequest, action: str) -> fu
         http_requests.with_action(req.get_body(), action),
         message_id=_message_id(req),
         source="http",
+        caller=_caller(req),
     )
     return _accepted(record, req)
 
@@ -148,6 +149,7 @@ async def _submit(services: Services, req: func.HttpRequest, body: dict[str, Any
         requests.decode(json.dumps(body)),
         message_id=_message_id(req),
         source="http",
+        caller=_caller(req),
     )
     return _accepted(record, req)
 
@@ -237,6 +239,11 @@ def _message_id(req: func.HttpRequest) -> str:
     """A caller that wants a repeat to be the same request sends ``Idempotency-Key`` or a ``requestId``."""
     key = req.headers.get("Idempotency-Key") or req.headers.get("x-ms-client-request-id")
     return f"http:{key or uuid.uuid4()}"
+
+
+def _caller(req: func.HttpRequest) -> str:
+    """The caller's own span (W3C Trace Context), to which ours will point."""
+    return str(req.headers.get("traceparent") or "")
 
 
 def _same(left: str, right: str) -> bool:

@@ -1,4 +1,4 @@
-"""``python -m sandbox COMMAND``: start a sandbox, tell the story, run pods, break things, read events."""
+"""``python -m sandbox COMMAND``: start a sandbox, tell the story, run pods, break things, show what was."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "pod": ("sandbox.pod", "add_arguments", "run", "run a pod's command as its node would"),
     "fault": ("sandbox.control", "add_fault_arguments", "run_fault", "make a part answer wrongly"),
     "latency": ("sandbox.control", "add_latency_arguments", "run_latency", "make a part slow"),
+    "trace": ("sandbox.trace", "add_arguments", "run", "show the spans of one operation"),
     "catalogue": ("sandbox.catalogue", "add_arguments", "run", "list every target and what becomes of it"),
     "classify": ("sandbox.classify", "add_arguments", "run", "say what becomes of recorded events"),
 }

@@ -12,6 +12,9 @@ from shared.catalogue import catalogue
 STORAGE_API_VERSION = "2025-11-05"
 """Newest service version that Azurite 3.35 knows."""
 
+SPANS_FILE = "spans.jsonl"
+"""In the state folder: what ``python -m sandbox trace`` reads."""
+
 POLICY = """\
 # Written by the sandbox: its one cluster may connect any namespace to its one subscription.
 version = 1
@@ -67,6 +70,7 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
             f"/subscriptions/{topology.subscription_id}/resourceGroups/{topology.identity_resource_group}"
         ),
         "MOORING_POLICY_FILE": str(policy_file),
+        "MOORING_TRACE_FILE": str(folder / SPANS_FILE),
         # Once a year: what happens here is asked for by HTTP, so that every run is the same.
         "MOORING_SWEEP_SCHEDULE": "0 0 0 1 1 *",
         **overrides,

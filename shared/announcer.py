@@ -10,11 +10,11 @@ import dataclasses
 import logging
 from datetime import timedelta
 
-from shared import naming, retry
+from shared import naming, retry, traces
 from shared.errors import PermanentError, StateConflictError
 from shared.logs import bind
 from shared.models import Kind, Operation, OperationId, OperationState, StepMessage, StepRecord, StepState
-from shared.ports import OutcomeTopic, StepQueue
+from shared.ports import SILENCE, OutcomeTopic, StepQueue, Telemetry
 from shared.state import Snapshot, State
 
 OVERDUE_SECONDS = 120.0
@@ -32,6 +32,7 @@ class Announcer:
     queue: StepQueue
     topic: OutcomeTopic
     overdue_seconds: float = OVERDUE_SECONDS
+    telemetry: Telemetry = SILENCE
 
     async def start(self, operation_id: OperationId) -> None:
         """Announce the first steps of an operation that was just opened, or that may not have been."""
@@ -48,6 +49,7 @@ class Announcer:
         if operation.state is OperationState.FAILED and operation.kind is Kind.CREATE:
             await self._refuse_unbegun(snapshot)
         await self.state.close(operation.operation_id)
+        traces.ended(self.telemetry, operation, snapshot.connection.value)
 
     async def _tell(self, operation: Operation) -> None:
         try:

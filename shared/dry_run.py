@@ -92,7 +92,8 @@ class DryRun:
         """What would be made, by kind."""
         client_id = fit.identity.client_id if fit.identity else ""
         # Not the name of an empty id with the placeholder behind it: ids are folded, placeholders are not.
-        account = naming.service_account_name(client_id) + ("" if client_id else _UNKNOWN_ID)
+        account = naming.account_name(spec, client_id)
+        account += "" if client_id or spec.service_account else _UNKNOWN_ID
         settings = self._settings(spec, row, fit)
         objects = {
             "secret": None if spec.settings_in else settings,
@@ -108,6 +109,7 @@ class DryRun:
             "serviceAccount": {
                 "namespace": spec.namespace,
                 "name": account,
+                "provenance": (Provenance.PROVIDED if spec.service_account else Provenance.CREATED).value,
                 "annotations": {ANNOTATION_CLIENT_ID: client_id or _UNKNOWN_ID},
             },
             **objects,

@@ -25,7 +25,7 @@ from shared.models import (
     StepRecord,
     StepState,
 )
-from shared.state import Snapshot
+from shared.state import Snapshot, Stored
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,3 +220,14 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
         return {"state": ConnectionState.RESTORED, "ended_at": None} if begun else {}
     failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
     return {"state": ConnectionState.FAILED} if failing else {}
+
+
+def superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Operation]:
+    """An operation that another one overtakes, as it ends."""
+    ended = {
+        "state": OperationState.SUPERSEDED,
+        "waiting": "",
+        "code": f"superseded-by-{by.value}",
+        "ended_at": now,
+    }
+    return dataclasses.replace(other, value=other.value.model_copy(update=ended))

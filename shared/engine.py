@@ -179,16 +179,16 @@ class Engine:
             holder=holder,
         )
         record = snapshot.steps[name].value
-        started_at = self.clock.now()
+        started_at, deadline_seconds = self.clock.now(), self.timing.step_deadline_seconds
         self.log.started(record)
         try:
             result: Done | MooringError
-            async with asyncio.timeout(self.timing.step_deadline_seconds):
+            async with self.log.span(run.snapshot, record), asyncio.timeout(deadline_seconds):
                 result = await self._call(run, record)
         except MooringError as error:
             result = error
         except TimeoutError:
-            result = TransientError("step-deadline", f"no end after {self.timing.step_deadline_seconds:g} s")
+            result = TransientError("step-deadline", f"no end after {deadline_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - the one place: whatever a step did not foresee is retried, capped
             self.log.unexpected(record, error)
             result = TransientError("unexpected", type(error).__name__)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from shared import event_notes, events, naming
+from shared import event_notes, event_time, events, naming
 from shared.catalogue import Catalogue
 from shared.errors import PermanentError, TransientError
 from shared.event_notes import GoOn, LookAgain
@@ -19,7 +19,7 @@ from shared.models import Cause, Kind
 from shared.observing import Observer
 from shared.opening import Asked, Opener
 from shared.parking import Parking
-from shared.ports import Clock, StepQueue
+from shared.ports import SILENCE, Clock, StepQueue, Telemetry
 from shared.records import Dependent, Dependents
 from shared.state import State
 
@@ -44,6 +44,7 @@ class EventIntake:
     tenant_id: str
     """Events that name another tenant are not believed."""
     logger: logging.Logger
+    telemetry: Telemetry = SILENCE
 
     async def receive(self, body: bytes | str) -> list[str]:
         """Take in one webhook's or queue message's body; one word per event, for logs and tests.
@@ -109,6 +110,9 @@ class EventIntake:
         level = logging.WARNING if decision.time_warning else logging.INFO
         taken = {**fields, **dataclasses.asdict(opened), "warning": decision.time_warning}
         log.log(level if opened.prunes or opened.more else logging.DEBUG, "event-taken", extra=taken)
+        lag = event_time.age(decision.event_time, self.clock.now())
+        if opened.prunes and lag is not None:
+            self.telemetry.measure("event_lag_seconds", max(0.0, lag.total_seconds()))
         return str(opened)
 
     async def _prune(self, deletion: GoOn, room: _Room) -> _Opened:

@@ -14,6 +14,20 @@ FUTURE = timedelta(minutes=5)
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 
 
+def age(text: str, now: datetime) -> timedelta | None:
+    """How long ago an event's time is; ``None`` if it cannot be read.
+
+    Args:
+        text: as the event has it, empty if it has none; without an offset it is UTC.
+        now: aware.
+    """
+    try:
+        made = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
+        return now - (made if made.tzinfo else made.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
 def warning(text: str, now: datetime) -> str:
     """Judge an event's time.
 
@@ -25,12 +39,9 @@ def warning(text: str, now: datetime) -> str:
         ``event-old`` (more than 7 days), ``event-from-the-future`` (more than 5 minutes),
         ``event-time-unreadable`` or an empty string.
     """
-    try:
-        made = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
-        made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        age = now - made
-    except (ValueError, OverflowError):
+    since = age(text, now)
+    if since is None:
         return "event-time-unreadable"
-    if age > OLD:
+    if since > OLD:
         return "event-old"
-    return "event-from-the-future" if age < -FUTURE else ""
+    return "event-from-the-future" if since < -FUTURE else ""

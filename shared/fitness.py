@@ -19,6 +19,7 @@ from shared.models import Connection, ConnectionId, ConnectionState, Finding, Ki
 from shared.ports import Credential, Identity, ManagedCluster
 from shared.spec import ConnectionSpec
 from shared.state import State
+from shared.steps import provided_account
 from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
@@ -59,7 +60,7 @@ class Fit:
 
 def credential_of(spec: ConnectionSpec, issuer: str, client_id: str) -> Credential:
     """The credential that a connection of an identity needs."""
-    account = naming.service_account_name(client_id)
+    account = naming.account_name(spec, client_id)
     return Credential(
         name=naming.credential_name(spec.cluster_id, spec.namespace, account),
         issuer=issuer,
@@ -194,7 +195,9 @@ class Fitness:
             return
         await looks.take("namespace-exists", self._namespace(spec))
         await looks.take("secret-free", self._settings(spec))
-        if identity is not None:
+        if spec.service_account:
+            await looks.take("service-account-free", self._provided_account(spec, identity))
+        elif identity is not None:
             await looks.take("service-account-free", self._account(spec, identity))
         elif looks.good("identity-usable"):
             # The account bears the client id of an identity that is not made yet.
@@ -209,6 +212,13 @@ class Fitness:
         there = await self.outside.clusters.get(spec.cluster_id, kind, spec.namespace, name)
         if there is not None and not ours(there, LABEL_CONNECTION, _connection_id(spec)):
             raise foreign_settings(spec)
+
+    async def _provided_account(self, spec: ConnectionSpec, identity: Identity | None) -> None:
+        name = spec.service_account
+        there = await self.outside.clusters.get(spec.cluster_id, "ServiceAccount", spec.namespace, name)
+        if there is None:
+            raise provided_account.missing(spec)
+        provided_account.refuse_taken(there, identity.client_id if identity else "")
 
     async def _account(self, spec: ConnectionSpec, identity: Identity) -> None:
         name = naming.service_account_name(identity.client_id)

@@ -19,10 +19,12 @@ from shared.errors import PermanentError, RefusedError, UnreadableRowError
 from shared.models import ConnectionId, Kind, OperationId
 from shared.opening import Answer, Asked, Opener
 from shared.policy import Policy
-from shared.ports import Clock, StepQueue
+from shared.ports import SILENCE, Clock, StepQueue, Telemetry
 from shared.records import RequestLog, RequestRecord
 from shared.spec import ConnectionSpec
 
+DENIED = frozenset({"policy-denied", "namespace-protected"})
+"""Codes of what the policy does not allow."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -44,14 +46,18 @@ class Intake:
         PermanentError: ``policy-unreadable``.
     """
     subscription_ids: frozenset[str]
+    telemetry: Telemetry = SILENCE
 
-    async def receive(self, body: bytes | str, *, message_id: str, source: str) -> RequestRecord:
+    async def receive(
+        self, body: bytes | str, *, message_id: str, source: str, caller: str = ""
+    ) -> RequestRecord:
         """Carry out one raw request, or refuse it on the record.
 
         Args:
             body: JSON, or base64 of it.
             message_id: key of the request if it has no ``requestId`` of its own.
             source: queue, http or poison.
+            caller: W3C ``traceparent`` of the sender, empty for none.
 
         Raises:
             TransientError: nothing is decided yet; deliver the body again.
@@ -63,7 +69,7 @@ class Intake:
             # The message's own id may have been overwritten by the body (functions host), its bytes not.
             key = f"body:{hashlib.sha256(raw).hexdigest()}"
             return await self._refuse_body(error, body, key=key, source=source)
-        return await self.submit(request, message_id=message_id, source=source)
+        return await self.submit(request, message_id=message_id, source=source, caller=caller)
 
     async def give_up(
         self, error: UnreadableRowError, body: bytes | str, *, message_id: str, source: str
@@ -98,7 +104,9 @@ class Intake:
             return await self.refuse(error, key=own, source=source, instead_of=earlier, **known)
         return await self.refuse(error, key=key, source=source, instead_of=None, **known)
 
-    async def submit(self, request: requests.Request, *, message_id: str, source: str) -> RequestRecord:
+    async def submit(
+        self, request: requests.Request, *, message_id: str, source: str, caller: str = ""
+    ) -> RequestRecord:
         """Carry out one decoded request, or refuse it on the record.
 
         Raises:
@@ -126,9 +134,9 @@ class Intake:
             if isinstance(request, requests.AdoptRequest):
                 adoption = await self.adopter.adopt(request.linker_id, key=key)
                 connection_id, detail = adoption.connection.connection_id, adoption.detail
-                answer = await self._look_at(adoption, request, key)
+                answer = await self._look_at(adoption, request, key, caller)
             else:
-                answer = await self._open(request, connection_id, key)
+                answer = await self._open(request, connection_id, key, caller)
         except RefusedError as error:
             return await self.refuse(
                 error,
@@ -152,9 +160,11 @@ class Intake:
             source=source,
             received_at=self.clock.now(),
         )
-        return await self.log.remember(record, instead_of=known)
+        return self._counted(await self.log.remember(record, instead_of=known))
 
-    async def _open(self, request: requests.Request, connection_id: ConnectionId, key: str) -> Answer:
+    async def _open(
+        self, request: requests.Request, connection_id: ConnectionId, key: str, caller: str
+    ) -> Answer:
         update = isinstance(request, requests.UpdateRequest)
         spec = (
             requests.to_spec(request)
@@ -170,10 +180,13 @@ class Intake:
             request_id=request.request_id,
             spec=spec,
             row=self.catalogue.find(spec.target_type) if spec is not None and update else None,
+            caller=caller,
         )
         return await self.opener.open(asked)
 
-    async def _look_at(self, adoption: Adoption, request: requests.AdoptRequest, key: str) -> Answer:
+    async def _look_at(
+        self, adoption: Adoption, request: requests.AdoptRequest, key: str, caller: str
+    ) -> Answer:
         """An adoption is a record; the operation that follows it is a look at what was adopted."""
         connection = adoption.connection
         if not adoption.fresh:
@@ -183,6 +196,7 @@ class Intake:
             connection_id=connection.connection_id,
             key=key,
             request_id=request.request_id,
+            caller=caller,
         )
         return await self.opener.open(look)
 
@@ -216,6 +230,12 @@ class Intake:
         )
         envelope = record.model_dump(mode="json", exclude={"key", "body_hash", "outcome"})
         await self.queue.reject({"kind": "request-rejected", **envelope})
+        return self._counted(record)
+
+    def _counted(self, record: RequestRecord) -> RequestRecord:
+        self.telemetry.measure("requests_total", kind=record.action or "unknown", result=record.outcome)
+        if record.code in DENIED:
+            self.telemetry.measure("policy_denied_total")
         return record
 
     def judge(self, spec: ConnectionSpec) -> None:

@@ -17,6 +17,8 @@ from shared.spec import Model
 TABLE = "linkers"
 CLUSTERS = "clusters"
 ISSUERS_KEPT = 10
+ORPHANS_SCOPE = "orphans"
+"""Scope of the records on which orphans are pruned: no sweep looks at them, only its housekeeping."""
 _PRESENT, _ENDED = "a|", "z|"
 _BEHIND = "~"
 """Sorts behind every character that a key of ours has."""
@@ -45,7 +47,9 @@ class Entry(Model):
 
     @property
     def scope(self) -> str:
-        """The cluster of a cluster or linker, the subscription of anything else; folded."""
+        """The cluster of a cluster or linker, one for all orphans, else the subscription; folded."""
+        if self.kind == "orphan":
+            return ORPHANS_SCOPE
         if self.kind in _OF_CLUSTER:
             found = [
                 one for one in naming.ancestors(self.resource_id) if naming.type_of(one) == _CLUSTER_TYPE

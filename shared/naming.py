@@ -31,7 +31,14 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_LATER_FIELDS = ("intent", "customized_keys", "additional_settings", "auth_type", "settings_in")
+_LATER_FIELDS = (
+    "intent",
+    "service_account",
+    "customized_keys",
+    "additional_settings",
+    "auth_type",
+    "settings_in",
+)
 """Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -145,6 +152,11 @@ def service_account_name(client_id: str) -> str:
     return f"sc-account-{client_id.lower()}"
 
 
+def account_name(spec: ConnectionSpec, client_id: str) -> str:
+    """Name of a connection's service account: the one that the request names, or the identity's."""
+    return spec.service_account or service_account_name(client_id)
+
+
 def subject(namespace: str, service_account: str) -> str:
     """Subject of the cluster's tokens for one service account."""
     return f"system:serviceaccount:{namespace}:{service_account}"
@@ -158,6 +170,15 @@ def connection_id(cluster_id: str, namespace: str, connection_name: str) -> Conn
 def operation_id(connection: ConnectionId, request_key: str) -> OperationId:
     """Identity of the operation that one request opens; the same request names the same operation."""
     return OperationId(f"{connection}-{digest([connection, request_key], 12)}")
+
+
+def trace_of(thing: str) -> tuple[str, str]:
+    """W3C trace id of an operation or sweep, and id of that trace's first span, both in hexadecimal digits.
+
+    Computed, so that every host, version and person comes to the same two from the id alone.
+    """
+    digits = hashlib.sha256(f"trace|{thing}".encode()).hexdigest()
+    return digits[:32], digits[32:48]
 
 
 def connection_of(operation: str) -> ConnectionId:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
 
-from shared import admission, changes, naming, plans
+from shared import admission, changes, endings, naming, plans, traces
 from shared.admission import refuse_another
 from shared.announcer import Announcer
 from shared.beginnings import left_by_linker, require_restorable
@@ -25,7 +24,7 @@ from shared.models import (
     OperationId,
     OperationState,
 )
-from shared.ports import Clock
+from shared.ports import SILENCE, Clock, Telemetry
 from shared.precedence import Decision, decide
 from shared.prunes import PruneEntry, Prunes
 from shared.spec import ConnectionSpec
@@ -52,6 +51,8 @@ class Asked:
     """The prune that a restore undoes."""
     row: TargetType | None = None
     """Set for an update, which is a create on what is made: the catalogue's row of the wanted target."""
+    caller: str = ""
+    """W3C ``traceparent`` of whoever asks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Opener:
     clock: Clock
     report_only: bool = False
     """Prunes walk their whole path and change nothing."""
+    telemetry: Telemetry = SILENCE
 
     async def open(self, asked: Asked) -> Answer:
         """Open the operation of one wish, unless it is under way, not needed or not allowed.
@@ -85,8 +87,15 @@ class Opener:
                 but has nothing to do.
             StateConflictError: too much moved meanwhile (transient).
         """
+        operation_id = naming.operation_id(asked.connection_id, asked.key)
+        with traces.opening(self.telemetry, operation_id, asked) as span:
+            answer = await self._opened(asked, operation_id)
+            # An operation that carries it out already has a trace of its own.
+            span.note({"outcome": answer.outcome, "operation_id": answer.operation_id})
+            return answer
+
+    async def _opened(self, asked: Asked, operation_id: OperationId) -> Answer:
         for _ in range(TRIES):
-            operation_id = naming.operation_id(asked.connection_id, asked.key)
             if await self.state.operation(operation_id) is not None:
                 await self.announcer.start(operation_id)
                 return Answer("opened", operation_id)
@@ -197,7 +206,7 @@ class Opener:
             report_only=self.report_only and asked.kind is Kind.PRUNE,
             opened_at=now,
         )
-        rewritten = [_superseded(other, asked.kind, now) for other in overtaken]
+        rewritten = [endings.superseded(other, asked.kind, now) for other in overtaken]
         gone = {other.value.operation_id for other in overtaken}
         kept = [other.value.operation_id for other in running if other.value.operation_id not in gone]
         active = (*kept, *(() if asked.kind is Kind.VALIDATE else (operation_id,)))
@@ -286,13 +295,3 @@ def _same_cause(one: Cause | None, other: Cause | None) -> bool:
 
 def _kinds(running: Sequence[Stored[Operation]]) -> set[Kind]:
     return {other.value.kind for other in running}
-
-
-def _superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Operation]:
-    ended = {
-        "state": OperationState.SUPERSEDED,
-        "waiting": "",
-        "code": f"superseded-by-{by.value}",
-        "ended_at": now,
-    }
-    return dataclasses.replace(other, value=other.value.model_copy(update=ended))

@@ -12,6 +12,7 @@ from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
+from shared.inventory import Entry, Inventory
 from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationId, Plan, Provenance
 from shared.opening import Answer, Asked, Opener
 from shared.orphans import Orphan, OrphanKind, Orphans, record_id
@@ -236,6 +237,14 @@ class OrphanPruner:
             # What is put back after the prune belongs into this life of the cluster and no other.
             planned, outputs = {"provenance": Provenance.OBSERVED}, {"issuer": found.issuer}
             recorded["preflight"] = Plan(planned=planned, outputs=outputs)
+        await Inventory(self.state.store).note(
+            Entry(
+                resource_id=found.resource_id,
+                kind="orphan",
+                connection_id=connection_id,
+                generation=connection.generation,
+            ),
+        )
         intents = [
             Intent(
                 connection_id=connection_id,

@@ -27,7 +27,7 @@ _CLUSTER_PATTERN = re.compile(r"(/[a-z0-9._()*?-]+){8}")
 _HEADER = re.compile(r"\s*\[\[?\s*(\w+)\s*\]\]?\s*(?:#.*)?$")
 _TARGET_TYPE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _REQUIRED = ("clusters", "namespaces", "subscriptions", "target_types")
-_OPTIONAL = ("roles", "identities", "auth")
+_OPTIONAL = ("roles", "identities", "service_accounts", "auth")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +135,9 @@ class _Reader:
             target_types=self.texts(table, "target_types", index, _target_type),
             roles=self.texts(table, "roles", index, _role) if "roles" in table else None,
             identities=self.texts(table, "identities", index, _identity) if "identities" in table else (),
+            service_accounts=(
+                self.texts(table, "service_accounts", index, _account) if "service_accounts" in table else ()
+            ),
             auth=self.texts(table, "auth", index, _auth) if "auth" in table else AUTH_KINDS[:1],
         )
 
@@ -191,6 +194,12 @@ def _cluster(value: str) -> str:
 def _namespace(value: str) -> str:
     if not _PATTERN.fullmatch(value):
         raise ValueError("is not a namespace or a pattern of * and ?")
+    return value
+
+
+def _account(value: str) -> str:
+    if not _PATTERN.fullmatch(value):
+        raise ValueError("is not a service account or a pattern of * and ?")
     return value
 
 

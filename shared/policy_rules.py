@@ -25,6 +25,8 @@ class Allow:
     roles: tuple[str, ...] | None
     """Folded names; ``None`` allows whatever the catalogue gives the target type."""
     identities: tuple[str, ...]
+    service_accounts: tuple[str, ...] = ()
+    """Names or patterns of accounts that requests may name."""
     auth: tuple[str, ...] = AUTH_KINDS[:1]
     """Auth kinds; a key of the target comes into a cluster only where ``secret`` is listed."""
 
@@ -70,6 +72,13 @@ def dimensions(
             spec.identity_id,
             lambda rule: identity in rule.identities,
         )
+    if spec.service_account:
+        yield (
+            "service account",
+            "connection.serviceAccount",
+            spec.service_account,
+            lambda rule: any(fnmatchcase(spec.service_account, one) for one in rule.service_accounts),
+        )
 
 
 def _lists_role(role: str, usual: Sequence[str]) -> Callable[[Allow], bool]:
@@ -87,6 +96,8 @@ def rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:
     }
     if spec.identity_id:
         lines["identities"] = [spec.identity_id]
+    if spec.service_account:
+        lines["service_accounts"] = [spec.service_account]
     listed = ((key, ", ".join(f'"{value}"' for value in values)) for key, values in lines.items())
     return "\n".join(["[[allow]]", *(f"{key} = [{values}]" for key, values in listed)])
 

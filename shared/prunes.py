@@ -96,12 +96,12 @@ class Prunes:
         key = key_hash(f"{saved.kind}|{saved.namespace}|{saved.name}")
         values = columns(saved, kind=saved.kind, namespace=saved.namespace, name=saved.name)
         await self._store.transact(
-            TABLE, _saved_partition(saved.operation_id), [Upsert(key=key, columns=values)]
+            TABLE, saved_partition(saved.operation_id), [Upsert(key=key, columns=values)]
         )
 
     async def saved(self, operation_id: OperationId) -> list[SavedObject]:
         """What a prune has saved."""
-        rows = await self._store.query(TABLE, _saved_partition(operation_id))
+        rows = await self._store.query(TABLE, saved_partition(operation_id))
         found = [parse(SavedObject, row) for row in rows]
         return sorted(found, key=lambda one: (one.kind, one.namespace, one.name))
 
@@ -111,5 +111,6 @@ def month_of(instant: datetime) -> str:
     return f"{instant:%Y-%m}"
 
 
-def _saved_partition(operation_id: OperationId) -> str:
+def saved_partition(operation_id: str) -> str:
+    """Partition of what a prune has saved; partitions of one beginning stand together."""
     return f"saved|{operation_id}"

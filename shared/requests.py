@@ -97,6 +97,10 @@ class NewConnection(ConnectionKey):
     """What the workload means to do; it gets the narrowest roles. By default Service Connector's roles."""
     identity_id: Annotated[str, arm_id(IDENTITY)] = ""
     """A user-assigned identity to use instead of one made for the workload; the policy must list it."""
+    service_account: Label = ""
+    """A service account of your own instead of one made for the identity; it gets one annotation.
+
+    The policy must list it."""
     customized_keys: Annotated[Mapping[SettingKey, SettingKey], Field(max_length=SETTINGS_LIMIT)] = Field(
         default_factory=dict
     )
@@ -114,6 +118,7 @@ class NewConnection(ConnectionKey):
     def _fit_together(self) -> Self:
         if self.auth_type == "secret":
             odd = {"intent": self.intent, "identityId": self.identity_id}
+            odd["serviceAccount"] = self.service_account
             odd["settingsIn"] = self.settings_in.removeprefix("secret")
             given = ", ".join(name for name, value in odd.items() if value)
             if given:
@@ -245,6 +250,7 @@ def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
         client_type=asked.client_type,
         intent=asked.intent,
         identity_id=asked.identity_id,
+        service_account=asked.service_account,
         customized_keys=dict(asked.customized_keys),
         additional_settings=dict(asked.additional_settings),
         auth_type="" if asked.auth_type == "workloadIdentity" else asked.auth_type,

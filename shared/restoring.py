@@ -68,7 +68,10 @@ class Restorer:
             raise RefusedError("not-restorable", "the prune only reported and removed nothing")
         saved = await self.prunes.saved(prune.operation_id)
         if not saved:
-            raise RefusedError("not-restorable", "the prune removed nothing from the cluster")
+            raise RefusedError(
+                "not-restorable",
+                "the prune removed nothing from the cluster, or so long ago that it is not saved any more",
+            )
         if not any(one.restorable for one in saved):
             reasons = "; ".join(f"{one.kind} {one.name}: {one.why}" for one in saved)
             raise RefusedError(

@@ -24,7 +24,7 @@ from shared.opening import Opener
 from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
 from shared.policy_file import load_policy
-from shared.ports import Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue
+from shared.ports import SILENCE, Clock, DeadLetters, OutcomeTopic, StateStore, StepQueue, Telemetry
 from shared.prunes import Prunes
 from shared.records import Dependents, RequestLog
 from shared.releasing import Releaser
@@ -61,6 +61,7 @@ class Services:
     catalogue: Catalogue
     dry_run: DryRun
     newer: NewerMessages
+    telemetry: Telemetry = SILENCE
 
 
 def build(
@@ -72,20 +73,29 @@ def build(
     outside: Outside,
     clock: Clock,
     dead_letters: DeadLetters | None = None,
+    telemetry: Telemetry = SILENCE,
 ) -> Services:
     """Services on any ports; without a dead-letter container nothing can be replayed."""
     logger = logging.getLogger("mooring")
     state, dependents, limits = State(store), Dependents(store), Limits(store)
     users = Users(store, lease_seconds=settings.step_lease_seconds)
     announcer = Announcer(
-        state=state, queue=queue, topic=topic, overdue_seconds=OVERDUE_SECONDS * settings.retry_scale
+        state=state,
+        queue=queue,
+        topic=topic,
+        overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
+        telemetry=telemetry,
     )
     requests, rows = RequestLog(store), catalogue()
     prunes, orphans = Prunes(store), Orphans(store)
     subscription_ids = frozenset(settings.subscription_ids)
     read_policy = functools.partial(load_policy, settings.policy_file)
     opener = Opener(
-        state=state, announcer=announcer, clock=clock, report_only=settings.prune_mode is PruneMode.REPORT
+        state=state,
+        announcer=announcer,
+        clock=clock,
+        report_only=settings.prune_mode is PruneMode.REPORT,
+        telemetry=telemetry,
     )
     engine = Engine(
         state=state,
@@ -104,7 +114,7 @@ def build(
             retry_scale=settings.retry_scale,
         ),
         clock=clock,
-        log=StepLog(logger),
+        log=StepLog(logger, telemetry),
     )
     adopter = Adopter(
         state=state,
@@ -133,6 +143,7 @@ def build(
         clock=clock,
         load_policy=lambda: load_policy(settings.policy_file),
         subscription_ids=subscription_ids,
+        telemetry=telemetry,
     )
     observer = Observer(
         state=state,
@@ -159,6 +170,7 @@ def build(
         subscription_ids=subscription_ids,
         tenant_id=settings.tenant_id,
         logger=logger,
+        telemetry=telemetry,
     )
     orphan_pruner = OrphanPruner(
         state=state,
@@ -178,6 +190,7 @@ def build(
         orphan_pruner=orphan_pruner,
         load_policy=read_policy,
         logger=logger,
+        telemetry=telemetry,
     )
     return Services(
         state=state,
@@ -208,6 +221,7 @@ def build(
             catalogue=rows,
             judge=intake.judge,
         ),
+        telemetry=telemetry,
     )
 
 

@@ -113,6 +113,12 @@ def _whole(least: int, most: int = 999_999_999) -> Callable[[str], int]:
     return parse
 
 
+def _share(raw: str) -> float:
+    if not re.fullmatch(r"0(\.\d{1,6})?|1(\.0{1,6})?", raw):
+        raise ValueError("must be a number from 0 to 1")
+    return float(raw)
+
+
 def _scale(raw: str) -> float:
     try:
         value = float(raw)
@@ -194,13 +200,20 @@ class Settings:
     drift: DriftMode = _setting("MOORING_DRIFT", _drift, "report")  # noqa: RUF009 - a field
     """``report`` shows what was changed or removed by hand; ``repair`` makes it anew as well."""
     history_days: int = _setting("MOORING_HISTORY_DAYS", _whole(8), "90")
-    """Days for which ended operations, requests and sweeps are kept; more than the week that a message can
-    wait in a queue."""
+    """Days for which ended operations, requests, sweeps and what prunes saved are kept; more than the week
+    that a message can wait in a queue."""
     outcome_topic_endpoint: str = _setting("MOORING_OUTCOME_TOPIC_ENDPOINT", _optional_url, "")
     """Event Grid topic that is told of ended operations; empty for none."""
     storage_api_version: str = _setting("MOORING_STORAGE_API_VERSION", _text, "")
     """Version header of the queue and blob services; empty for the SDK's own. For emulators that lag
     behind."""
+    insights: str = _setting("APPLICATIONINSIGHTS_CONNECTION_STRING", _text, "")
+    """Connection string of Application Insights, to which spans and metrics are sent with the app's identity;
+    empty: nothing is sent, and no part of OpenTelemetry is loaded."""
+    trace_ratio: float = _setting("MOORING_TRACE_RATIO", _share, "1.0")
+    """Share of operations and sweeps whose traces are told, 0 to 1; metrics always are."""
+    trace_file: str = _setting("MOORING_TRACE_FILE", _text, "")
+    """File to which spans are appended as lines of JSON, for a sandbox; empty for none."""
     retry_scale: float = _setting("MOORING_RETRY_SCALE", _scale, "1.0")
     """Factor on all retry and wait intervals; below 1 only in tests and demonstrations."""
 

@@ -36,6 +36,8 @@ class ConnectionSpec(Model):
     """What the workload means to do; decides the roles. Empty: Service Connector's own roles."""
     identity_id: str = ""
     """A user-assigned identity named by the request (provenance ``provided``); empty: ours."""
+    service_account: str = ""
+    """A service account named by the request (provenance ``provided``); empty: ours."""
     customized_keys: Mapping[str, str] = Field(default_factory=dict)
     """The workload's own names of settings, by Service Connector's names."""
     additional_settings: Mapping[str, str] = Field(default_factory=dict)

@@ -107,7 +107,7 @@ class State:
     async def operations(self, connection_id: ConnectionId) -> list[Operation]:
         """All operations of a connection, oldest first."""
         rows = await self.store.query(CONNECTIONS, connection_id, key_from="op|", key_to="op}")
-        found = [parse(Operation, row) for row in rows if row.key.count("|") == 1]
+        found = [parse(Operation, row) for row in rows if is_operation(row)]
         return sorted(found, key=lambda operation: operation.opened_at)
 
     async def intents(self, connection_id: ConnectionId) -> dict[str, Intent]:
@@ -255,6 +255,11 @@ class State:
             rows = await self.store.query(OPEN_OPERATIONS, f"{bucket:02d}")
             found += [(OperationId(row.key), (row.read_at - row.written_at).total_seconds()) for row in rows]
         return found
+
+
+def is_operation(row: Row) -> bool:
+    """Say whether a row of ``connections`` is an operation's own."""
+    return row.key.startswith("op|") and row.key.count("|") == 1
 
 
 def _stored[T: Model](model: type[T], row: Row) -> Stored[T]:

@@ -15,7 +15,7 @@ from shared.opening import Opener
 from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
 from shared.policy import Policy
-from shared.ports import StepQueue
+from shared.ports import StepQueue, Telemetry
 from shared.settings import DriftMode, Settings
 from shared.sweeping.cluster_slice import ClusterSlice
 from shared.sweeping.hints import Hints
@@ -47,6 +47,7 @@ def build(
     orphan_pruner: OrphanPruner,
     load_policy: Callable[[], Policy],
     logger: logging.Logger,
+    telemetry: Telemetry,
 ) -> Sweeping:
     """Sweeps on the ports and rows that the engine works with."""
     state, clock = engine.state, engine.clock
@@ -88,6 +89,7 @@ def build(
         lease_seconds=settings.sweep_slice_seconds + settings.step_lease_seconds,
         retry_scale=settings.retry_scale,
         logger=logger,
+        telemetry=telemetry,
     )
     sweeper = Sweeper(
         sweeps=sweeps,

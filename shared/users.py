@@ -143,6 +143,7 @@ class Users:
         *,
         operation_id: OperationId,
         landing: Callable[[], Awaitable[float]] | None = None,
+        among_others: bool = False,
     ) -> Leaving:
         """Stop being a user of a thing.
 
@@ -154,10 +155,11 @@ class Users:
             operation_id: of the removal.
             landing: seconds for which a write of the leaver may still land. Who leaves a thing to others
                 stays so long: the last of them looks for its own late writes only.
+            among_others: the leaver counts on others that stay: it has not looked whether the thing can go.
 
         Raises:
             NotYetError: ``settle``.
-            StateConflictError: too many others changed the row meanwhile (transient).
+            StateConflictError: others changed the row too often, or have gone meanwhile (transient).
         """
         for _ in range(_TRIES):
             row = await self._store.get(TABLE, key_hash(thing), _KEY)
@@ -169,6 +171,10 @@ class Users:
             if shared.users == (user,):
                 if shared.closing == operation_id:
                     return Leaving(last=True, shared=False, details=shared.details)
+                if among_others:
+                    raise StateConflictError(
+                        f"the other users of {thing.split('|', maxsplit=1)[0]} have gone"
+                    )
                 left = shared.model_copy(update={"closing": operation_id})
             else:
                 seconds = await landing() if landing else 0.0

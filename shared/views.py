@@ -47,6 +47,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "clientType": spec.client_type,
         "intent": spec.intent or None,
         "authType": spec.auth_kind,
+        "serviceAccount": spec.service_account or None,
         "settingsIn": spec.settings_in or "secret",
         "customizedKeys": dict(spec.customized_keys),
         "additionalSettings": dict(spec.additional_settings),
@@ -121,6 +122,7 @@ def _operation(value: Operation) -> dict[str, Any]:
         "behind": value.behind or None,
         "cause": _cause(value.cause) if value.cause else None,
         "reportOnly": value.report_only,
+        "traceId": naming.trace_of(value.operation_id)[0],
         "openedAt": _instant(value.opened_at),
         "endedAt": _instant(value.ended_at),
     }

@@ -20,6 +20,7 @@ from shared.clients.resources import ArmResources
 from shared.clients.roles import AzureRoles
 from shared.clients.state_table import StateTable
 from shared.clients.step_queue import StorageStepQueue
+from shared.clients.telemetry_export import opened
 from shared.ports import DeadLetters
 from shared.services import Services, build
 from shared.settings import Settings
@@ -49,7 +50,10 @@ class Wiring:
 
 def adapters(settings: Settings) -> Services:
     """Services on Azure's own clients."""
-    pool = HttpPool(ca_file=settings.ca_file)
+    telemetry = opened(
+        connection_string=settings.insights, file=settings.trace_file, ratio=settings.trace_ratio
+    )
+    pool = HttpPool(ca_file=settings.ca_file, telemetry=telemetry)
     credential = AppCredential(pool, client_id=settings.client_id)
     arm = ArmConnection(pool, credential, endpoint=settings.arm_endpoint)
     outside = Outside(
@@ -70,6 +74,7 @@ def adapters(settings: Settings) -> Services:
         outside=outside,
         clock=SystemClock(),
         dead_letters=_dead_letters(settings, pool, credential),
+        telemetry=telemetry,
     )
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from shared.clients.call_spans import arm_calls
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
 from shared.errors import PermanentError
+from shared.ports import Telemetry
 
 if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
@@ -35,6 +37,11 @@ class ArmConnection:
         self.credential = credential
         self._pool = pool
         self._generic: Any = None
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Who is told of the calls."""
+        return self._pool.telemetry
 
     @property
     def scope(self) -> str:
@@ -63,6 +70,7 @@ class ArmConnection:
                 ContentDecodePolicy(),
                 bounded_retries(),
                 AsyncARMChallengeAuthenticationPolicy(self.credential, self.scope),
+                arm_calls(self.telemetry),
             ],
         }
 

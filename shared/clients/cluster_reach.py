@@ -67,6 +67,7 @@ class ClusterReach:
         try:
             return await request(connection)
         except UnreachableError:
+            self._arm.telemetry.measure("k8s_unreachable", cluster=key.rsplit("/", 1)[-1])
             await self._drop(key, connection)
             raise
 
@@ -76,7 +77,11 @@ class ClusterReach:
             if key not in self._connections:
                 server, ca_data = await self._address(cluster_id)
                 self._connections[key] = KubeConnection(
-                    self._credential, server=server, ca_data=ca_data, ca_file=self._ca_file
+                    self._credential,
+                    server=server,
+                    ca_data=ca_data,
+                    ca_file=self._ca_file,
+                    telemetry=self._arm.telemetry,
                 )
             return self._connections[key]
 

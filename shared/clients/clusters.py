@@ -12,7 +12,7 @@ from shared.clients.cluster_reach import ClusterReach
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection
-from shared.clients.kube_objects import applied, namespace_path, object_of, path_of
+from shared.clients.kube_objects import applied, namespace_path, object_of, only, path_of, users_path
 from shared.clients.kube_ownership import takeover
 from shared.clients.kube_uses import EARLIER, UNSERVED, USERS, use_of
 from shared.errors import PermanentError, TransientError
@@ -87,17 +87,23 @@ class AksClusters:
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
         force: bool = False,
+        uid: str = "",
+        resource_version: str = "",
     ) -> KubeObject:
-        """Server-side apply under field manager ``mooring``.
+        """Server-side apply under field manager ``mooring``, on one incarnation alone if ``uid`` is given.
 
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
+            TransientError: ``kubernetes-conflict`` if the object is not as it was read.
         """
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
+        body = only(body, uid=uid, resource_version=resource_version) if uid else body
         where = (cluster_id, path_of(kind, namespace, name))
         try:
             found = await self._patch(*where, body, APPLY_PATCH, force=force)
         except PermanentError as error:
+            if uid and error.code == "namespace-not-found":  # a version was given, so nothing is made
+                raise TransientError("kubernetes-conflict", f"{kind} {name} is gone") from error
             if error.code != "field-conflict" or not await self._take_over(*where):
                 raise
             found = {}
@@ -211,7 +217,7 @@ class AksClusters:
         """
         everywhere = [kind for kind in USERS if kind not in EARLIER]
         lists = await asyncio.gather(
-            *(self._pages(cluster_id, _users_path(USERS[kind], namespace)) for kind in everywhere),
+            *(self._pages(cluster_id, users_path(USERS[kind], namespace)) for kind in everywhere),
         )
         bodies = dict(zip(everywhere, lists, strict=True))
         for kind, earlier in EARLIER.items():
@@ -224,11 +230,11 @@ class AksClusters:
     ) -> list[dict[str, Any]]:
         """Items of a kind under the version of today, or under that of an old cluster."""
         try:
-            return await self._pages(cluster_id, _users_path(now, namespace))
+            return await self._pages(cluster_id, users_path(now, namespace))
         except TransientError as error:
             if error.code not in UNSERVED:
                 raise
-        return await self._pages(cluster_id, _users_path(earlier, namespace))
+        return await self._pages(cluster_id, users_path(earlier, namespace))
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
         """Metadata of every object of one of these kinds in a namespace, or in the whole cluster.
@@ -291,8 +297,3 @@ class AksClusters:
     async def aclose(self) -> None:
         """Close all connections and the SDK's clients."""
         await self._reach.aclose()
-
-
-def _users_path(kind: tuple[str, str], namespace: str) -> str:
-    root, plural = kind
-    return f"{namespace_path(namespace, root=root)}/{plural}"

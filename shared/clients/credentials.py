@@ -12,6 +12,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from shared.clients.call_spans import token_call
 from shared.clients.http_pool import RETRIES, RETRY_AFTER_LIMIT_SECONDS, RETRY_BACKOFF_SECONDS, HttpPool
 from shared.errors import Pace, TransientError
 
@@ -62,7 +63,8 @@ class AppCredential:
             if kept is not None and not claims and kept.expires_on - time.time() > REFRESH_MARGIN_SECONDS:
                 return kept
             try:
-                token: AccessToken = await self._open().get_token(*scopes, claims=claims, **options)
+                with token_call(self._pool.telemetry, "own"):
+                    token: AccessToken = await self._open().get_token(*scopes, claims=claims, **options)
             except AzureError as error:
                 # Only the kind of error and Entra's code: the text quotes the token service's answer.
                 found = _AADSTS.search(str(error))

@@ -14,6 +14,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from shared.ports import SILENCE, Telemetry
+
 if TYPE_CHECKING:
     import aiohttp
     from azure.core.pipeline.transport import AioHttpTransport
@@ -33,9 +35,11 @@ class HttpPool:
 
     Args:
         ca_file: PEM file of trusted authorities; empty for the system's.
+        telemetry: Is told of the calls that adapters send through this pool.
     """
 
-    def __init__(self, *, ca_file: str = "") -> None:
+    def __init__(self, *, ca_file: str = "", telemetry: Telemetry = SILENCE) -> None:
+        self.telemetry = telemetry
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 

@@ -15,8 +15,11 @@ from shared.clients.arm_connection import ArmConnection, split_id
 from shared.clients.arm_errors import ask, ask_all
 from shared.clients.error_rules import Intent
 from shared.errors import PermanentError, TransientError
+from shared.metrics import bucket_of
 from shared.naming import protected_credential, resource_group_of, subscription_of
 from shared.ports import Credential, Identity
+
+CREDENTIALS_LIMIT = 20
 
 
 class AzureIdentities:
@@ -65,6 +68,8 @@ class AzureIdentities:
         client, group, identity = self._locate(identity_id)
 
         listed = await ask_all(client.federated_identity_credentials.list(group, identity))
+        ratio = len(listed or []) / CREDENTIALS_LIMIT
+        self._arm.telemetry.measure("fic_used_ratio", ratio, bucket=bucket_of(ratio))
         return [_credential(found) for found in listed or []]
 
     async def ensure_credential(self, identity_id: str, credential: Credential) -> Credential:

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from shared.clients.arm_errors import Failure, ask, judge, retry_after_seconds
+from shared.clients.call_spans import answered, kubernetes_call
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent, Service
 from shared.clients.http_pool import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from shared.errors import Pace, TransientError
+from shared.ports import SILENCE, Telemetry
 
 SERVER_APPLICATION_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 _UNAUTHORIZED = 401
@@ -38,10 +40,17 @@ class KubeConnection:
         server: The API server's URL, from the kubeconfig.
         ca_data: PEM text of the cluster's CA, empty to trust ``ca_file`` or the system.
         ca_file: PEM file of further trusted authorities, empty for the system's.
+        telemetry: Is told of each request.
     """
 
     def __init__(
-        self, credential: AppCredential, *, server: str, ca_data: str = "", ca_file: str = ""
+        self,
+        credential: AppCredential,
+        *,
+        server: str,
+        ca_data: str = "",
+        ca_file: str = "",
+        telemetry: Telemetry = SILENCE,
     ) -> None:
         from kubernetes.aio.client.api_client import ApiClient
         from kubernetes.aio.client.configuration import Configuration
@@ -57,6 +66,7 @@ class KubeConnection:
         self._api: Any = ApiClient(configuration)
         self._credential = credential
         self._server = configuration.host
+        self._telemetry = telemetry
 
     async def send(
         self,
@@ -102,11 +112,13 @@ class KubeConnection:
             sock_read=READ_TIMEOUT_SECONDS,
             total=READ_TIMEOUT_SECONDS * 2,
         )
-        try:
-            response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-            raw = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"{type(error).__name__}: {error}") from error
+        with kubernetes_call(self._telemetry, method, path) as span:
+            try:
+                response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+                raw = await response.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise UnreachableError(f"{type(error).__name__}: {error}") from error
+            answered(span, int(response.status))
         if response.status in _SUCCESS:
             return _object(raw)
         if response.status == _UNAUTHORIZED:

@@ -32,6 +32,12 @@ def namespace_path(namespace: str, *, root: str = "/api/v1") -> str:
     return f"{root}/namespaces/{quote(namespace, safe='')}"
 
 
+def users_path(kind: tuple[str, str], namespace: str) -> str:
+    """URL path of a kind (the path of its API group, and its plural) in a namespace."""
+    root, plural = kind
+    return f"{namespace_path(namespace, root=root)}/{plural}"
+
+
 def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
     """Read an object's JSON; a secret's values are decoded."""
     metadata = body.get("metadata") or {}
@@ -85,6 +91,16 @@ def applied(
 
 def _encoded(value: str) -> str:
     return base64.b64encode(value.encode()).decode()
+
+
+def only(body: Mapping[str, Any], *, uid: str, resource_version: str) -> dict[str, Any]:
+    """Body of an apply that changes one incarnation as it was read, and claims nothing that is empty.
+
+    The API server answers with a conflict if there is no such object, another uid or another version
+    (kubernetes.io, "Server-Side Apply" and, on resource versions, "API concepts").
+    """
+    kept = {name: value for name, value in body["metadata"].items() if value}
+    return {**body, "metadata": {**kept, "uid": uid, "resourceVersion": resource_version}}
 
 
 def _decoded(value: Any) -> str:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from shared.clients.arm_errors import ask, failure_of, judge
+from shared.clients.call_spans import answered, token_call
 from shared.clients.error_rules import Intent, Service
 from shared.clients.http_pool import HttpPool, bounded_retries
 from shared.errors import PermanentError, TransientError
@@ -37,6 +38,7 @@ class EntraProver:
         self._pool = pool
         self._token_url = f"{authority_host.rstrip('/')}/{tenant_id}/oauth2/v2.0/token"
         self._client: Any = None
+        self._telemetry = pool.telemetry
 
     async def exchange(self, *, client_id: str, assertion: str, scope: str) -> str:
         """Exchange a service-account token for an Entra token.
@@ -57,7 +59,9 @@ class EntraProver:
             "scope": scope,
         }
         request = HttpRequest("POST", self._token_url, data=form)
-        response = await ask(self._open().send_request(request), Intent.READ)
+        with token_call(self._telemetry, "exchange") as span:
+            response = await ask(self._open().send_request(request), Intent.READ)
+            answered(span, response.status_code if response is not None else 0)
         if response is not None and response.status_code == 200:  # noqa: PLR2004 - HTTP OK
             token = response.json().get("access_token")
             if isinstance(token, str):
@@ -81,9 +85,11 @@ class EntraProver:
             raise PermanentError("proof-url-invalid", url)
         headers = {"Authorization": f"Bearer {token}", "x-ms-version": STORAGE_VERSION}
         try:
-            response = await ask(
-                self._open().send_request(HttpRequest("GET", url, headers=headers)), Intent.READ
-            )
+            with self._telemetry.span("target GET", outward=True) as span:
+                response = await ask(
+                    self._open().send_request(HttpRequest("GET", url, headers=headers)), Intent.READ
+                )
+                answered(span, response.status_code if response is not None else 0)
         except TransientError as error:
             if error.code == "connection-failed":
                 return None

@@ -18,6 +18,8 @@ from shared.naming import fold_id, subscription_of
 from shared.ports import RoleAssignment
 
 EXISTS = "RoleAssignmentExists"
+ASSIGNMENTS_LIMIT = 4000
+"""Of a subscription (learn.microsoft.com, "Azure subscription and service limits", Azure RBAC limits)."""
 
 
 class AzureRoles:
@@ -96,7 +98,10 @@ class AzureRoles:
         """
         listed = await ask_all(self._assignments(scope).list_for_scope(_bare(scope)))
         found = [_assignment(one, one.scope or scope) for one in listed or []]
-        return [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
+        own = [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
+        if fold_id(scope) == f"/subscriptions/{subscription_of(scope)}":
+            self._arm.telemetry.measure("role_assignments_used_ratio", len(own) / ASSIGNMENTS_LIMIT)
+        return own
 
     async def aclose(self) -> None:
         """Close the SDK's client."""

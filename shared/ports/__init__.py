@@ -19,8 +19,10 @@ from shared.ports.azure import (
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
+from shared.ports.telemetry import SILENCE, Fields, Span, Telemetry
 
 __all__ = [
+    "SILENCE",
     "Change",
     "Clock",
     "Clusters",
@@ -28,6 +30,7 @@ __all__ = [
     "Credential",
     "DeadLetterBlob",
     "DeadLetters",
+    "Fields",
     "Identities",
     "Identity",
     "Insert",
@@ -44,8 +47,10 @@ __all__ = [
     "RoleAssignment",
     "Roles",
     "Row",
+    "Span",
     "StateStore",
     "StepQueue",
+    "Telemetry",
     "Upsert",
     "Use",
 ]

@@ -95,13 +95,18 @@ class Clusters(Protocol):
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
         force: bool = False,
+        uid: str = "",
+        resource_version: str = "",
     ) -> KubeObject:
         """Server-side apply under field manager ``mooring``.
 
-        ``force`` takes over fields that another manager owns: only for an object that is proven ours.
+        ``force`` takes over fields that another manager owns: only for an object that is proven ours. With
+        ``uid`` and ``resource_version`` only that incarnation is changed, as it was read, and none is made;
+        labels and annotations that are empty are left to others then.
 
         Raises:
             PermanentError: ``field-conflict`` if another manager owns a field.
+            TransientError: ``kubernetes-conflict`` if the object is not as it was read.
         """
         ...
 

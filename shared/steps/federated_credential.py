@@ -159,7 +159,7 @@ def equal(one: Credential, other: Credential) -> bool:
 def wanted_credential(ctx: StepContext, *, client_id: str, issuer: str) -> Credential:
     """The credential by which the workload's service account becomes the identity of that client id."""
     spec = ctx.connection.spec
-    account = naming.service_account_name(client_id)
+    account = naming.account_name(spec, client_id)
     return Credential(
         name=naming.credential_name(spec.cluster_id, spec.namespace, account),
         issuer=issuer,

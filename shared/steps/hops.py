@@ -91,7 +91,7 @@ def _client_id(account: SavedObject | None) -> str:
 async def _credential(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
     spec = ctx.connection.spec
     cluster = await ctx.outside.clusters.describe(spec.cluster_id)
-    account = naming.service_account_name(identity.client_id)
+    account = naming.account_name(spec, identity.client_id)
     wanted = (cluster.issuer if cluster else "", naming.subject(spec.namespace, account))
     present = await ctx.outside.identities.list_credentials(identity.resource_id)
     return any((one.issuer, one.subject) == wanted for one in present), wanted[1]

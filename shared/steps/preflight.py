@@ -15,7 +15,7 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
 from shared.spec import ConnectionSpec
-from shared.steps import grants, keys
+from shared.steps import grants, keys, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.settings import foreign_settings
@@ -91,8 +91,9 @@ class Preflight:
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, credential-budget, and
-                the codes of the conditions that the target's row requires; cluster-replaced (repairs only).
+                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, credential-budget,
+                service-account-missing, service-account-taken, and the codes of the conditions that the
+                target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -118,6 +119,8 @@ class Preflight:
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
         await self._refuse_foreign_settings(ctx)
+        if spec.service_account:
+            await provided_account.require_free(ctx)
         if spec.by_identity:
             warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
         else:

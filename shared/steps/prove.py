@@ -67,7 +67,7 @@ class Prove:
         assertion = await ctx.outside.clusters.request_token(
             spec.cluster_id,
             spec.namespace,
-            naming.service_account_name(client_id),
+            naming.account_name(spec, client_id),
             audience=naming.AUDIENCE,
         )
         try:

@@ -29,7 +29,7 @@ OUTPUT_CHARACTERS = 24_000
 """Outputs beyond this are cut: one property of a row holds 32 K characters (Table storage)."""
 NEEDED = frozenset(
     {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role"}
-    | {"identityId", "issuer", "subject", "rule", "found", "restorable", "provenance"}
+    | {"clientId", "identityId", "issuer", "subject", "rule", "found", "restorable", "provenance"}
 )
 MADE_AGAIN = "a create request makes it again"
 
@@ -142,11 +142,17 @@ async def identity_linked(ctx: StepContext, client_id: str) -> bool:
     return any(linker.client_id.lower() == client_id.lower() for linker in found)
 
 
-async def leave(ctx: StepContext, thing: str) -> Leaving:
+async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> Leaving:
     """Stop being a user of a thing, once no write of ours to it can land if others go on using it.
+
+    Args:
+        ctx: the run's context.
+        thing: name of the users row.
+        among_others: nothing was looked at that only the last user has to know.
 
     Raises:
         NotYetError: ``settle``.
+        TransientError: ``state-conflict``: the others have gone meanwhile.
     """
 
     async def landing() -> float:
@@ -155,7 +161,9 @@ async def leave(ctx: StepContext, thing: str) -> Leaving:
         return max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
 
     operation_id = ctx.operation.operation_id
-    return await ctx.users.leave(thing, ctx.user, operation_id=operation_id, landing=landing)
+    return await ctx.users.leave(
+        thing, ctx.user, operation_id=operation_id, landing=landing, among_others=among_others
+    )
 
 
 async def forget(ctx: StepContext, thing: str, *, by_creates: bool = False) -> None:

@@ -9,6 +9,7 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import KubeObject
+from shared.steps import provided_account
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
     ANNOTATION_NONCE,
@@ -39,6 +40,8 @@ class ServiceAccount:
         if ctx.intent is None or not ctx.intent.outputs:
             return [found("service-account-exists", ok=False, detail="none recorded")]
         planned = ctx.intent.planned
+        if provided_account.is_provided(ctx.plans[0]):
+            return await provided_account.check(ctx, ctx.plans[0])
         namespace, name = str(planned["namespace"]), str(planned["name"])
         there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, KIND, namespace, name)
         if there is None:
@@ -58,10 +61,13 @@ class ServiceAccount:
         """Make sure of the account.
 
         Raises:
-            PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field.
+            PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field; of an
+                account that the request names, ``service-account-missing`` or ``service-account-taken``.
             NotYetError: ``closing``.
         """
         spec = ctx.connection.spec
+        if spec.service_account:
+            return await provided_account.apply(ctx)
         client_id = ctx.output("managed_identity", "clientId")
         name = naming.service_account_name(client_id)
         there = await ctx.outside.clusters.get(spec.cluster_id, KIND, spec.namespace, name)
@@ -109,7 +115,7 @@ class ServiceAccount:
         return Done(outputs={"name": name, "uid": applied.uid, "clientId": client_id})
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Delete the account with its last user.
+        """Delete the account with its last user; one that the request named loses our annotation only.
 
         Raises:
             NotYetError: ``in-use``, ``policy-unreadable`` (prunes only).
@@ -117,7 +123,8 @@ class ServiceAccount:
         removal = Removal()
         await require_still_gone(ctx)
         for plan in ctx.plans:
-            await self._remove(ctx, removal, plan)
+            remove = provided_account.remove if provided_account.is_provided(plan) else self._remove
+            await remove(ctx, removal, plan)
         return removal.done()
 
     async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:
@@ -126,17 +133,19 @@ class ServiceAccount:
         thing = self._thing(ctx, client_id)
         item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": name}
         shared = await ctx.users.get(thing)
-        lost = await cluster_lost(ctx, KIND, plan, known=shared.details if shared else None)
+        last, lost = shared is None or shared.users == (ctx.user,), False
         use: Mapping[str, Any] = {}
-        if shared is None or shared.users == (ctx.user,):
+        if last:
             # Held before leaving: a row that is closing makes every newcomer wait.
+            lost = await cluster_lost(ctx, KIND, plan, known=shared.details if shared else None)
             use = await hold_if_used(ctx, KIND, plan, lost=lost)
         elif ctx.operation.report_only:
             removal.keep(item, "still-shared", "still used")
             return
         known: Mapping[str, Any] = {}
         if not ctx.operation.report_only:
-            leaving = await leave(ctx, thing)
+            # Who leaves last has looked for users; others may have left since.
+            leaving = await leave(ctx, thing, among_others=not last)
             if leaving.shared:
                 removal.keep(item, "still-shared", "still used")
                 return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
+from shared.steps import provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.objects import used
 from shared.steps.removal import credential_lease, forget
@@ -62,7 +64,7 @@ class VerifyGone:
         return Done()
 
     async def _removed_again(self, ctx: StepContext, item: Mapping[str, Any]) -> bool:
-        again = {"identity": _identity, "role": _role, "credential": _credential}.get(item["kind"], _object)
+        again = _AGAIN.get(item["kind"], _object)
         thing, operation_id = item["thing"], ctx.operation.operation_id
         if not thing:
             return await again(ctx, item, remove=True)
@@ -141,6 +143,16 @@ async def _returned(ctx: StepContext, item: Mapping[str, Any]) -> Mapping[str, A
         "restorable": "no",
         "why": "it is there",
     }
+
+
+_AGAIN = MappingProxyType(
+    {
+        "identity": _identity,
+        "role": _role,
+        "credential": _credential,
+        provided_account.ITEM: provided_account.removed_again,
+    }
+)
 
 
 async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from shared import naming
 from shared.drift import Drifted
-from shared.models import ConnectionState, Plan
+from shared.models import ConnectionState, Plan, Provenance
 from shared.ports import KubeObject
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
@@ -99,9 +99,10 @@ def _object(
         return [Drifted(kind="object-missing", thing=shown, mark=uid)]
     if ANNOTATION_KEEP in there.annotations:
         return []
+    provided = plan.planned.get("provenance") == Provenance.PROVIDED
     wrong = [] if record.connection.linker_id else _edited(there, *_expected(record, step, plan, tenant_id))
     shared = kind == ACCOUNT and not record.connection.linker_id
-    if there.uid != uid and (wrong or not shared):
+    if there.uid != uid and not provided and (wrong or not shared):
         # An account may have been made anew by another connection of the workload: then it bears our marks.
         return [Drifted(kind="object-replaced", thing=shown, detail=f"uid {there.uid}", mark=there.uid)]
     if not wrong:
@@ -123,6 +124,8 @@ def _expected(
         return {**ours, LABEL_CONNECTION: record.connection.connection_id}, {ANNOTATION_NONCE: nonce}
     workload = naming.workload_key(spec.cluster_id, spec.namespace, spec.workload)
     client_id = record.output("managed_identity", "clientId")
+    if plan.planned.get("provenance") == Provenance.PROVIDED:
+        return {}, {ANNOTATION_CLIENT_ID: client_id}  # the rest of it is its owner's
     annotations = {ANNOTATION_CLIENT_ID: client_id, ANNOTATION_TENANT_ID: tenant_id}
     return {**ours, LABEL_WORKLOAD: workload}, annotations
 

@@ -1,30 +1,31 @@
 """The housekeeping slice: what has had its time goes.
 
 Orphaned connections that nobody has rebuilt (pruned like anything else: this only opens the prune), rows that
-lead to lives that are over, ended operations, requests and sweeps that lie further back than the history.
+lead to lives that are over, records of orphans, and what lies further back than the history.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 from shared import naming
-from shared.inventory import Entry
+from shared.inventory import ORPHANS_SCOPE, Entry
 from shared.models import Connection, ConnectionState, Operation, OperationId
 from shared.ports import Remove, Row
 from shared.records import REQUESTS, Dependent, RequestRecord
 from shared.rows import key_hash, parse
-from shared.state import CONNECTIONS
+from shared.state import CONNECTIONS, is_operation
+from shared.sweeping.history import History
 from shared.sweeping.ledger import Ledger
 from shared.sweeping.lookout import Lookout
+from shared.sweeping.orphan_records import OrphanRecords
 from shared.sweeping.pages import each_connection
 from shared.sweeping.sweeps import Sweeps
 
 ROWS = 500
 SWEEPS_AT_ONCE = 50
-_PRUNES = "prunes"
 _HEX = "0123456789abcdef"
 
 
@@ -44,25 +45,47 @@ class Housekeeping:
         clusters = await self.lookout.inventory.clusters()
         known = {key_hash(naming.fold_id(one.cluster_id)): one for one in clusters}
         names = [f"{part}.{key}" for key in sorted(known) for part in ("present", "ended")]
-        stages, after = ledger.stage([*names, "requests", "rejected", "sweeps"])
+        parts: Mapping[str, Callable[[Ledger, str], Awaitable[bool]]] = {
+            "records": self._records,
+            "requests": self._requests,
+            "rejected": self._refusals,
+            "prunes": self._history.prunes,
+            "saved": self._history.saved,
+            "orphans": self._history.orphans,
+            "sweeps": self._sweeps,
+        }
+        stages, after = ledger.stage([*names, *parts])
         for stage in stages:
             ledger.move(stage, after)
             part, _, key = stage.partition(".")
             if key:
                 done = await self._connections(ledger, known[key].cluster_id, after, ended=part == "ended")
-            elif stage == "sweeps":
-                removed = await self.sweeps.forget_before(self._cutoff(ledger), limit=SWEEPS_AT_ONCE)
-                ledger.count("rowsRemoved", removed)
-                done = True
             else:
-                done = await self._requests(ledger, after, refusals=stage == "rejected")
+                done = await parts[stage](ledger, after)
             if not done:
                 return False
             after = ""
         return True
 
-    def _cutoff(self, ledger: Ledger) -> datetime:
-        return ledger.sweep.started_at - timedelta(days=self.lookout.history_days)
+    @property
+    def _history(self) -> History:
+        return History(lookout=self.lookout)
+
+    async def _records(self, ledger: Ledger, after: str) -> bool:
+        records = OrphanRecords(history=self._history)
+
+        async def one(entries: Sequence[Entry]) -> None:
+            await records.look(ledger, entries)
+
+        return await each_connection(self.lookout.inventory, ledger, ORPHANS_SCOPE, one, after=after)
+
+    async def _sweeps(self, ledger: Ledger, _: str) -> bool:
+        removed = await self.sweeps.forget_before(self._history.cutoff(ledger), limit=SWEEPS_AT_ONCE)
+        ledger.count("rowsRemoved", removed)
+        return True
+
+    async def _refusals(self, ledger: Ledger, after: str) -> bool:
+        return await self._requests(ledger, after, refusals=True)
 
     async def _connections(self, ledger: Ledger, cluster_id: str, after: str, *, ended: bool) -> bool:
         async def one(entries: Sequence[Entry]) -> None:
@@ -75,14 +98,16 @@ class Housekeeping:
         rows = await self.lookout.store.query(CONNECTIONS, entries[0].connection_id)
         try:
             connection = parse(Connection, rows[0]) if rows else None
-            operations = [parse(Operation, row) for row in rows if _is_operation(row)]
+            operations = [parse(Operation, row) for row in rows if is_operation(row)]
         except ValueError:
             ledger.count("rowsUnreadable")
             return
         if connection is None:
             return
         await self._expire(ledger, connection)
-        left = await self._history(ledger, connection, operations, rows)
+        # The last one stays: it says how the connection came to be what it is.
+        kept = {connection.last_operation, *connection.active}
+        left = await self._history.operations(ledger, connection, operations, rows, kept=kept)
         over = not (connection.state.live or connection.active)
         for entry in entries:
             if ended:
@@ -102,44 +127,9 @@ class Housekeeping:
         if age_seconds > self.lookout.orphan_retention_seconds:
             await self.lookout.hints.prune(ledger, connection, "expiry", connection.spec.cluster_id)
 
-    async def _history(
-        self, ledger: Ledger, connection: Connection, operations: Sequence[Operation], rows: Sequence[Row]
-    ) -> int:
-        """Remove ended operations that lie further back than the history; returns how many are left.
-
-        The last one stays: it says how the connection came to be what it is.
-        """
-        cutoff, kept = self._cutoff(ledger), {connection.last_operation, *connection.active}
-        old = [
-            one
-            for one in operations
-            if one.state.final and one.ended_at and one.ended_at < cutoff and one.operation_id not in kept
-        ]
-        for operation in old:
-            prefix = f"op|{operation.operation_id}"
-            keys = [row.key for row in rows if row.key == prefix or row.key.startswith(f"{prefix}|")]
-            if operation.cause is not None:
-                # Before the operation, which leads to them: a crash in between leaves nothing unfindable.
-                month = f"{operation.opened_at:%Y-%m}"
-                await self._forget_saved(f"saved|{operation.operation_id}")
-                await self.lookout.store.transact(_PRUNES, month, [Remove(key=operation.operation_id)])
-            await self.lookout.store.transact(
-                CONNECTIONS, connection.connection_id, [Remove(key=key) for key in keys]
-            )
-            ledger.count("operationsRemoved")
-            ledger.count("rowsRemoved", len(keys))
-        return len(operations) - len(old)
-
-    async def _forget_saved(self, partition: str) -> None:
-        """Remove what a prune had saved of the objects that it removed: it cannot be undone any more."""
-        saved = await self.lookout.store.query(_PRUNES, partition)
-        if saved:
-            gone = [Remove(key=row.key) for row in saved]
-            await self.lookout.store.transact(_PRUNES, partition, gone)
-
-    async def _requests(self, ledger: Ledger, after: str, *, refusals: bool) -> bool:
+    async def _requests(self, ledger: Ledger, after: str, *, refusals: bool = False) -> bool:
         """Forget requests: by their keys a sixteenth of the table in each hour, refusals by their days."""
-        cutoff = self._cutoff(ledger)
+        cutoff = self._history.cutoff(ledger)
         hour = int(ledger.sweep.started_at.timestamp()) // 3600
         digit = _HEX[hour % len(_HEX)]
         first, stage = ("rejected-", "rejected") if refusals else (digit, "requests")
@@ -171,7 +161,3 @@ class Housekeeping:
         operation_id = OperationId(record.operation_id if record.outcome != "rejected" else "")
         stored = await self.lookout.state.operation(operation_id) if operation_id else None
         return stored is None or stored.value.state.final
-
-
-def _is_operation(row: Row) -> bool:
-    return row.key.startswith("op|") and row.key.count("|") == 1

@@ -96,7 +96,7 @@ class Lookout:
     async def missed(self, ledger: Ledger, orphans: Sequence[Orphan]) -> None:
         """Orphans that were not where they had been seen: gone; forgotten once a second sweep says so."""
         for orphan in orphans:
-            if orphan.sweep == ledger.sweep.sweep_id or await self._being_pruned(orphan):
+            if orphan.sweep == ledger.sweep.sweep_id or await self.being_pruned(orphan):
                 continue
             ledger.count(f"orphans.{orphan.kind.value}.gone")
             by = orphan.evidence.get(MISSED_BY)
@@ -107,7 +107,7 @@ class Lookout:
                 evidence = {**orphan.evidence, MISSED_BY: ledger.sweep.sweep_id}
                 await self.orphans.put(orphan.model_copy(update={"evidence": evidence}))
 
-    async def _being_pruned(self, orphan: Orphan) -> bool:
+    async def being_pruned(self, orphan: Orphan) -> bool:
         """Say whether its prune is under way: until that has ended the orphan is on record, and no news."""
         stored = await self.state.operation(orphan.prune) if orphan.prune else None
         return stored is not None and not stored.value.state.final

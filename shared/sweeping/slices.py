@@ -19,7 +19,7 @@ from shared import naming
 from shared.errors import MooringError, PermanentError, StateConflictError, TransientError
 from shared.limits import Limits
 from shared.logs import bind
-from shared.ports import Clock, StepQueue
+from shared.ports import SILENCE, Clock, StepQueue, Telemetry
 from shared.retry import QUEUE_DELAY_LIMIT_SECONDS
 from shared.state import Stored
 from shared.sweeping.ledger import Ledger
@@ -69,6 +69,7 @@ class Slices:
     lease_seconds: int
     retry_scale: float
     logger: logging.Logger
+    telemetry: Telemetry = SILENCE
 
     async def run_one(self, message: SliceMessage) -> str:
         """Carry out what one message asks for, if it still stands; returns what became of it.
@@ -156,8 +157,9 @@ class Slices:
         error: MooringError | None = None
         finished = False
         try:
-            async with asyncio.timeout(self.deadline_seconds):
-                finished = await self.workers[taken.kind].work(ledger)
+            with self.telemetry.span(f"sweep {taken.kind}", of=sweep.sweep_id, fields=_told(taken)):
+                async with asyncio.timeout(self.deadline_seconds):
+                    finished = await self.workers[taken.kind].work(ledger)
         except MooringError as failure:
             error = failure
         except TimeoutError:
@@ -273,6 +275,10 @@ def _counted(taken: Slice, ledger: Ledger, added: Mapping[str, int]) -> Slice:
 def _asked_seconds(error: MooringError) -> float:
     asked = error.retry_after_seconds if isinstance(error, TransientError) else None
     return asked or 0.0
+
+
+def _told(taken: Slice) -> dict[str, str | int]:
+    return {"sweep": taken.sweep_id, "slice": taken.slice_id, "run": taken.messages}
 
 
 def _subscription_of(one: Slice) -> str:

@@ -221,15 +221,22 @@ class Azure:
 
     def label_secret(self, name: str, labels: dict[str, str]) -> None:
         """Apply a label under another field manager."""
+        self._apply_as_another("Secret", name, labels=labels)
+
+    def make_account(self, name: str, annotations: dict[str, str]) -> None:
+        """Apply a service account under another field manager."""
+        self._apply_as_another("ServiceAccount", name, annotations=annotations)
+
+    def _apply_as_another(self, kind: str, name: str, **metadata: dict[str, str]) -> None:
         if self.fake_clusters is not None:
             self.fake_clusters.put_object(
-                self.cluster_id, "Secret", NAMESPACE, name, labels=labels, manager="gitops"
+                self.cluster_id, kind, NAMESPACE, name, manager="gitops", **metadata
             )
             return
         contract = self.contract or {}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **metadata}}
         request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{contract['cluster_server']}/api/v1/namespaces/{NAMESPACE}/secrets/{name}"
+            f"{contract['cluster_server']}/api/v1/namespaces/{NAMESPACE}/{kind.lower()}s/{name}"
             "?fieldManager=gitops&force=true",
             data=json.dumps(body).encode(),
             headers={

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import PermanentError, TransientError
 from shared.naming import AUDIENCE, role_assignment_name
-from shared.ports import RoleAssignment
+from shared.ports import KubeObject, RoleAssignment
 from tests.contract.ports_azure import NAMESPACE, Azure, credential
 
 pytest_plugins = ("tests.contract.ports_fixtures",)
@@ -76,6 +76,57 @@ async def test_a_field_that_another_tool_owns_is_not_taken(azure: Azure):
     found = await azure.clusters.get(*place)
     assert found is not None
     assert dict(found.labels) == {"team": "shop", "ours": "yes"}
+
+
+async def test_an_account_of_somebody_elses_gets_an_annotation_and_gives_it_back(azure: Azure):
+    name = f"theirs-{uuid.uuid4().hex[:8]}"
+    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
+
+    async def annotate(annotations: dict[str, str], was: KubeObject) -> KubeObject:
+        return await azure.clusters.apply(
+            *place, labels={}, annotations=annotations, uid=was.uid, resource_version=was.resource_version
+        )
+
+    azure.make_account(name, {"team": "shop"})
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    ours = await annotate({"id": "1"}, there)
+    assert (dict(ours.annotations), ours.uid) == ({"team": "shop", "id": "1"}, there.uid)
+    assert (await annotate({"id": "1"}, ours)).resource_version == ours.resource_version
+    with pytest.raises(TransientError):
+        await annotate({"id": "2"}, there)  # it changed since
+    back = await annotate({}, ours)
+    assert (dict(back.annotations), dict(back.labels)) == ({"team": "shop"}, {})
+    # What another manager wrote as well stays when we give it up.
+    ours = await annotate({"id": "1"}, back)
+    azure.make_account(name, {"team": "shop", "id": "1"})
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    assert dict((await annotate({}, there)).annotations) == {"team": "shop", "id": "1"}
+    with pytest.raises(PermanentError, match="field-conflict"):
+        await annotate({"id": "2"}, await _present(azure, place))
+
+
+async def test_an_account_that_is_gone_or_another_is_not_made_by_an_annotation(azure: Azure):
+    name = f"theirs-{uuid.uuid4().hex[:8]}"
+    place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)
+    azure.make_account(name, {"team": "shop"})
+    there = await _present(azure, place)
+    exact = {"uid": there.uid, "resource_version": there.resource_version}
+    assert await azure.clusters.delete(*place, **exact)
+    with pytest.raises(TransientError):
+        await azure.clusters.apply(*place, labels={}, annotations={"id": "1"}, **exact)
+    assert await azure.clusters.get(*place) is None
+    azure.make_account(name, {"team": "shop"})
+    with pytest.raises(TransientError):
+        await azure.clusters.apply(*place, labels={}, annotations={"id": "1"}, **exact)
+    assert dict((await _present(azure, place)).annotations) == {"team": "shop"}
+
+
+async def _present(azure: Azure, place: tuple[str, str, str, str]) -> KubeObject:
+    there = await azure.clusters.get(*place)
+    assert there is not None
+    return there
 
 
 async def test_applying_into_a_namespace_that_is_missing_is_permanent(azure: Azure):

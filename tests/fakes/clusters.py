@@ -62,9 +62,14 @@ class InMemoryClusters:
         annotations: Mapping[str, str],
         data: Mapping[str, str] | None = None,
         force: bool = False,
+        uid: str = "",
+        resource_version: str = "",
     ) -> KubeObject:
         cluster = self._writable(cluster_id, kind, namespace, data)
         key = _key(kind, namespace, name)
+        there = cluster.objects.get(key)
+        if uid and (there is None or (there.uid, there.resource_version) != (uid, resource_version)):
+            raise TransientError("kubernetes-conflict", name, pace=Pace.FAST)
         fields = {"labels": labels, "annotations": annotations, "data": data or {}}
         self._put(cluster, key, fields, MANAGED_BY, force=force)
         return _seen(key, cluster.objects[key])

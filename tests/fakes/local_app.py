@@ -11,6 +11,7 @@ from typing import Any
 from handlers import timers
 from shared.catalogue import catalogue
 from shared.models import Operation, StepMessage
+from shared.ports import SILENCE, Telemetry
 from shared.services import Services, build
 from shared.settings import Settings
 from shared.steps.base import Outside
@@ -130,7 +131,7 @@ class LocalApp:
         }
 
 
-def make_app(folder: Path, **overrides: str) -> LocalApp:
+def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) -> LocalApp:
     """A local app with one cluster, one storage account and one vault."""
     world, clock, journal = AzureWorld(), VirtualClock(), Journal()
     world.add_group(IDENTITY_GROUP)
@@ -183,6 +184,7 @@ def make_app(folder: Path, **overrides: str) -> LocalApp:
         outside=outside,
         clock=clock,
         dead_letters=recorded if settings.dead_letter_container else None,
+        telemetry=telemetry,
     )
     return LocalApp(
         world=world,

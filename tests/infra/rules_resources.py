@@ -13,12 +13,14 @@ from tests.infra.deployment import ROOT, Deployment
 
 HOST_SETTINGS = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
 }
-"""Settings that the Functions host reads and the app does not."""
+"""Settings that the Functions host or the exporter of telemetry reads."""
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Iterator[str]:

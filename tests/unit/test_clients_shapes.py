@@ -31,9 +31,12 @@ def test_importing_every_adapter_and_wiring_them_imports_no_sdk():
         "from shared.clients.arm_connection import ArmConnection\n"
         "from shared.clients.clusters import AksClusters\n"
         "from shared.clients.state_table import StateTable\n"
+        "from shared.clients.telemetry_export import opened\n"
+        "opened()\n"
         "pool = HttpPool(); credential = AppCredential(pool); arm = ArmConnection(pool, credential)\n"
         "AksClusters(arm, credential); StateTable(pool, credential, endpoint='https://t')\n"
-        "heavy = [m for m in sys.modules if m.split('.')[0] in {'azure', 'kubernetes', 'aiohttp', 'msal'}]\n"
+        "sdks = {'azure', 'kubernetes', 'aiohttp', 'msal', 'opentelemetry'}\n"
+        "heavy = [m for m in sys.modules if m.split('.')[0] in sdks]\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)

@@ -7,9 +7,11 @@ import pytest
 
 from shared import naming
 from shared.errors import NotYetError, StateConflictError
-from shared.models import Kind, OperationId
+from shared.models import ConnectionId, Kind, OperationId
 from shared.ports import Credential
 from shared.records import RequestRecord
+from shared.steps.base import account_thing
+from shared.steps.objects import account_of
 from shared.users import User
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
@@ -85,6 +87,30 @@ async def test_a_credential_that_a_rebuilt_clusters_issuer_took_over_stays(app: 
     await bench.revert("federated_credential")
     await bench.apply("verify_gone")
     assert app.world.credentials[key] == {name: rebuilt}
+
+
+async def test_who_becomes_the_last_user_of_an_account_unawares_looks_for_its_pods_first(
+    app: LocalApp, bench: Bench
+):
+    name = str(bench.intents["service_account"].planned["name"])
+    thing = account_thing(CLUSTER, "shop", account_of(name))
+    users, other = app.services.engine.users, User(connection_id=ConnectionId("other"), generation=1)
+    await users.join(thing, other, settled=bench.context("service_account").recorder.settled)
+    app.clusters.put_pod(CLUSTER, "shop", "orders-1", {"serviceAccountName": name})
+
+    def other_goes(call: Call) -> None:
+        at_once(users.leave(thing, other, operation_id=OperationId("o")))
+
+    bench.become(Kind.PRUNE)
+    app.journal.after = once("state.get", other_goes)
+    with pytest.raises(StateConflictError, match="have gone"):
+        await bench.revert("service_account")
+    row = await users.get(thing)
+    assert row is not None
+    assert not row.closing, "newcomers are not kept out"
+    with pytest.raises(NotYetError) as held:
+        await bench.revert("service_account")
+    assert held.value.reason == "in-use"
 
 
 async def test_a_users_row_is_dropped_even_if_the_first_try_meets_a_conflict(app: LocalApp):

@@ -1,0 +1,45 @@
+"""The page on observability has the metrics of the code. To write its table again after a change::
+
+.venv/bin/python -m tests.unit.test_docs_observability
+"""
+
+import re
+
+from shared.metrics import METRICS
+from shared.naming import trace_of
+from tests.unit.test_docs import ROOT, with_generated_part
+
+PAGE = ROOT / "docs" / "observability.md"
+
+
+def metrics_table() -> str:
+    lines = ["| metric | what | unit | kind | attributes |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {one.about} | {one.unit} | {one.instrument.value} |"
+        f" {', '.join(f'`{attribute}`' for attribute in one.attributes)} |"
+        for name, one in METRICS.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_has_every_metric_with_its_attributes():
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == with_generated_part(text, metrics_table()), (
+        "write it again: .venv/bin/python -m tests.unit.test_docs_observability"
+    )
+
+
+def test_queries_of_the_page_ask_for_metrics_that_there_are():
+    asked = re.findall(r'name == "(\w+)"', PAGE.read_text(encoding="utf-8"))
+    assert asked
+    assert set(asked) <= set(METRICS)
+
+
+def test_the_trace_in_the_page_is_its_operations():
+    found = re.search(r"^operation (\S+), trace (\w+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found
+    assert trace_of(found[1])[0] == found[2]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_generated_part(PAGE.read_text(encoding="utf-8"), metrics_table()), encoding="utf-8")
