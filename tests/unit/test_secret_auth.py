@@ -197,6 +197,7 @@ async def test_a_rule_for_keys_alone_allows_no_identity(app: LocalApp):
     [
         ({"intent": "read"}, "auth-mismatch"),
         ({"settingsIn": "configMap"}, "auth-mismatch"),
+        ({"serviceAccount": "web"}, "auth-mismatch"),
         ({"authType": "servicePrincipal"}, "invalid-name"),
         ({"clientType": "go"}, "unknown-client-type"),
         ({"target": {"type": "sql", "id": f"{STORAGE}/x/y"}}, "target-deferred"),
