@@ -51,6 +51,12 @@ param identitiesRoleGuid string = ''
 @description('GUID of an existing role with the actions of roles/grants.json, such as Role Based Access Control Administrator (the condition is put on it all the same); empty defines it.')
 param grantsRoleGuid string = ''
 
+@description('Let the app grant what services keep themselves and Azure has no condition for: native roles of Cosmos DB, access policies of Redis (roles/data-grants.json).')
+param dataGrants bool = false
+
+@description('GUID of an existing role with the actions of roles/data-grants.json; empty defines it, with dataGrants.')
+param dataGrantsRoleGuid string = ''
+
 @description('Let the app have the keys of targets in targetResourceGroupIds, for connections by a key (authType secret), which the policy must allow too. Strong: a key is the whole service.')
 param keyRole bool = false
 
@@ -140,6 +146,7 @@ var shortToken = take(token, 6)
 var tags = union(extraTags, { 'azd-env-name': environmentName })
 var watched = empty(watchedSubscriptionIds) ? [subscription().subscriptionId] : map(split(watchedSubscriptionIds, ','), id => toLower(trim(id)))
 var targetGroups = empty(targetResourceGroupIds) ? [] : map(split(targetResourceGroupIds, ','), id => trim(id))
+var dataGroups = dataGrants ? targetGroups : []
 var delegable = empty(delegableRoles) ? [] : map(split(delegableRoles, ','), name => trim(name))
 var requesters = empty(requesterPrincipalIds) ? [] : map(split(requesterPrincipalIds, ','), id => trim(id))
 var emails = empty(alertEmails) ? [] : map(split(alertEmails, ','), email => trim(email))
@@ -155,6 +162,7 @@ var madeRoles = flatten([
   empty(readerRoleGuid) ? ['reader'] : []
   empty(identitiesRoleGuid) ? ['identities'] : []
   empty(grantsRoleGuid) ? ['grants'] : []
+  dataGrants && empty(dataGrantsRoleGuid) ? ['dataGrants'] : []
   keyRole ? ['keys'] : []
   azureRbacRole ? ['clusterObjects'] : []
 ])
@@ -308,6 +316,15 @@ module delegateGrants 'modules/delegate-grant.bicep' = [for id in targetGroups: 
     appPrincipalId: identity.outputs.principalId
     roleGuid: empty(grantsRoleGuid) ? roles.outputs.guids.grants : grantsRoleGuid
     roleNames: delegable
+  }
+}]
+
+module dataGrant 'modules/data-grant.bicep' = [for id in dataGroups: {
+  name: 'mooring-data-grant-${shortToken}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    roleGuid: empty(dataGrantsRoleGuid) ? roles.outputs.guids.dataGrants : dataGrantsRoleGuid
   }
 }]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shared.catalogue import catalogue
-from shared.target_parts import AuthKind
+from shared.target_parts import AZURE_ROLE, AuthKind, Role
 from shared.targets import WORKLOAD_IDENTITY, WORKS, TargetType
 
 NO_ROLES = frozenset({"secret", "csiDriver"})
@@ -87,7 +87,7 @@ def _of_client_type(
     base = {"target": row.name, "authType": auth_type, "clientType": client_type}
     groups = kind.groups(client_type)
     for group in groups:
-        roles = () if auth_type in NO_ROLES else row.roles(variant=group.variant)
+        roles = _granted(row, auth_type, group.variant)
         yield {
             **base,
             **({"variant": group.variant} if group.variant else {}),
@@ -99,6 +99,15 @@ def _of_client_type(
     if not groups:
         reason = kind.reason if kind.status == "not-offered" else UNDOCUMENTED
         yield {**base, "status": "not-offered", "reason": reason, "keys": {}, "roles": []}
+
+
+def _granted(row: TargetType, auth_type: str, variant: str) -> tuple[Role, ...]:
+    """Roles that a workload gets without an intent; of what does not work, Service Connector's."""
+    if auth_type in NO_ROLES:
+        return ()
+    if row.auth[auth_type].status == WORKS:
+        return row.roles(variant=variant)
+    return row.roles_of_connector(variant=variant)
 
 
 def _client_types(row: TargetType, kind: AuthKind) -> list[str]:
@@ -130,12 +139,17 @@ def _cells(row: TargetType) -> list[str]:
         f"`{row.name}`<br>{row.title}",
         "<br>".join(kinds),
         ", ".join(f"`{one}`" for one in row.client_types) if works else "",
-        _names(row, "") if works else "",
+        _names(row, "") + _kept_by(row) if works else "",
         "<br>".join(intents),
         "<br>".join(_required(row)),
         "<br>".join(f"`{child.suffix}`" for child in row.children),
         "<br>".join(keys),
     ]
+
+
+def _kept_by(row: TargetType) -> str:
+    """What the roles are, unless they are Azure's."""
+    return "" if row.grants is AZURE_ROLE else f" ({row.grants.name})"
 
 
 def _required(row: TargetType) -> list[str]:

@@ -13,7 +13,8 @@ from shared import naming
 from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError, RefusedError, StateConflictError, TransientError
 from shared.holdings import Holdings, HoldingsReader, intent_of, role_id, thing_of
-from shared.models import Connection, ConnectionId, ConnectionState, Intent, OperationId, Plan, Provenance
+from shared.linker_rows import is_alive, row_of, spec_of
+from shared.models import Connection, ConnectionState, Intent, Plan, Provenance
 from shared.policy import Policy
 from shared.ports import Clock, Identity, Linker, Linkers, ManagedCluster, Resources
 from shared.spec import ConnectionSpec
@@ -87,10 +88,10 @@ class Adopter:
         if linker is None:
             remedy = f"az aks connection list --source-id {cluster_id}"
             raise RefusedError("linker-not-found", linker_id, field="linkerId", remedy=remedy)
-        policy, spec = self.load_policy(), self._spec(cluster_id, linker)
+        row = self.catalogue.match(linker.target_id)
+        policy, spec = self.load_policy(), spec_of(cluster_id, linker, row)
         self._require_listed(linker.target_id)
         # What the policy does not list is not looked at either.
-        row = self.catalogue.match(spec.target_id)
         usual = [role.name for role in row.roles()] if row else []
         _judge(policy, spec, usual)
         if linker.provisioning_state.lower() != "succeeded":
@@ -116,18 +117,6 @@ class Adopter:
                 field="linkerId",
                 remedy="add it to MOORING_SUBSCRIPTION_IDS and to the policy",
             )
-
-    def _spec(self, cluster_id: str, linker: Linker) -> ConnectionSpec:
-        row = self.catalogue.match(linker.target_id)
-        return ConnectionSpec(
-            name=linker.name,
-            cluster_id=cluster_id,
-            namespace=linker.namespace,
-            workload=naming.fold_name(linker.name),
-            target_type=row.name if row else "unknown",
-            target_id=linker.target_id,
-            client_type=linker.client_type or "none",
-        )
 
     def _refuse_forbidden(self, identity: Identity, cluster: ManagedCluster) -> None:
         ids = {identity.client_id.lower(), naming.fold_id(identity.resource_id)}
@@ -165,7 +154,7 @@ class Adopter:
         for _ in range(_TRIES):
             connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
             stored = await self.state.connection(connection_id)
-            connection = self._connection(connection_id, spec, held.linker, stored)
+            connection = self._connection(spec, held.linker, stored)
             alive = stored is not None and stored.value.generation == connection.generation
             known = await self.state.intents(connection_id) if alive else {}
             intents = [intent_of(connection, step, plan, known.get(step)) for step, plan in plans.items()]
@@ -189,14 +178,10 @@ class Adopter:
         raise StateConflictError("adopting a linker")
 
     def _connection(
-        self,
-        connection_id: ConnectionId,
-        spec: ConnectionSpec,
-        linker: Linker,
-        stored: Stored[Connection] | None,
+        self, spec: ConnectionSpec, linker: Linker, stored: Stored[Connection] | None
     ) -> Connection:
         present = stored.value if stored else None
-        alive = present is not None and (present.state.live or bool(present.active))
+        alive = is_alive(present)
         if present is not None and alive and not present.linker_id:
             raise RefusedError(
                 "name-collision",
@@ -207,20 +192,7 @@ class Adopter:
         if present is not None and present.state is ConnectionState.PRUNING:
             raise TransientError("behind", "a prune is under way")
         now = stored.read_at if stored else self.clock.now()
-        generation = (present.generation + (0 if alive else 1)) if present else 1
-        return Connection(
-            connection_id=connection_id,
-            spec=spec,
-            body_hash=naming.spec_hash(spec),
-            state=ConnectionState.ADOPTED,
-            generation=generation,
-            active=present.active if present else (),
-            last_operation=present.last_operation if present else OperationId(""),
-            linker_id=linker.resource_id,
-            adopted_at=now,
-            restored=present is not None and alive and present.restored,
-            created_at=present.created_at if present and alive else now,
-        )
+        return row_of(spec, linker, present, now=now, adopted_at=now)
 
 
 def _judge(

@@ -18,7 +18,17 @@ from shared import naming
 from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
-from shared.target_parts import AuthKind, Child, KeySource, ReadCheck, Role, RolesByVariant, SettingGroup
+from shared.target_parts import (
+    AZURE_ROLE,
+    GRANT_KINDS,
+    AuthKind,
+    Child,
+    KeySource,
+    ReadCheck,
+    Role,
+    RolesByVariant,
+    SettingGroup,
+)
 from shared.targets import DEFERRED, GATED, WORKLOAD_IDENTITY, WORKS, TargetType
 
 _FILE = Path(__file__).with_name("catalogue.json")
@@ -124,7 +134,8 @@ def parse(text: str) -> Catalogue:
         KeyError: a row lacks a column; the file is part of the product, so this is a defect of it.
     """
     document = json.loads(text)
-    roles = {name: Role(name=name, id=guid) for name, guid in document["roles"].items()}
+    listed = {**document["roles"], **document["nativeRoles"]}
+    roles = {name: Role(name=name, id=role_id) for name, role_id in listed.items()}
     conditions = {name: _condition(one) for name, one in document["conditions"].items()}
     return Catalogue(
         rows=tuple(_row(row, roles, conditions) for row in document["targets"]),
@@ -153,7 +164,9 @@ def _row(
         variants=MappingProxyType(row.get("variants", {})),
         requires=tuple(conditions[name] for name in row.get("requires", ())),
         wanted=MappingProxyType({name: _fact(fact) for name, fact in row["facts"].items()}),
+        grants=GRANT_KINDS[row.get("grants", AZURE_ROLE.name)],
         default_roles=_roles(row["roles"], roles),
+        connector_roles=_roles(row.get("connectorRoles", row["roles"]), roles),
         intents=MappingProxyType({name: _roles(listed, roles) for name, listed in row["intents"].items()}),
         read_check=_read_check(row["readCheck"]) if "readCheck" in row else None,
         listed_client_types=tuple(row["clientTypes"]),
@@ -170,6 +183,7 @@ def _condition(condition: Mapping[str, Any]) -> Condition:
         refused=frozenset(map(str.lower, condition.get("refused", ()))),
         code=condition.get("code", ""),
         waits=condition.get("waits", ""),
+        of_parent=condition.get("of") == "parent",
         detail=condition["detail"],
         remedy=condition["remedy"],
         ways={value.lower(): tuple(places) for value, places in condition.get("ways", {}).items()},

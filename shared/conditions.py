@@ -31,10 +31,12 @@ class Condition:
     """What a create ends with that meets it unmet; empty if none does."""
     waits: str
     """What a create waits for that meets it unmet; empty if none does."""
+    of_parent: bool
+    """It looks at the answer of the resource above the target."""
     detail: str
     """Template, with ``{value}`` and the names of the target's id."""
     remedy: str
-    """Template of the command that mends it, with the same and ``{id}``."""
+    """Template of the command that mends it, with the same, ``{id}`` and ``{parent}``."""
     ways: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """By folded value: places in the answer with lists of ways around it, such as private endpoints. A value
     that stands here has failed if all its lists are empty."""
@@ -71,7 +73,7 @@ class Condition:
 
         Args:
             value: what ``unmet`` found.
-            names: of the target's id, and ``id``.
+            names: of the target's id, ``id`` and ``parent``.
         """
         known = {**names, "value": value or "nothing"}
         return templates.fill(self.detail, known), templates.fill(self.remedy, known)

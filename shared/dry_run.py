@@ -188,9 +188,10 @@ def _roles(spec: ConnectionSpec, row: TargetType, fit: Fit) -> dict[str, Any]:
     variant = fit.facts.get("variant", "") if fit.facts else ""
     intents = (spec.intent,) if spec.intent else tuple(row.intents)
     return {
+        "kind": row.grants.name,
         "scope": row.scope(spec.target_id),
         "assigned": _named(row.roles(spec.intent, variant=variant)),
-        "serviceConnector": _named(row.roles(variant=variant)),
+        "serviceConnector": _named(row.roles_of_connector(variant=variant)),
         "narrowest": {intent: _named(row.roles(intent, variant=variant)) for intent in intents},
     }
 

@@ -31,8 +31,9 @@ from shared.recording import Run
 from shared.records import Dependents
 from shared.state import Snapshot, State
 from shared.step_log import StepLog
-from shared.steps.base import Outside, Rules, Step, StepContext
+from shared.steps.base import Step, StepContext
 from shared.steps.findings import checked
+from shared.steps.surroundings import Outside, Rules
 from shared.throttling import THROTTLED, Throttling
 from shared.users import Users
 

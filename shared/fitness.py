@@ -24,7 +24,6 @@ from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
     TAG_WORKLOAD,
-    Outside,
     found,
     identity_thing,
     ours,
@@ -40,6 +39,7 @@ from shared.steps.preflight import (
 )
 from shared.steps.service_account import foreign_account
 from shared.steps.settings import foreign_settings
+from shared.steps.surroundings import Outside
 from shared.targets import TargetType
 from shared.users import Users
 

@@ -259,6 +259,12 @@ def type_of(resource_id: str) -> str:
     return "microsoft.resources/subscriptions" if len(parts) == 2 and subscription_of(resource_id) else ""  # noqa: PLR2004 - id shape
 
 
+def resource_of(resource_id: str) -> str:
+    """Id of the top-level resource that an id names or is a part of, as written."""
+    parts = [part for part in resource_id.split("/") if part]
+    return "/" + "/".join(parts[:_RESOURCE_LENGTH])
+
+
 def ancestors(resource_id: str) -> tuple[str, ...]:
     """The folded id itself and every id above it down to the resource group, nearest first.
 

@@ -15,13 +15,13 @@ from shared.catalogue import Catalogue
 from shared.errors import NotYetError, PermanentError
 from shared.event_notes import TRIES, LookAgain
 from shared.holdings import intent_of, still_adopted
+from shared.linker_rows import is_alive, row_of, spec_of
 from shared.logs import bind
 from shared.models import Connection, ConnectionState, Intent, OperationId, Plan, Provenance
 from shared.policy import Policy
 from shared.ports import Clock, Clusters, Identities, KubeObject, Linker, Linkers, StepQueue, Upsert
 from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
-from shared.spec import ConnectionSpec
 from shared.state import State
 from shared.steps.base import account_thing
 from shared.users import User, Users
@@ -105,36 +105,15 @@ class Observer:
         connection_id = naming.connection_id(cluster_id, linker.namespace, linker.name)
         stored = await self.state.connection(connection_id)
         present = stored.value if stored else None
-        there = present is not None and (present.state.live or bool(present.active))
-        if there and present is not None and not present.linker_id:
+        alive = is_alive(present)
+        if present is not None and alive and not present.linker_id:
             return "observe:name-is-ours"
-        alive = there and present is not None
         if present is not None and present.state is ConnectionState.PRUNING:
             # Its end forgets what is on record, this sighting included: look again after it.
             raise NotYetError("behind", "a prune is under way")
-        generation = (present.generation + (0 if alive else 1)) if present else 1
         row = self.catalogue.match(linker.target_id)
-        spec = ConnectionSpec(
-            name=linker.name,
-            cluster_id=cluster_id,
-            namespace=linker.namespace,
-            workload=naming.fold_name(linker.name),
-            target_type=row.name if row else "unknown",
-            target_id=linker.target_id,
-            client_type=linker.client_type or "none",
-        )
-        connection = Connection(
-            connection_id=connection_id,
-            spec=spec,
-            body_hash=naming.spec_hash(spec),
-            state=ConnectionState.OBSERVED,
-            generation=generation,
-            active=present.active if present else (),
-            last_operation=present.last_operation if present else OperationId(""),
-            linker_id=linker.resource_id,
-            restored=present is not None and alive and present.restored,
-            created_at=present.created_at if present and alive else self.clock.now(),
-        )
+        spec = spec_of(cluster_id, linker, row)
+        connection = row_of(spec, linker, present, now=self.clock.now())
         known = await self.state.intents(connection_id) if alive else {}
         if present is not None and alive and still_adopted(present, known, linker):
             connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
@@ -150,7 +129,7 @@ class Observer:
                     resource_id=resource_id,
                     kind=kind,
                     connection_id=connection_id,
-                    generation=generation,
+                    generation=connection.generation,
                 )
                 await self.dependents.add(dependent)
         # A conflict is transient: the event comes again and finds what moved.
@@ -158,7 +137,7 @@ class Observer:
         if linker.client_id:
             # After the row, never before: a user without a connection would keep the account for ever.
             thing = account_thing(cluster_id, linker.namespace, linker.client_id)
-            user = User(connection_id=connection_id, generation=generation)
+            user = User(connection_id=connection_id, generation=connection.generation)
             await self.users.join(thing, user, settled=self._settled)
         inventory = columns(connection, name=linker.name, namespace=linker.namespace)
         await self.state.store.transact(

@@ -23,13 +23,13 @@ from shared.state import State
 from shared.steps.base import (
     ANNOTATION_KEEP,
     TAG_WORKLOAD,
-    Outside,
     account_thing,
     credential_thing,
     identity_thing,
 )
 from shared.steps.federated_credential import PROTECTED
 from shared.steps.objects import PROTECTED_ACCOUNT, account_of
+from shared.steps.surroundings import Outside
 from shared.users import Users
 
 KINDS: Mapping[OrphanKind, tuple[str, str, str]] = {

@@ -71,6 +71,7 @@ WAITS = {
     ),
     "cluster-updating": WaitRule(interval_seconds=30, deadline_seconds=7200, code="cluster-never-ready"),
     "target-updating": WaitRule(interval_seconds=30, deadline_seconds=7200, code="target-never-ready"),
+    "grant-pending": WaitRule(interval_seconds=5, deadline_seconds=1800, code="grant-never-made"),
     "propagation": WaitRule(interval_seconds=10, deadline_seconds=900, code="never-propagated"),
     "throttled": WaitRule(interval_seconds=30, deadline_seconds=7200, code="throttled-too-long"),
     "settle": WaitRule(interval_seconds=30, deadline_seconds=1800, code="never-settled"),

@@ -32,7 +32,7 @@ from shared.restoring import Restorer
 from shared.settings import PruneMode, Settings
 from shared.state import State
 from shared.step_log import StepLog
-from shared.steps.base import Outside, Rules
+from shared.steps.surroundings import Outside, Rules
 from shared.sweep_wiring import Sweeping
 from shared.throttling import Throttling
 from shared.ties import Ties

@@ -5,16 +5,49 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from shared import naming
 from shared.conditions import Condition
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GrantKind:
+    """How a service knows who may use its data."""
+
+    name: str
+    definitions: str
+    """Collection of its roles below the top-level resource; empty: Azure's own role definitions."""
+    one_each: bool = False
+    """A principal can have one at a resource only, so an earlier one goes before the new one comes."""
+    limit: int = 0
+    """Most at one resource; 0 if none is documented. Azure roles count by subscription."""
+
+    def definition_id(self, scope: str, role_id: str) -> str:
+        """Id of a role's definition, for a grant at a scope."""
+        if not self.definitions:
+            subscription = naming.subscription_of(scope)
+            return (
+                f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}"
+            )
+        return f"{naming.resource_of(scope)}/{self.definitions}/{role_id}"
+
+
+AZURE_ROLE = GrantKind(name="azure-role", definitions="")
+COSMOS_ROLE = GrantKind(name="cosmos-sql-role", definitions="sqlRoleDefinitions", limit=2000)
+"""Native roles of Cosmos DB for NoSQL; the limit is that of an account (learn.microsoft.com/azure/cosmos-db,
+"Service quotas and default limits", role-based access control)."""
+REDIS_POLICY = GrantKind(name="redis-access-policy", definitions="accessPolicies", one_each=True)
+"""Access policies of a cache (learn.microsoft.com/azure/azure-cache-for-redis, "configure role-based access
+control"); that a user has one only is what its service answers."""
+GRANT_KINDS: Mapping[str, GrantKind] = {kind.name: kind for kind in (AZURE_ROLE, COSMOS_ROLE, REDIS_POLICY)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A built-in Azure role."""
+    """A built-in role of Azure or of a service, or a service's access policy."""
 
     name: str
     id: str
-    """GUID of the role definition."""
+    """GUID of the role definition; the name of an access policy."""
 
 
 RolesByVariant = Mapping[str, tuple[Role, ...]]

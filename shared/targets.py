@@ -15,7 +15,7 @@ from shared import naming, templates
 from shared.conditions import Condition
 from shared.errors import PermanentError, RefusedError
 from shared.facts import Fact
-from shared.target_parts import AuthKind, Child, Read, ReadCheck, Role, RolesByVariant
+from shared.target_parts import AuthKind, Child, GrantKind, Read, ReadCheck, Role, RolesByVariant
 
 WORKLOAD_IDENTITY = "workloadIdentity"
 """The auth kind of every connection that asks for no other."""
@@ -48,8 +48,12 @@ class TargetType:
     requires: tuple[Condition, ...]
     """What the answer of the GET of ``existence_id`` must say before anything is made."""
     wanted: Mapping[str, Fact]
+    grants: GrantKind
+    """What its roles are."""
     default_roles: RolesByVariant
-    """Service Connector's."""
+    """What a workload gets without an intent: Service Connector's, where those are for data."""
+    connector_roles: RolesByVariant
+    """What Service Connector gives."""
     intents: Mapping[str, RolesByVariant]
     """The narrowest roles for what a workload means to do."""
     read_check: ReadCheck | None
@@ -116,10 +120,11 @@ class TargetType:
                 field="connection.intent",
                 remedy=f"use one of {', '.join(self.intents)}" if self.intents else "leave it out",
             )
-        found = self.intents[intent] if intent else self.default_roles
-        if variant and variant in found:
-            return found[variant]
-        return tuple(dict.fromkeys(role for roles in found.values() for role in roles))
+        return _of_variant(self.intents[intent] if intent else self.default_roles, variant)
+
+    def roles_of_connector(self, *, variant: str = "") -> tuple[Role, ...]:
+        """Roles that Service Connector would give, of one variant or of all."""
+        return _of_variant(self.connector_roles, variant)
 
     @property
     def known_roles(self) -> frozenset[Role]:
@@ -256,3 +261,9 @@ class TargetType:
                 remedy=f"{self.name} takes {' or '.join(self.id_forms)}",
             )
         return found
+
+
+def _of_variant(roles: RolesByVariant, variant: str) -> tuple[Role, ...]:
+    if variant and variant in roles:
+        return roles[variant]
+    return tuple(dict.fromkeys(role for listed in roles.values() for role in listed))

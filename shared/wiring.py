@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from shared import logs
+from shared.clients import grant_dialects
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
@@ -18,13 +19,14 @@ from shared.clients.outcome_topic import EventGridOutcomeTopic
 from shared.clients.prover import EntraProver
 from shared.clients.resources import ArmResources
 from shared.clients.roles import AzureRoles
+from shared.clients.service_grants import ServiceGrants
 from shared.clients.state_table import StateTable
 from shared.clients.step_queue import StorageStepQueue
 from shared.clients.telemetry_export import opened
 from shared.ports import DeadLetters
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.base import Outside
+from shared.steps.surroundings import Outside
 
 
 class Wiring:
@@ -59,6 +61,8 @@ def adapters(settings: Settings) -> Services:
     outside = Outside(
         identities=AzureIdentities(arm),
         roles=AzureRoles(arm),
+        cosmos=ServiceGrants(arm, grant_dialects.COSMOS),
+        redis=ServiceGrants(arm, grant_dialects.REDIS),
         resources=ArmResources(arm),
         clusters=AksClusters(arm, credential, ca_file=settings.ca_file),
         linkers=ServiceLinkers(arm),

@@ -8,13 +8,14 @@ param suffix string
 @description('Subscriptions in which the roles may be assigned, as resource ids.')
 param assignableScopes array
 
-@description('Keys of the roles to make: reader, identities, grants, keys, clusterObjects.')
+@description('Keys of the roles to make: reader, identities, grants, dataGrants, keys, clusterObjects.')
 param keys array
 
 var roles = [
   { key: 'reader', definition: loadJsonContent('../roles/reader.json'), dataActions: [] }
   { key: 'identities', definition: loadJsonContent('../roles/identities.json'), dataActions: [] }
   { key: 'grants', definition: loadJsonContent('../roles/grants.json'), dataActions: [] }
+  { key: 'dataGrants', definition: loadJsonContent('../roles/data-grants.json'), dataActions: [] }
   { key: 'keys', definition: loadJsonContent('../roles/keys.json'), dataActions: [] }
   {
     key: 'clusterObjects'
@@ -46,6 +47,7 @@ output guids object = {
   reader: guid(subscription().id, suffix, 'reader')
   identities: guid(subscription().id, suffix, 'identities')
   grants: guid(subscription().id, suffix, 'grants')
+  dataGrants: guid(subscription().id, suffix, 'dataGrants')
   keys: guid(subscription().id, suffix, 'keys')
   clusterObjects: guid(subscription().id, suffix, 'clusterObjects')
 }

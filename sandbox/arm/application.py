@@ -17,6 +17,7 @@ from sandbox.arm.call import Answer, Call
 from sandbox.arm.clusters import ManagedClusters
 from sandbox.arm.control import Control
 from sandbox.arm.credentials import Credentials
+from sandbox.arm.data_grants import CosmosRoleAssignments, RedisAccessPolicyAssignments
 from sandbox.arm.errors import ArmError, bad_request
 from sandbox.arm.events import Occurrence
 from sandbox.arm.groups import Groups
@@ -59,6 +60,8 @@ def make_app(topology: Topology) -> web.Application:
         Credentials(world),
         RoleAssignments(world),
         RoleDefinitions(world),
+        CosmosRoleAssignments(world),
+        RedisAccessPolicyAssignments(world),
         Permissions(world),
         ManagedClusters(world, registry, kubernetes),
         Vaults(world),

@@ -44,9 +44,13 @@ OPERATION_SECONDS = {
     "storage-put": 17.0,
     "group-delete": 60.0,
     "vault-purge": 5.0,
+    "cosmos-grant-put": 10.0,
+    "cosmos-grant-delete": 10.0,
+    "redis-grant-put": 10.0,
+    "redis-grant-delete": 10.0,
 }
 """Server-side seconds of asynchronous operations: medians for linkers (eight runs with workload
-identity), the shortest seen for clusters."""
+identity), the shortest seen for clusters, guesses for data grants."""
 
 
 def recorded_p50() -> list[LatencyRule]:

@@ -6,7 +6,9 @@ resource providers by itself: that would be a subscription-wide write nobody ask
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -20,7 +22,18 @@ if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
 
 PUBLIC_ENDPOINT = "https://management.azure.com"
+_DONE = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 _SOVEREIGN_ENDPOINTS = ("https://management.usgovcloudapi.net", "https://management.chinacloudapi.cn")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Written:
+    """The answer to a write."""
+
+    accepted: bool
+    """Azure has begun and is not done (202)."""
+    body: Mapping[str, Any]
+    """The resource, empty if the answer shows none."""
 
 
 class ArmConnection:
@@ -111,6 +124,26 @@ class ArmConnection:
         if not isinstance(body, dict):
             raise HttpResponseError("the answer is no JSON object", response=response)
         return body
+
+    async def send(
+        self, method: str, path: str, *, api_version: str, body: Mapping[str, Any] | None = None
+    ) -> Written:
+        """PUT or DELETE one ARM id; an operation that Azure begins is not waited for.
+
+        Raises:
+            azure.core.exceptions.HttpResponseError: any answer but success, for ``arm_errors.ask``.
+        """
+        from azure.core.exceptions import HttpResponseError
+        from azure.core.rest import HttpRequest
+
+        query = urlencode({"api-version": api_version}, quote_via=quote)
+        request = HttpRequest(method, f"{self.endpoint}{safe_path(path)}?{query}", json=body)
+        response = await self._open().send_request(request)
+        if response.status_code not in _DONE:
+            raise HttpResponseError(response=response)
+        answer = response.json() if response.text().strip() else {}
+        shown = answer if isinstance(answer, dict) else {}
+        return Written(accepted=response.status_code == HTTPStatus.ACCEPTED, body=shown)
 
     async def aclose(self) -> None:
         """Close the generic client; the pool and the credential are closed by whoever made them."""

@@ -8,8 +8,8 @@ from typing import Any
 from shared.clients.arm_errors import ask
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent, Service
-from shared.clients.http_pool import RETRIES, HttpPool, refuse_long_waits
-from shared.errors import PermanentError
+from shared.clients.http_pool import HttpPool
+from shared.clients.storage_client import storage_client
 from shared.ports import DeadLetterBlob
 
 SET_ASIDE = "set-aside/"
@@ -96,26 +96,15 @@ class DeadLetterBlobs:
         if self._client is None:
             from azure.storage.blob.aio import ContainerClient
 
-            options: dict[str, Any] = {"api_version": self._api_version} if self._api_version else {}
-            try:
-                self._client = ContainerClient(
-                    self._endpoint,
-                    self._name,
-                    credential=self._credential,
-                    transport=self._pool.transport(),
-                    initial_backoff=1,
-                    increment_base=1,
-                    retry_total=RETRIES,
-                    random_jitter_range=1,
-                    max_block_size=PIECE_BYTES,
-                    raw_response_hook=refuse_long_waits,
-                    **options,
-                )
-            except ValueError as error:
-                raise PermanentError(
-                    "settings-invalid",
-                    f"MOORING_STORAGE_API_VERSION: {self._api_version} is unknown to the SDK",
-                ) from error
+            self._client = storage_client(
+                ContainerClient,
+                self._endpoint,
+                self._name,
+                pool=self._pool,
+                credential=self._credential,
+                api_version=self._api_version,
+                max_block_size=PIECE_BYTES,
+            )
         return self._client
 
 

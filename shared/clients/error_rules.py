@@ -1,6 +1,6 @@
 """What an error code of Azure or Kubernetes means for us: one table, no code.
 
-Read by ``arm_errors.py``. Three services have codes of their own, so the key is (service, code). A code
+Read by ``arm_errors.py``. Some services have codes of their own, so the key is (service, code). A code
 counts before the HTTP status, which only serves where no code is known. What an error means depends on
 what was wanted: a missing resource is the goal when deleting and a surprise when making something in it.
 
@@ -24,6 +24,8 @@ class Service(StrEnum):
     ARM = "arm"
     STORAGE = "storage"
     KUBERNETES = "kubernetes"
+    COSMOS = "cosmos"
+    REDIS = "redis"
 
 
 class Intent(StrEnum):
@@ -161,6 +163,25 @@ _ARM: Mapping[str, Rules] = {
     "TooManyRequests": always(_THROTTLED),
 }
 
+_BUSY = always(Rule(Effect.NOT_YET, "target-updating"))
+
+_COSMOS: Mapping[str, Rules] = {
+    **_ARM,
+    # One operation on an account at a time: "requires an exclusive lock".
+    "PreconditionFailed": _BUSY,
+    # What we send is well formed; a principal that its directory does not know yet has no code of its own.
+    "BadRequest": only({Intent.ENSURE: transient("principal-not-found")}, otherwise=permanent("bad-request")),
+}
+
+_REDIS: Mapping[str, Rules] = {
+    **_ARM,
+    # One change of a cache at a time.
+    "Conflict": _BUSY,
+    "InvalidAccessPolicyAssignment": always(
+        permanent("access-policy-taken", "Give the principal one access policy of the cache only.")
+    ),
+}
+
 _STORAGE: Mapping[str, Rules] = {
     "EntityAlreadyExists": always(_CONFLICT),
     "UpdateConditionNotSatisfied": always(_CONFLICT),
@@ -238,6 +259,8 @@ RULES: Mapping[tuple[Service, str], Rules] = {
         (Service.ARM, _ARM),
         (Service.STORAGE, _STORAGE),
         (Service.KUBERNETES, _KUBERNETES),
+        (Service.COSMOS, _COSMOS),
+        (Service.REDIS, _REDIS),
     )
     for code, rules in table.items()
 }

@@ -14,8 +14,8 @@ from typing import Any
 from shared.clients.arm_errors import ask
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent, Service
-from shared.clients.http_pool import RETRIES, HttpPool, refuse_long_waits
-from shared.errors import PermanentError
+from shared.clients.http_pool import HttpPool
+from shared.clients.storage_client import storage_client
 from shared.models import StepMessage
 
 STEPS = "connection-steps"
@@ -93,24 +93,13 @@ class StorageStepQueue:
         if self._service is None:
             from azure.storage.queue.aio import QueueServiceClient
 
-            options = {"api_version": self._api_version} if self._api_version else {}
-            try:
-                self._service = QueueServiceClient(
-                    self._endpoint,
-                    credential=self._credential,
-                    transport=self._pool.transport(),
-                    initial_backoff=1,
-                    increment_base=1,
-                    retry_total=RETRIES,
-                    random_jitter_range=1,
-                    raw_response_hook=refuse_long_waits,
-                    **options,
-                )
-            except ValueError as error:
-                raise PermanentError(
-                    "settings-invalid",
-                    f"MOORING_STORAGE_API_VERSION: {self._api_version} is unknown to the SDK",
-                ) from error
+            self._service = storage_client(
+                QueueServiceClient,
+                self._endpoint,
+                pool=self._pool,
+                credential=self._credential,
+                api_version=self._api_version,
+            )
         if name not in self._queues:
             self._queues[name] = self._service.get_queue_client(name)
         return self._queues[name]

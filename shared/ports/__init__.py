@@ -7,6 +7,7 @@ contract tests. Every method raises only ``TransientError`` or ``PermanentError`
 
 from shared.ports.azure import (
     Credential,
+    Grants,
     Identities,
     Identity,
     Linker,
@@ -31,6 +32,7 @@ __all__ = [
     "DeadLetterBlob",
     "DeadLetters",
     "Fields",
+    "Grants",
     "Identities",
     "Identity",
     "Insert",

@@ -106,6 +106,40 @@ class Roles(Protocol):
         ...
 
 
+class Grants(Protocol):
+    """Data rights that a service keeps itself and not as role assignments of Azure.
+
+    One kind of them a port. ``scope`` is the ARM id of the target or of a part of it,
+    ``role_definition_id`` the ARM id of the service's own role or access policy.
+    """
+
+    async def get(self, scope: str, name: str) -> RoleAssignment | None:
+        """Read one, with the scope that it has; ``None`` if it or its resource is gone."""
+        ...
+
+    async def ensure(self, assignment: RoleAssignment) -> RoleAssignment:
+        """Make one; an equal one under another name is returned as ``existing``.
+
+        Raises:
+            NotYetError: ``grant-pending``: Azure has begun; ``target-updating``: it is busy with another.
+            PermanentError: ``role-assignment-foreign`` if the name is another grant's,
+                ``access-policy-taken`` if the principal has another policy where it can have one only.
+        """
+        ...
+
+    async def delete(self, scope: str, name: str) -> None:
+        """Delete one; absent, or below a deleted resource, is fine.
+
+        Raises:
+            NotYetError: as ``ensure``.
+        """
+        ...
+
+    async def list(self, scope: str) -> list[RoleAssignment]:
+        """All at a scope and below it; empty if the resource is gone."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """A management lock."""

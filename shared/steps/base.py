@@ -7,7 +7,7 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -16,9 +16,9 @@ from shared.catalogue import Catalogue
 from shared.errors import PermanentError, RefusedError
 from shared.limits import Limits
 from shared.models import Connection, ConnectionId, Done, Finding, Intent, Kind, Operation, OperationId, Plan
-from shared.policy import Policy
-from shared.ports import Clusters, Identities, KubeObject, Linkers, Prover, Resources, Roles
+from shared.ports import KubeObject
 from shared.prunes import SavedObject
+from shared.steps.surroundings import Outside, Rules
 from shared.targets import TargetType
 from shared.users import User, Users
 
@@ -33,42 +33,6 @@ TAG_WORKLOAD = "mooring-workload"
 TAG_NONCE = "mooring-nonce"
 SETTLED_AT = "settledAt"
 """Output of ``quiesce``: when no write of an overtaken operation can land any more."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The ports that steps may call."""
-
-    identities: Identities
-    roles: Roles
-    resources: Resources
-    clusters: Clusters
-    linkers: Linkers
-    prover: Prover
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """Settings that steps obey; the meaning of each stands in ``shared/settings.py``."""
-
-    tenant_id: str
-    identity_resource_group_id: str
-    app_client_id: str
-    prove: bool
-    lease_seconds: float
-    prune_confirm_seconds: float
-    prune_grace_seconds: float
-    prune_cap_per_hour: int
-    hold_recheck_seconds: float
-    orphan_retention_seconds: float
-    role_assignment_limit: int
-    subscription_ids: frozenset[str]
-    load_policy: Callable[[], Policy]
-    """Reads the policy afresh: a prune asks it what is protected.
-
-    Raises:
-        PermanentError: ``policy-unreadable``.
-    """
 
 
 class Recorder(Protocol):

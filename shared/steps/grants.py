@@ -16,10 +16,13 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Finding
 from shared.ports import Identity, Lock
+from shared.steps import service_limits
 from shared.steps.base import StepContext, found
 from shared.steps.federated_credential import BUDGET, budget_remedy, holds_room, wanted_credential
+from shared.steps.granting import held_by
 from shared.steps.managed_identity import identity_id
-from shared.steps.verdicts import Verdict
+from shared.steps.verdicts import Verdict, unreadable
+from shared.target_parts import AZURE_ROLE
 
 READ_ONLY = "readonly"
 
@@ -37,7 +40,11 @@ async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str)
     """
     identity = await ctx.outside.identities.get(identity_id(ctx))
     missing = await _missing(ctx, target, identity)
-    verdicts = [await _locks(ctx, missing), await _assignments(ctx, missing)]
+    verdicts = [await _locks(ctx, missing)]
+    if ctx.target.grants is AZURE_ROLE:
+        verdicts.append(await _assignments(ctx, missing))
+    else:
+        verdicts += await service_limits.looked_at(ctx, missing, identity=identity)
     if ctx.connection.spec.identity_id and identity is not None:
         verdicts.append(await _credentials(ctx, identity, issuer))
     return verdicts
@@ -50,7 +57,7 @@ async def _missing(ctx: StepContext, target: Mapping[str, Any], identity: Identi
     if identity is None:
         return len(roles)
     scope, principal_id = ctx.target.scope(spec.target_id), identity.principal_id
-    there = await ctx.outside.roles.list_for_principal(scope, principal_id)
+    there = await held_by(ctx.outside, ctx.target.grants, scope, principal_id)
     held = {_role(one.role_definition_id) for one in there if _same(one.scope, scope)}
     return sum(role.id.lower() not in held for role in roles)
 
@@ -62,7 +69,7 @@ async def _locks(ctx: StepContext, missing: int) -> Verdict:
     try:
         locks = await ctx.outside.resources.locks(subscription)
     except PermanentError as error:
-        return Verdict("scope-locked", _unreadable(name, error))
+        return Verdict("scope-locked", unreadable(name, error))
     held = [one for one in locks if f"{scope}/".startswith(f"{naming.fold_id(one.scope)}/")]
     if not held:
         return Verdict("scope-locked", found(name, ok=True))
@@ -87,7 +94,7 @@ async def _assignments(ctx: StepContext, missing: int) -> Verdict:
     try:
         there = len(await ctx.outside.roles.list(f"/subscriptions/{subscription}"))
     except PermanentError as error:
-        return Verdict(code, _unreadable(name, error))
+        return Verdict(code, unreadable(name, error))
     finding = found(
         name,
         ok=there + missing <= limit,
@@ -112,10 +119,6 @@ async def _credentials(ctx: StepContext, identity: Identity, issuer: str) -> Ver
 
 def _forbids_writes(lock: Lock) -> bool:
     return lock.level.lower() == READ_ONLY
-
-
-def _unreadable(name: str, error: PermanentError) -> Finding:
-    return Finding(name=name, result="unknown", detail=str(error), remedy=error.remedy)
 
 
 def _role(definition_id: str) -> str:

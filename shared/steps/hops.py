@@ -13,6 +13,7 @@ from shared.models import Finding
 from shared.ports import Identity
 from shared.prunes import SavedObject
 from shared.steps.base import ANNOTATION_CLIENT_ID, StepContext
+from shared.steps.granting import held_by
 from shared.steps.objects import account_of
 
 _GONE = "send a create request: it makes what is missing anew"
@@ -99,5 +100,5 @@ async def _credential(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
 
 async def _role(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
     scope = ctx.target.scope(ctx.connection.spec.target_id)
-    granted = await ctx.outside.roles.list_for_principal(scope, identity.principal_id)
+    granted = await held_by(ctx.outside, ctx.target.grants, scope, identity.principal_id)
     return bool(granted), f"{len(granted)} at or above {scope}"

@@ -80,7 +80,8 @@ class Preflight:
         exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
-        verdicts = of_answer(ctx.target, ctx.connection.spec, target)
+        parent = await self._parent(ctx)
+        verdicts = of_answer(ctx.target, ctx.connection.spec, target, parent=parent)
         if ctx.connection.spec.by_identity:
             verdicts += await grants.looked_at(ctx, target, issuer=issuer)
         return [exists, *(verdict.finding for verdict in verdicts)]
@@ -91,7 +92,8 @@ class Preflight:
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, credential-budget,
+                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
+                credential-budget,
                 service-account-missing, service-account-taken, and the codes of the conditions that the
                 target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
@@ -114,7 +116,8 @@ class Preflight:
         _require_incarnation(ctx, cluster)
         if target is None:
             raise PermanentError("target-not-found", target_id)
-        warnings = obey(of_answer(ctx.target, spec, target))
+        parent = await self._parent(ctx)
+        warnings = obey(of_answer(ctx.target, spec, target, parent=parent))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
@@ -126,7 +129,7 @@ class Preflight:
         else:
             await keys.fetched(ctx)  # only to learn here whether it can be
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=await self._parent(ctx))
+        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=parent)
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 

@@ -28,7 +28,7 @@ CONFIRMATION_SECONDS = 30.0
 OUTPUT_CHARACTERS = 24_000
 """Outputs beyond this are cut: one property of a row holds 32 K characters (Table storage)."""
 NEEDED = frozenset(
-    {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role"}
+    {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role", "grant"}
     | {"clientId", "identityId", "issuer", "subject", "rule", "found", "restorable", "provenance"}
 )
 MADE_AGAIN = "a create request makes it again"

@@ -1,5 +1,7 @@
 """The workload's identity has the target's data roles, and nothing more.
 
+Azure's roles, or those that the target's service keeps itself (``granting.py``).
+
 Granted before the workload can hold a token (the credential comes later in the plan), and revoked
 first when the connection goes. The principal type is always sent, which avoids PrincipalNotFound
 for a young identity (Azure RBAC documentation, aka.ms/docs-principaltype).
@@ -12,10 +14,12 @@ from typing import Any
 
 from shared import naming
 from shared.models import Done, Finding, Kind, Provenance
-from shared.ports import RoleAssignment
+from shared.ports import Grants, RoleAssignment, Roles
 from shared.steps.adopted import identity_of, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
+from shared.steps.granting import KIND, item_of, kind_of, port_of
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
+from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
 
 
@@ -30,7 +34,7 @@ class RoleAssignments:
             return []
         findings: list[Finding] = []
         for item in _made(ctx):
-            there = await ctx.outside.roles.get(item["scope"], item["name"])
+            there = await _port(ctx, item).get(item["scope"], item["name"])
             ok = there is not None and (
                 there.principal_id.lower() == str(item["principalId"]).lower()
                 and role_thing(item) == role_thing({**item, "roleDefinitionId": there.role_definition_id})
@@ -45,27 +49,24 @@ class RoleAssignments:
         """Make sure of every role of the target's row.
 
         Raises:
-            NotYetError: ``closing``, or ``settle`` after revoking what an earlier create gave.
+            NotYetError: ``closing``, or ``settle`` after revoking what an earlier create gave;
+                ``grant-pending`` or ``target-updating`` where a service keeps its roles itself.
         """
-        spec = ctx.connection.spec
+        spec, kind = ctx.connection.spec, ctx.target.grants
         principal_id = ctx.output("managed_identity", "principalId")
         scope = ctx.target.scope(spec.target_id)
-        subscription = naming.subscription_of(spec.target_id)
         items = [
-            {
-                "role": role.name,
-                "scope": scope,
-                "principalId": principal_id,
-                "roleDefinitionId": _definition_id(subscription, role.id),
-                "name": naming.role_assignment_name(scope, principal_id, role.id),
-            }
+            item_of(kind, role, scope=scope, principal_id=principal_id)
             for role in ctx.target.roles(spec.intent, variant=ctx.facts.get("variant", ""))
         ]
+        keep = {role_thing(item) for item in items}
         await ctx.recorder.intend({"assignments": items, "provenance": Provenance.CREATED})
         made: list[dict[str, Any]] = []
+        if kind.one_each:
+            await self._revoke_earlier(ctx, keep=keep)
         for item in items:
             await ctx.users.join(role_thing(item), ctx.user, settled=ctx.recorder.settled)
-            assignment = await ctx.outside.roles.ensure(
+            assignment = await _port(ctx, item).ensure(
                 RoleAssignment(
                     scope=item["scope"],
                     name=item["name"],
@@ -77,7 +78,7 @@ class RoleAssignments:
             # An equal assignment under another name was there before us: it is used, never deleted.
             provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
             made.append({**item, "name": assignment.name, "provenance": provenance})
-        await self._revoke_earlier(ctx, keep={role_thing(item) for item in items})
+        await self._revoke_earlier(ctx, keep=keep)
         return Done(outputs={"assignments": made})
 
     async def revert(self, ctx: StepContext) -> Done:
@@ -90,13 +91,13 @@ class RoleAssignments:
         await require_still_gone(ctx)
         for item in _planned(ctx):
             thing = role_thing(item)
-            shown = {
-                "kind": "role",
-                **{name: item[name] for name in ("scope", "name", "role", "principalId")},
-            }
+            names = ("scope", "name", "role", "principalId", KIND)
+            shown = {"kind": "role", **{name: item[name] for name in names if name in item}}
             adopted = item["provenance"] == Provenance.ADOPTED
             reason = await still_relied_on(ctx, item) if adopted else await _linked(ctx, item)
             rule = "still-relied-on" if adopted else "live-linker"
+            if not reason and (reason := await _foreign(ctx, item)):
+                rule = "not-proven-ours"
             if ctx.operation.report_only:
                 shared = await ctx.users.get(thing)
                 if shared is not None and set(shared.users) - {ctx.user}:
@@ -126,7 +127,8 @@ class RoleAssignments:
         """
         for item in _planned(ctx):
             if role_thing(item) not in keep and item["provenance"] != Provenance.ADOPTED:
-                await _revoke(ctx, item, kept=bool(await _linked(ctx, item)))
+                kept = await _linked(ctx, item) or await _foreign(ctx, item)
+                await _revoke(ctx, item, kept=bool(kept))
 
 
 async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
@@ -136,11 +138,29 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = Fal
     if leaving.last and kept:
         await forget(ctx, thing)
     elif leaving.last:
-        await ctx.outside.roles.delete(item["scope"], item["name"])
+        await _port(ctx, item).delete(item["scope"], item["name"])
         # A life that planned other roles before may have had some of them revoked by a create.
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
     return leaving
+
+
+async def _foreign(ctx: StepContext, item: Mapping[str, Any]) -> str:
+    """Why a service's own grant under our name is not ours, empty if it is, or is not there.
+
+    Azure never lets an assignment's principal be changed (``RoleAssignmentUpdateNotPermitted``); of what the
+    services keep themselves that is not known, so it is looked at.
+    """
+    if kind_of(item) is AZURE_ROLE:
+        return ""
+    there = await _port(ctx, item).get(item["scope"], item["name"])
+    if there is None or there.principal_id.lower() == str(item["principalId"]).lower():
+        return ""
+    return f"it is of the principal {there.principal_id} by now"
+
+
+def _port(ctx: StepContext, item: Mapping[str, Any]) -> Grants | Roles:
+    return port_of(ctx.outside, kind_of(item))
 
 
 async def _linked(ctx: StepContext, item: Mapping[str, Any]) -> str:
@@ -177,7 +197,3 @@ def _planned(ctx: StepContext) -> list[dict[str, Any]]:
 
 def _made(ctx: StepContext) -> list[dict[str, Any]]:
     return [dict(item) for item in ctx.intent.outputs.get("assignments", ())] if ctx.intent else []
-
-
-def _definition_id(subscription: str, role_id: str) -> str:
-    return f"/subscriptions/{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role_id}"

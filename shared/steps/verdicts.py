@@ -24,20 +24,36 @@ class Verdict:
     waits: str = ""
 
 
-def of_answer(target: TargetType, spec: ConnectionSpec, answer: Mapping[str, Any]) -> list[Verdict]:
-    """What Azure's answer of a target says of each condition of its row."""
+def of_answer(
+    target: TargetType,
+    spec: ConnectionSpec,
+    answer: Mapping[str, Any],
+    *,
+    parent: Mapping[str, Any] | None = None,
+) -> list[Verdict]:
+    """What Azure's answers of a target, and of what it is a part of, say of each condition of its row."""
     target_id = spec.target_id
-    names = {**(target.names(target_id) or {}), "id": target.existence_id(target_id)}
+    names = {
+        **(target.names(target_id) or {}),
+        "id": target.existence_id(target_id),
+        "parent": target.parent_id(target_id),
+    }
     verdicts = []
     for condition in target.required(spec.auth_kind):
-        value = condition.unmet(answer)
+        seen = (parent or {}) if condition.of_parent else answer
+        value = condition.unmet(seen)
         finding = Finding(name=condition.finding, result="ok")
         if value is not None:
             detail, remedy = condition.told(value, names)
-            result = "failed" if condition.failed(value, answer) else "warning"
+            result = "failed" if condition.failed(value, seen) else "warning"
             finding = Finding(name=condition.finding, result=result, detail=detail, remedy=remedy)
         verdicts.append(Verdict(condition.code, finding, condition.waits))
     return verdicts
+
+
+def unreadable(name: str, error: PermanentError) -> Finding:
+    """The finding of what may not be read: it says nothing about what is in it."""
+    return Finding(name=name, result="unknown", detail=str(error), remedy=error.remedy)
 
 
 def obey(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:

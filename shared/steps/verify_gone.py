@@ -12,6 +12,7 @@ from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
 from shared.steps import provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
+from shared.steps.granting import kind_of, port_of
 from shared.steps.objects import used
 from shared.steps.removal import credential_lease, forget
 
@@ -91,10 +92,11 @@ async def _identity(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) 
 
 
 async def _role(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
-    if await ctx.outside.roles.get(item["scope"], item["name"]) is None:
+    port = port_of(ctx.outside, kind_of(item))
+    if await port.get(item["scope"], item["name"]) is None:
         return False
     if remove:
-        await ctx.outside.roles.delete(item["scope"], item["name"])
+        await port.delete(item["scope"], item["name"])
     return True
 
 

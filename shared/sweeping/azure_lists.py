@@ -15,8 +15,10 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.inventory import subscription_scope
 from shared.ports import Credential, Identity
-from shared.steps.base import Outside
+from shared.steps.granting import kind_of, port_of
+from shared.steps.surroundings import Outside
 from shared.sweeping.ledger import Ledger
+from shared.target_parts import AZURE_ROLE
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -80,14 +82,21 @@ class AzureLists:
         ours = naming.fold_id(self.identity_resource_group_id)
         return naming.resource_group_of(identity_id) == ours and await self.identities() is not None
 
-    async def roles(self) -> Mapping[tuple[str, str], str] | None:
-        """Principal of each role assignment by folded scope and name."""
+    async def granted(self, item: Mapping[str, Any]) -> Mapping[tuple[str, str], str] | None:
+        """Principal of each right by folded scope and name: the subscription's roles, or a service's own.
+
+        Args:
+            item: a recorded right; of the same kind, and at the same resource if its service keeps them.
+        """
+        kind = kind_of(item)
+        everywhere = subscription_scope(self.subscription_id)
+        scope = everywhere if kind is AZURE_ROLE else naming.resource_of(str(item["scope"]))
 
         async def ask() -> dict[tuple[str, str], str]:
-            found = await self.ledger.arm(self.outside.roles.list(subscription_scope(self.subscription_id)))
+            found = await self.ledger.arm(port_of(self.outside, kind).list(scope))
             return {(naming.fold_id(one.scope), one.name.lower()): one.principal_id.lower() for one in found}
 
-        return await self._once("roles", ask, "roles-not-listed")
+        return await self._once(f"{kind.name}|{naming.fold_id(scope)}", ask, "roles-not-listed")
 
     async def credentials(self, identity_id: str) -> list[Credential] | None:
         """Credentials of an identity."""

@@ -13,7 +13,7 @@ from shared import naming
 from shared.errors import PermanentError, TransientError
 from shared.policy import Policy
 from shared.ports import KubeObject, Linker, ManagedCluster
-from shared.steps.base import Outside
+from shared.steps.surroundings import Outside
 from shared.sweeping import scope
 from shared.sweeping.ledger import Ledger
 from shared.throttling import THROTTLED

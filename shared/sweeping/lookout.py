@@ -17,7 +17,7 @@ from shared.policy import Policy
 from shared.ports import StateStore
 from shared.records import Dependents
 from shared.state import State
-from shared.steps.base import Outside
+from shared.steps.surroundings import Outside
 from shared.sweeping.hints import Hints
 from shared.sweeping.ledger import Ledger
 from shared.sweeping.on_record import OnRecord

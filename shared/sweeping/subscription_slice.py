@@ -180,14 +180,13 @@ class SubscriptionSlice:
         if not record.settled:
             return []
         plans = record.plans("role_assignments")
-        roles = await lists.roles() if plans else None
-        if roles is None:
-            return []
         found = []
-        made = plans[0].outputs.get("assignments", ())
-        for item in made:
+        for item in plans[0].outputs.get("assignments", ()) if plans else ():
             where = (naming.fold_id(str(item["scope"])), str(item["name"]).lower())
-            if naming.subscription_of(where[0]) == lists.subscription_id and where not in roles:
+            if naming.subscription_of(where[0]) != lists.subscription_id:
+                continue
+            roles = await lists.granted(item)
+            if roles is not None and where not in roles:
                 shown = f"{item['role']} on {item['scope']}"
                 found.append(Drifted(kind="role-missing", thing=shown, mark=where[1]))
         principals = await lists.principals() if len(plans) > 1 else None
@@ -195,7 +194,9 @@ class SubscriptionSlice:
             for item in plan.planned.get("assignments", ()):
                 where = (naming.fold_id(str(item["scope"])), str(item["name"]).lower())
                 principal = str(item["principalId"]).lower()
-                if principals is not None and where in roles and principal not in principals:
+                if principals is None or principal in principals:
+                    continue
+                if where in (await lists.granted(item) or {}):
                     shown = f"{item['role']} on {item['scope']}"
                     found.append(Drifted(kind="role-stale", thing=shown, detail=f"principal {principal}"))
         return found

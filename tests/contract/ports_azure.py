@@ -24,10 +24,12 @@ from sandbox.owner import Owner
 from sandbox.topology import Topology
 from shared.clients.kube_uses import EARLIER, USERS
 from shared.naming import AUDIENCE, MANAGED_BY, fold_id, subject
-from shared.ports import Clusters, Credential, Identities, Linkers, Lock, Prover, Resources, Roles
+from shared.ports import Clusters, Credential, Grants, Identities, Linkers, Lock, Prover, Resources, Roles
+from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.contract.ports_sandbox import Contract, control
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
+from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.prover import InMemoryProver
 from tests.fakes.resources import InMemoryLinkers, InMemoryResources
@@ -46,6 +48,8 @@ class Azure:
 
     identities: Identities
     roles: Roles
+    cosmos: Grants
+    redis: Grants
     resources: Resources
     linkers: Linkers
     clusters: Clusters
@@ -96,6 +100,18 @@ class Azure:
             return
         async with self._owned(path, "2020-05-01", {"level": level}):
             yield lock
+
+    @contextlib.asynccontextmanager
+    async def made(self, resource_id: str, api_version: str) -> AsyncIterator[None]:
+        """The owner makes a resource, and deletes it in the end if it is there still."""
+        if self.fake_world is not None:
+            self.fake_world.add_resource(resource_id)
+            self.fake_world.slow_grants = True
+            yield
+            self.fake_world.remove(resource_id)
+            return
+        async with self._owned(resource_id, api_version, {}):
+            yield
 
     @contextlib.asynccontextmanager
     async def _owned(self, path: str, api_version: str, properties: dict[str, Any]) -> AsyncIterator[None]:
@@ -265,6 +281,8 @@ def fake_azure() -> Azure:
     return Azure(
         identities=InMemoryIdentities(world),
         roles=InMemoryRoles(world),
+        cosmos=InMemoryGrants(world, COSMOS_ROLE),
+        redis=InMemoryGrants(world, REDIS_POLICY),
         resources=InMemoryResources(world),
         linkers=InMemoryLinkers(world),
         clusters=clusters,

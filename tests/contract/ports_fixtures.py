@@ -26,6 +26,8 @@ async def azure(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         yield Azure(
             identities=wired.identities,
             roles=wired.roles,
+            cosmos=wired.cosmos,
+            redis=wired.redis,
             resources=wired.resources,
             linkers=wired.linkers,
             clusters=wired.clusters,

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from shared.clients import grant_dialects
 from shared.clients.arm_connection import ArmConnection
 from shared.clients.clusters import AksClusters
 from shared.clients.credentials import AppCredential
@@ -25,6 +26,7 @@ from shared.clients.linkers import ServiceLinkers
 from shared.clients.prover import EntraProver
 from shared.clients.resources import ArmResources
 from shared.clients.roles import AzureRoles
+from shared.clients.service_grants import ServiceGrants
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Contract = dict[str, Any]
@@ -66,6 +68,8 @@ class Adapters:
     arm: ArmConnection
     identities: AzureIdentities
     roles: AzureRoles
+    cosmos: ServiceGrants
+    redis: ServiceGrants
     resources: ArmResources
     linkers: ServiceLinkers
     clusters: AksClusters
@@ -120,6 +124,8 @@ async def adapters(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> Async
         arm=arm,
         identities=AzureIdentities(arm),
         roles=AzureRoles(arm),
+        cosmos=ServiceGrants(arm, grant_dialects.COSMOS),
+        redis=ServiceGrants(arm, grant_dialects.REDIS),
         resources=ArmResources(arm),
         linkers=ServiceLinkers(arm),
         clusters=AksClusters(arm, credential, ca_file=contract["ca_file"]),

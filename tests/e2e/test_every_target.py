@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tests.fakes.target_examples import Example, examples
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session")]
 
-PARTS = ("storage-queue", "servicebus")
+PARTS = ("storage-queue", "servicebus", "cosmos-sql")
 """Rows of which a part is connected too, with a narrow role and a config map; unit tests do so with all."""
 LIMIT_SECONDS = 600
 """Far above what one wave of requests takes, for a machine that others use too."""
@@ -73,8 +74,15 @@ def wishes(world: World) -> list[Wish]:
 
 
 async def make(client: Any, wish: Wish) -> None:
-    """Make the target as its owner does."""
+    """Make the target as its owner does, and what it is a part of."""
     row, answer = wish.example.row, wish.example.answer
+    parent_id = row.parent_id(wish.target_id)
+    if parent_id:
+        above = {"location": "westeurope", "kind": (wish.example.parent or {})["kind"], "properties": {}}
+        poller = await client.resources.begin_create_or_update_by_id(
+            parent_id, parameters=above, api_version=row.api_version
+        )
+        await poller.result()
     provider = wish.resource_id.split("/providers/")[1].split("/")[0]
     kind = {"kind": answer["kind"]} if row.variants else {}
     body = {"location": "westeurope", "properties": {}, **kind, **BODIES.get(provider, {})}
@@ -101,14 +109,47 @@ async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> l
     return ended
 
 
-async def assignments(world: World) -> set[tuple[str, str, str]]:
-    """Folded scope, principal and role of every assignment on anything in the group of the targets."""
+Right = tuple[str, str, str]
+"""Folded scope, principal and role."""
+
+
+async def assignments(world: World) -> set[Right]:
+    """Every assignment on anything in the group of the targets, also those that services keep themselves."""
     async with world.azure(AuthorizationManagementClient) as client:
         found = client.role_assignments.list_for_resource_group(world.contract.resource_group)
-        return {
+        azures = {
             (one.scope.lower(), one.principal_id, one.role_definition_id.rsplit("/", 1)[-1])
             async for one in found
         }
+    return azures | await kept_by_services(world)
+
+
+async def kept_by_services(world: World) -> set[Right]:
+    """What accounts and caches say of themselves."""
+    rights: set[Right] = set()
+    async with world.azure(ResourceManagementClient) as client:
+        for kind, (collection, version, read) in KEPT.items():
+            listed = client.resources.list(filter=f"resourceType eq '{kind}'")
+            for resource_id in [one.id async for one in listed]:
+                # The body of a list, as the generic client takes any body for a resource.
+                body = await client.resources.get_by_id(f"{resource_id}/{collection}", api_version=version)
+                rights |= {read(resource_id, one["properties"]) for one in body["value"]}
+    return rights
+
+
+def native_role(_: str, properties: dict[str, Any]) -> Right:
+    scope = properties["scope"].replace("/dbs/", "/sqlDatabases/").replace("/colls/", "/containers/")
+    return scope.lower(), properties["principalId"], properties["roleDefinitionId"].rsplit("/", 1)[-1]
+
+
+def access_policy(resource_id: str, properties: dict[str, Any]) -> Right:
+    return resource_id.lower(), properties["objectId"], properties["accessPolicyName"]
+
+
+KEPT: dict[str, tuple[str, str, Callable[[str, dict[str, Any]], Right]]] = {
+    "Microsoft.DocumentDB/databaseAccounts": ("sqlRoleAssignments", "2024-05-15", native_role),
+    "Microsoft.Cache/redis": ("accessPolicyAssignments", "2023-08-01", access_policy),
+}
 
 
 async def check(world: World, wish: Wish, connection: dict[str, Any]) -> set[tuple[str, str, str]]:

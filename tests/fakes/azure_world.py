@@ -52,6 +52,10 @@ class AzureWorld:
         self.identities: dict[str, Identity] = {}
         self.credentials: dict[str, dict[str, Credential]] = {}
         self.assignments: dict[tuple[str, str], RoleAssignment] = {}
+        self.grants: dict[tuple[str, str], RoleAssignment] = {}
+        """What services keep themselves, by folded id of the top-level resource and name."""
+        self.slow_grants = False
+        """Services take one look longer for every write."""
         self.linkers: dict[str, Linker] = {}
         self.locks: list[Lock] = []
         self.keys: dict[str, dict[str, Any]] = {}
@@ -110,6 +114,7 @@ class AzureWorld:
         self.linkers = {key: value for key, value in self.linkers.items() if not below(key)}
         self.clusters = {key: value for key, value in self.clusters.items() if not below(key)}
         self.assignments = {key: value for key, value in self.assignments.items() if not below(key[0])}
+        self.grants = {key: value for key, value in self.grants.items() if not below(key[0])}
 
     def scope_exists(self, scope: str) -> bool:
         """Say whether something can be granted at that scope."""

@@ -14,12 +14,14 @@ from shared.models import Operation, StepMessage
 from shared.ports import SILENCE, Telemetry
 from shared.services import Services, build
 from shared.settings import Settings
-from shared.steps.base import Outside
+from shared.steps.surroundings import Outside
 from shared.sweeping.sweeps import SliceMessage
+from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
 from tests.fakes.clusters import InMemoryClusters
 from tests.fakes.dead_letters import InMemoryDeadLetters
+from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.journal import Journal, Recorded
 from tests.fakes.live_oracle import LiveOracle
@@ -125,7 +127,7 @@ class LocalApp:
         ]
         return {
             "identities": sorted(self.world.identities),
-            "assignments": sorted(name for _, name in self.world.assignments),
+            "assignments": sorted(name for _, name in (*self.world.assignments, *self.world.grants)),
             "objects": sorted(objects),
             "users": [str(row.columns["body"]) for row in self.store.rows("users")],
         }
@@ -170,6 +172,8 @@ def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) 
     ports = {
         "identities": InMemoryIdentities(world),
         "roles": InMemoryRoles(world),
+        "cosmos": InMemoryGrants(world, COSMOS_ROLE),
+        "redis": InMemoryGrants(world, REDIS_POLICY),
         "resources": resources,
         "clusters": clusters,
         "linkers": linkers,

@@ -194,4 +194,4 @@ class Bench:
         """Everything in Azure and the clusters, to compare."""
         world = self.app.world
         objects = {key: value.objects for key, value in world.clusters.items()}
-        return copy.deepcopy((world.identities, world.credentials, world.assignments, objects))
+        return copy.deepcopy((world.identities, world.credentials, world.assignments, world.grants, objects))

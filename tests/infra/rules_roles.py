@@ -13,6 +13,10 @@ from tests.infra.deployment import ROLE_ASSIGNMENT, ROOT, Deployment
 
 AUTHORIZATION = "Microsoft.Authorization/roleAssignments"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
+DATA_GRANTS = (
+    "Microsoft.Cache/redis/accessPolicyAssignments",
+    "Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments",
+)
 ALWAYS_READ = {
     "Microsoft.ContainerService/managedClusters/read",
     "Microsoft.ContainerService/managedClusters/listClusterUserCredential/action",
@@ -45,6 +49,7 @@ EXACT = {
         for verb in ("read", "write", "delete")
     },
     "grants": {f"{AUTHORIZATION}/{verb}" for verb in ("read", "write", "delete")},
+    "dataGrants": {f"{kind}/{verb}" for kind in DATA_GRANTS for verb in ("read", "write", "delete")},
     "keys": {
         f"{naming_type(kind.keys.id_template)}/{kind.keys.action}/action"
         for row in catalogue().rows
@@ -56,6 +61,7 @@ ROLE_FILES = {
     "reader": "roles/reader.json",
     "identities": "roles/identities.json",
     "grants": "roles/grants.json",
+    "dataGrants": "roles/data-grants.json",
     "keys": "roles/keys.json",
     "clusterObjects": "kubernetes/azure-role.json",
 }
@@ -177,7 +183,7 @@ def granting_is_never_without_its_condition(deployment: Deployment) -> Iterator[
     for name, other in deployment.files.items():
         for module in other.modules:
             passed = " ".join(str(one) for one in module.params.values())
-            if re.search(r"guids\.grants|grantsRoleGuid", passed) and "delegate-grant" not in module.type:
+            if re.search(r"guids\.grants|\bgrantsRoleGuid", passed) and "delegate-grant" not in module.type:
                 yield f"{name}: {module.name} gets the granting role without the condition"
 
 
@@ -185,6 +191,11 @@ def each_role_goes_to_its_own_scope(deployment: Deployment) -> Iterator[str]:
     scopes = {
         "identities-grant": ("identityGroup", "identitiesRoleGuid", "identities"),
         "delegate-grant": ("resourceGroup(split(id, '/')[2], split(id, '/')[4])", "grantsRoleGuid", "grants"),
+        "data-grant": (
+            "resourceGroup(split(id, '/')[2], split(id, '/')[4])",
+            "dataGrantsRoleGuid",
+            "dataGrants",
+        ),
     }
     for module, (scope, param, key) in scopes.items():
         (use,) = deployment.uses(module)
@@ -192,9 +203,12 @@ def each_role_goes_to_its_own_scope(deployment: Deployment) -> Iterator[str]:
             yield f"{module} goes to {use.body['scope']}"
         if use.params["roleGuid"] != f"empty({param}) ? roles.outputs.guids.{key} : {param}":
             yield f"{module} assigns {use.params['roleGuid']}"
-    (grants,) = deployment.uses("delegate-grant")
-    if grants.loop != "id targetGroups":
-        yield f"delegate-grant goes to {grants.loop}"
+    for module, loop in (("delegate-grant", "id targetGroups"), ("data-grant", "id dataGroups")):
+        (use,) = deployment.uses(module)
+        if use.loop != loop:
+            yield f"{module} goes to {use.loop}"
+    if deployment.main.variables["dataGroups"].value != "dataGrants ? targetGroups : []":
+        yield "data grants are given unasked"
     (keys,) = deployment.uses("keys-grant")
     told = (keys.body["scope"], keys.loop, keys.condition, keys.params["roleGuid"])
     if told != (scopes["delegate-grant"][0], "id targetGroups", "(keyRole)", "roles.outputs.guids.keys"):

@@ -142,7 +142,11 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "queue.depth": _cells(_QUEUE),
     "topic.publish": _cells(_ARM, Fault("took-effect", "lost", _UNANSWERED)),
 }
-"""Which faults each call can meet. Calls that engine, steps, intake and events never make are not here."""
+"""Which faults each call can meet. Calls that engine, steps, intake and events never make are not here.
+
+Nor are those of ``cosmos`` and ``redis``: the simulated connections are to storage and vaults, and a cell
+that no call can reach would only stand in the way of the others. Unit tests break those calls one by one.
+"""
 
 WRITES = frozenset(
     method

@@ -21,7 +21,7 @@ from shared.policy import Policy
 from shared.rows import key_hash
 from shared.services import build
 from shared.settings import Settings
-from shared.steps.base import Outside
+from shared.steps.surroundings import Outside
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
 from tests.simulation.faults import Dice

@@ -15,8 +15,10 @@ from shared.catalogue import catalogue
 from shared.errors import Pace, TransientError
 from shared.naming import fold_id, role_assignment_name
 from shared.ports import Credential, Identity, Linker, RoleAssignment
+from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
+from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.prover import InMemoryProver
 from tests.fakes.resources import InMemoryLinkers, InMemoryResources
@@ -171,6 +173,8 @@ class Outward:
 
     identities: SimulatedIdentities
     roles: SimulatedRoles
+    cosmos: InMemoryGrants
+    redis: InMemoryGrants
     resources: InMemoryResources
     clusters: InMemoryClusters
     linkers: SimulatedLinkers
@@ -182,6 +186,8 @@ class Outward:
         return cls(
             identities=SimulatedIdentities(world),
             roles=SimulatedRoles(world),
+            cosmos=InMemoryGrants(world, COSMOS_ROLE),
+            redis=InMemoryGrants(world, REDIS_POLICY),
             resources=InMemoryResources(world),
             clusters=InMemoryClusters(world),
             linkers=SimulatedLinkers(world),

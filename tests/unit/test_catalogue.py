@@ -11,6 +11,7 @@ import pytest
 
 from sandbox import catalogue as command
 from sandbox.arm.access import built_in_roles
+from sandbox.arm.data_grants import ACCESS_POLICIES, DATA_ROLES
 from sandbox.arm.events import passes
 from sandbox.arm.keys import key_answers
 from sandbox.arm.target_shapes import target_shapes
@@ -20,6 +21,7 @@ from shared.catalogue import catalogue, parse
 from shared.errors import RefusedError
 from shared.events import WATCHED
 from shared.facts import at
+from shared.target_parts import AZURE_ROLE, COSMOS_ROLE, REDIS_POLICY
 from shared.targets import TargetType
 from tests.fakes.target_examples import document, examples
 
@@ -46,10 +48,10 @@ def type_of(template: str) -> str:
     return "/".join((namespace, *rest[::2]))
 
 
-def test_what_works_is_what_azure_can_grant_by_a_role():
+def test_what_works_is_what_azure_or_the_service_itself_can_grant_by_a_role():
     assert [row.name for row in WORKING] == [
         "storage-blob", "storage-queue", "storage-table", "keyvault", "appconfig", "servicebus", "eventhub",
-        "signalr", "webpubsub", "cognitiveservices",
+        "cosmos-sql", "redis", "signalr", "webpubsub", "cognitiveservices",
     ]  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def test_a_row_is_complete(row: TargetType):
             variants = [group.variant for group in groups]
             assert len(set(variants)) == len(variants)
     assert set(row.intents) <= INTENTS
-    assert all(str(uuid.UUID(guid)) == guid for _, guid in granted(row))
+    assert all(str(uuid.UUID(guid)) == guid for _, guid in granted(row) if row.grants is not REDIS_POLICY)
     assert (row.name in document()) == bool(row.id_template)
     if row.works:
         assert row.roles()
@@ -122,7 +124,8 @@ def test_a_row_with_keys_knows_where_to_fetch_all_that_its_settings_need(row: Ta
 @pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
 def test_a_row_with_keys_is_refused_where_its_target_takes_none(row: TargetType):
     taking = [one for one in row.required("secret") if one.finding == "target-takes-keys"]
-    assert [one.code for one in taking] == ["target-keys-off"] or row.name.startswith("cosmos-")
+    assert [one.code for one in taking] == ["target-keys-off"]
+    assert all(one.of_parent == bool(row.name.startswith("cosmos-")) for one in taking)
     assert not [one for one in row.required("secret") if one.finding == "target-takes-entra"]
 
 
@@ -137,7 +140,7 @@ def test_choosing_names_what_does_not_fit():
     assert catalogue().choose("keyvault", VAULT, "none", "read").name == "keyvault"
     for arguments, code, field in (
         (("rediss", VAULT, "none"), "unknown-target-type", "connection.target.type"),
-        (("redis", VAULT, "none"), "target-deferred", "connection.target.type"),
+        (("cosmos-mongo", VAULT, "none"), "target-deferred", "connection.target.type"),
         (("confluent-cloud", VAULT, "none"), "target-not-offered", "connection.target.type"),
         (("keyvault", ACCOUNT, "none"), "target-type-mismatch", "connection.target.id"),
         (("keyvault", VAULT, "cobol"), "unknown-client-type", "connection.clientType"),
@@ -187,7 +190,8 @@ def test_parents_of_a_nested_target_are_watched_too():
 
 def test_the_roles_of_what_works_are_those_that_the_app_may_delegate():
     delegable = json.loads((ROOT / "infra/roles/delegable.json").read_text())["roles"]
-    assert {(role["name"], role["id"]) for role in delegable} == set().union(*map(granted, WORKING))
+    by_azure = [granted(row) for row in WORKING if row.grants is AZURE_ROLE]
+    assert {(role["name"], role["id"]) for role in delegable} == set().union(*by_azure)
 
 
 def test_the_app_may_read_what_works():
@@ -226,7 +230,14 @@ def test_the_narrow_filter_keeps_out_what_nobody_connects_to():
 
 def test_the_sandbox_knows_every_role_and_every_resource_type():
     known = {(role["roleName"], guid) for guid, role in built_in_roles().items()}
-    assert set().union(*map(granted, ROWS)) <= known
+    connectors = {(role.name, role.id) for row in ROWS for role in row.roles_of_connector()}
+    assert connectors <= known
+    assert set().union(*(granted(row) for row in ROWS if row.grants is AZURE_ROLE)) <= known
+    assert set().union(*(granted(row) for row in ROWS if row.grants is COSMOS_ROLE)) == {
+        (name, guid) for guid, name in DATA_ROLES.items()
+    }
+    policies = {role_id for row in ROWS if row.grants is REDIS_POLICY for _, role_id in granted(row)}
+    assert policies <= ACCESS_POLICIES
     shapes = {shape.type.lower() for shape in target_shapes()}
     shapes |= {"microsoft.storage/storageaccounts", "microsoft.keyvault/vaults"}
     for row in ROWS:

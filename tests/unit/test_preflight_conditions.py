@@ -1,5 +1,6 @@
 """What Azure's answer of a target must say: refused, waited for or said, with the command that mends it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from shared.models import Kind
 from shared.targets import TargetType
 from tests.fakes.local_app import STORAGE, SUBSCRIPTION, VAULT, LocalApp, create_body, make_app
 from tests.fakes.step_bench import Bench
-from tests.fakes.target_examples import examples
+from tests.fakes.target_examples import Example, examples
 
 WORKING = catalogue().working
 CHANGES = {
@@ -37,13 +38,19 @@ def change(bench: Bench, **properties: Any) -> None:
     body["properties"] = {**body["properties"], **properties}
 
 
-def unmet(row: TargetType, answer: dict[str, Any]) -> dict[str, str]:
-    """Ends by finding of all that an answer does not meet."""
+def unmet(row: TargetType, answer: Mapping[str, Any]) -> dict[str, str]:
+    """Ends by finding of all that an answer does not meet; it stands for the parent's where that is asked."""
     return {
         one.finding: one.code or one.waits or "warning"
         for one in row.requires
         if one.unmet(answer) is not None
     }
+
+
+def seen(example: Example) -> Mapping[str, Any]:
+    """The answer that a row's conditions look at: the target's, or that of what it is a part of."""
+    (of_parent,) = {one.of_parent for one in example.row.requires}
+    return (example.parent or {}) if of_parent else example.answer
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -52,7 +59,7 @@ def unmet(row: TargetType, answer: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("row", WORKING, ids=lambda row: row.name)
 def test_azures_usual_answer_meets_all_that_a_row_requires(row: TargetType):
     for example in examples(row):
-        answer = {**example.answer, "properties": {**example.answer["properties"]}}
+        answer = {**seen(example), "properties": {**seen(example)["properties"]}}
         answer["properties"] |= {"provisioningState": "Succeeded", "publicNetworkAccess": "Enabled"}
         assert unmet(row, answer) == {}
         assert row.requires, "every target can at least be updating"
@@ -60,7 +67,7 @@ def test_azures_usual_answer_meets_all_that_a_row_requires(row: TargetType):
 
 @pytest.mark.parametrize("row", WORKING, ids=lambda row: row.name)
 def test_every_row_waits_for_its_target_and_says_a_closed_firewall(row: TargetType):
-    answer = examples(row)[0].answer
+    answer = seen(examples(row)[0])
     for properties, ends in (
         ({"provisioningState": "updating"}, {"target-provisioned": "target-updating"}),
         ({"provisioningState": "Failed"}, {"target-healthy": "warning"}),
@@ -90,6 +97,8 @@ def test_only_some_answers_have_a_firewall_to_go_by():
         ("signalr", {"disableAadAuth": True}, "target-entra-off"),
         ("webpubsub", {"disableAadAuth": True}, "target-entra-off"),
         ("cognitiveservices", {"customSubDomainName": None}, "target-entra-off"),
+        ("redis", {"redisConfiguration": {"aad-enabled": "False"}}, "target-entra-off"),
+        ("redis", {"redisConfiguration": {}}, "target-entra-off"),
     ],
 )
 def test_what_takes_no_role_or_token_is_refused(name: str, properties: dict[str, Any], code: str):
@@ -101,12 +110,14 @@ def test_what_takes_no_role_or_token_is_refused(name: str, properties: dict[str,
 @pytest.mark.parametrize("row", WORKING, ids=lambda row: row.name)
 def test_every_condition_has_a_command_with_the_targets_own_names(row: TargetType):
     example = examples(row)[0]
-    names = {**(row.names(example.id) or {}), "id": row.existence_id(example.id)}
+    parent_id = row.parent_id(example.id)
+    names = {**(row.names(example.id) or {}), "id": row.existence_id(example.id), "parent": parent_id}
     for condition in row.requires:
         detail, remedy = condition.told("Odd", names)
         assert "az " in remedy
         assert "{" not in detail + remedy
-        assert example.row.existence_id(example.id).rsplit("/", 1)[-1] in remedy
+        looked_at = parent_id if condition.of_parent else names["id"]
+        assert looked_at.rsplit("/", 1)[-1] in remedy
         assert not (condition.code and condition.waits)
         assert not condition.waits or condition.waits in retry.WAITS
 
@@ -119,6 +130,7 @@ def test_a_place_that_is_not_there_is_an_empty_text():
         refused=frozenset(),
         code="",
         waits="",
+        of_parent=False,
         detail="{value}",
         remedy="",
     )

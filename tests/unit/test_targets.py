@@ -134,9 +134,8 @@ def test_a_part_of_a_target_narrows_the_scope_and_nothing_else(example: Example)
         assert row.scope(child) == child
         assert row.existence_id(child) == row.existence_id(example.id)
         assert row.names(child + "/x") is None
-        assert row.settings("none", row.facts(child, example.answer, client_id=CLIENT)) == row.settings(
-            "none", example.facts()
-        )
+        facts = row.facts(child, example.answer, client_id=CLIENT, parent=example.parent)
+        assert row.settings("none", facts) == row.settings("none", example.facts())
 
 
 @of_every_working_target
@@ -153,7 +152,7 @@ def test_an_intent_gives_its_own_roles_and_another_one_is_refused(example: Examp
 
 def test_a_row_without_narrow_roles_takes_no_intent():
     with pytest.raises(RefusedError) as caught:
-        catalogue().find("redis").roles("read")
+        catalogue().find("redis-enterprise").roles("read")
     assert caught.value.remedy == "leave it out"
 
 
@@ -189,6 +188,8 @@ def test_the_roles_of_an_account_follow_its_kind_once_that_is_known():
         ("eventhub", "", "", -1, ""),
         ("signalr", "", "", -1, ""),
         ("webpubsub", "", "", -1, ""),
+        ("cosmos-sql", "", "", 0, ""),
+        ("redis", "", "", -1, ""),
     ],
 )  # fmt: skip
 def test_the_read_that_proves_access_is_one_that_the_roles_allow(
@@ -196,7 +197,7 @@ def test_the_read_that_proves_access_is_one_that_the_roles_allow(
 ):
     one = example(name, variant)
     target_id = one.id if child < 0 else one.children[child]
-    facts = one.row.facts(target_id, one.answer, client_id=CLIENT)
+    facts = one.row.facts(target_id, one.answer, client_id=CLIENT, parent=one.parent)
     read = one.row.read(target_id, facts, intent=intent)
     assert (read.url if read else "") == path
     if read:
