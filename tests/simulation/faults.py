@@ -114,7 +114,6 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "resources.get": _cells(_ARM, _HANG),
     "resources.list": _cells(_ARM, _HANG),
     "resources.locks": _cells(_ARM, _HANG),
-    "resources.list_keys": _cells({**_ARM, **_LOCK}, _HANG),
     "identities.list": _cells(_ARM),
     "linkers.get": _cells(_ARM),
     "linkers.list": _cells(_ARM, _HANG, _STALE),
@@ -144,8 +143,9 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
 }
 """Which faults each call can meet. Calls that engine, steps, intake and events never make are not here.
 
-Nor are those of ``cosmos`` and ``redis``: the simulated connections are to storage and vaults, and a cell
-that no call can reach would only stand in the way of the others. Unit tests break those calls one by one.
+Nor are those of ``cosmos`` and ``redis``, nor ``resources.list_keys``: the simulated connections are to
+storage and vaults and through identities, and a cell that no call can reach would only stand in the way of
+the others. Unit tests break those calls one by one.
 """
 
 WRITES = frozenset(

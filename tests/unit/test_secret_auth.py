@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,86 +10,25 @@ import pytest
 import yaml
 
 from shared import naming
-from shared.rows import TABLES
-from shared.steps.base import LABEL_CONNECTION
-from tests.fakes.azure_world import StoredObject
-from tests.fakes.http_app import HttpApp
-from tests.fakes.local_app import (
-    CLUSTER,
-    POLICY,
-    STORAGE,
-    LocalApp,
-    create_body,
-    delete_body,
-    deletion_event,
-    make_app,
+from tests.fakes.by_key import (
+    ID,
+    KEY,
+    NAME,
+    SETTING,
+    body,
+    created,
+    failed,
+    get,
+    keyed_app,
+    secret,
+    validated,
 )
-from tests.fakes.sweeps import swept
-
-ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
-NAME = "sc-ordersblob-secret"
-KEY = "Zk9vPrettySecretKey0123456789abcdefABCDEF=="
-ROTATED = "Um90YXRlZFNlY3JldEtleTk4NzY1NDMyMTA9PT09PQ=="
-SETTING = "AZURE_STORAGEBLOB_CONNECTIONSTRING"
-QUEUES = ("connection-requests", "connection-steps", "resource-events", "rejected")
-
-
-def keys(value: str) -> dict[str, Any]:
-    """Storage Accounts - List Keys."""
-    rows = [("key1", value), ("key2", "other")]
-    return {"keys": [{"keyName": name, "value": one, "permissions": "FULL"} for name, one in rows]}
+from tests.fakes.local_app import CLUSTER, POLICY, STORAGE, LocalApp, create_body
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> LocalApp:
-    made = make_app(tmp_path, MOORING_PRUNE_CONFIRM_SECONDS="1", MOORING_PRUNE_GRACE_SECONDS="1")
-    made.policy_file.write_text(POLICY + '\nauth = ["workloadIdentity", "secret"]\n')
-    made.world.keys[naming.fold_id(STORAGE)] = keys(KEY)
-    return made
-
-
-def body(**changes: Any) -> dict[str, Any]:
-    return create_body(**({"authType": "secret"} | changes))
-
-
-async def created(app: LocalApp, **changes: Any) -> None:
-    await app.send(body(**changes))
-    await app.settle()
-    assert await app.state(ID) == "configured"
-
-
-def secret(app: LocalApp) -> StoredObject:
-    return app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", NAME]
-
-
-async def get(app: LocalApp, name: str, **route: Any) -> Any:
-    status, found, _ = await HttpApp(app).call(name, **route)
-    assert status == 200, found
-    return found
-
-
-async def validated(app: LocalApp, key: str = "v") -> dict[str, dict[str, Any]]:
-    await app.send({"action": "validate", "connectionId": ID}, message_id=key)
-    await app.settle()
-    found = await get(app, "get_operation", operationId=(await app.operations(ID))[-1].operation_id)
-    return {one["name"]: one for one in found["findings"]}
-
-
-def failed(findings: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {name: one["detail"] for name, one in findings.items() if one["result"] != "ok"}
-
-
-async def lost(app: LocalApp) -> str:
-    app.world.remove(STORAGE)
-    app.queue.put("resource-events", deletion_event(STORAGE))
-    await app.settle(seconds=600)
-    return (await app.operations(ID))[-1].operation_id
-
-
-def stored(app: LocalApp) -> str:
-    """All that the app has written down, and what stands in its queues."""
-    tables = [list(app.store.rows(table)) for table in TABLES]
-    return repr((tables, [app.queue.take(queue) for queue in QUEUES], vars(app.topic)))
+    return keyed_app(tmp_path)
 
 
 # --- making ---------------------------------------------------------------------------------------
@@ -221,128 +159,3 @@ async def test_the_kind_of_authentication_is_a_part_of_the_wish(app: LocalApp):
     await created(app)
     record = await app.send(create_body(), message_id="other")
     assert record.code == "body-differs"
-
-
-# --- what is found before anything is made ------------------------------------------------------------
-
-
-async def refused(app: LocalApp) -> Any:
-    await app.send(body())
-    await app.settle()
-    last = (await app.operations(ID))[-1]
-    assert last.state.value == "failed"
-    assert app.leftovers()["objects"] == []
-    return last
-
-
-async def test_an_account_that_takes_no_keys_is_found_with_the_command(app: LocalApp):
-    properties = app.world.resources[naming.fold_id(STORAGE)]["properties"]
-    properties["allowSharedKeyAccess"] = False
-    last = await refused(app)
-    assert last.code == "target-keys-off"
-    assert f"az storage account update --ids {STORAGE} --allow-shared-key-access true" in last.remedy
-
-
-async def test_an_app_without_the_right_to_keys_is_told_which_role_it_lacks(app: LocalApp):
-    app.resources.may_list_keys = False
-    last = await refused(app)
-    assert (last.code, "infra/roles/keys.json" in last.remedy) == ("keys-not-allowed", True)
-
-
-async def test_an_answer_without_the_key_is_no_key(app: LocalApp):
-    app.world.keys[naming.fold_id(STORAGE)] = {"keys": [{"keyName": "key2", "value": KEY}]}
-    last = await refused(app)
-    assert last.code == "key-missing"
-    assert KEY not in stored(app)
-
-
-# --- after it was made ------------------------------------------------------------------------------
-
-
-async def test_a_rotated_key_fails_the_validation_and_a_repair_writes_the_new_one(app: LocalApp):
-    await created(app)
-    assert failed(await validated(app)) == {}
-    app.world.keys[naming.fold_id(STORAGE)] = keys(ROTATED)
-    assert failed(await validated(app, "after")) == {"settings-keys": f"wrong: {SETTING}"}
-    await app.send({"action": "repair", "connectionId": ID}, message_id="repair")
-    await app.settle()
-    assert ROTATED in secret(app).data[SETTING]
-    assert failed(await validated(app, "mended")) == {}
-
-
-async def test_a_validation_that_may_not_see_the_key_says_so(app: LocalApp):
-    await created(app)
-    app.resources.may_list_keys = False
-    finding = (await validated(app))["settings-keys"]
-    assert (finding["result"], finding["detail"].split(":")[0]) == ("failed", "keys-not-allowed")
-    assert "infra/roles/keys.json" in finding["remedy"]
-
-
-async def test_a_sweep_compares_what_is_no_key_and_fetches_none(app: LocalApp):
-    await created(app, clientType="springBoot")
-    assert "drift" not in (await swept(app))["totals"]
-    thing, before = secret(app), len(app.journal.calls)
-    thing.data["spring.cloud.azure.storage.blob.endpoint"] = "https://elsewhere/"
-    thing.resource_version = str(app.world.number())
-    assert (await swept(app))["totals"]["drift"] == {"values-edited": 1}
-    del thing.labels[LABEL_CONNECTION]
-    assert (await swept(app))["totals"]["drift"]["object-edited"] == 1
-    assert "resources.list_keys" not in {call.name for call in app.journal.calls[before:]}
-
-
-async def test_a_prune_takes_the_secret_reads_no_value_and_says_that_it_cannot_be_restored(app: LocalApp):
-    await created(app)
-    app.clusters.put_pod(
-        CLUSTER, "shop", "reader", {"containers": [{"envFrom": [{"secretRef": {"name": NAME}}]}]}
-    )
-    prune = await lost(app)
-    shown = await get(app, "get_prune", pruneId=prune)
-    assert (shown["state"], shown["waiting"]) == ("held", "in-use")
-    assert "can be restored: no, it holds a key of the target" in shown["detail"]
-    app.clusters.remove_pod(CLUSTER, "shop", "reader")
-    before = len(app.journal.calls)
-    await app.settle(seconds=600)
-    reads = [call for call in app.journal.calls[before:] if call.name == "clusters.get"]
-    assert reads
-    assert not [call for call in reads if call.options.get("values")]
-    assert (await app.state(ID), app.leftovers()["objects"]) == ("pruned", [])
-    shown = await get(app, "get_prune", pruneId=prune)
-    [saved] = shown["saved"]
-    assert (saved["restorable"], saved["keys"], saved["why"]) == ("no", [], "it holds a key of the target")
-    assert shown["restore"] is None
-
-
-async def test_a_lost_cluster_leaves_nothing_to_keep_for_a_rebuild(app: LocalApp):
-    await created(app)
-    app.world.remove(CLUSTER)
-    app.queue.put("resource-events", deletion_event(CLUSTER))
-    await app.settle(seconds=600)
-    assert await app.state(ID) == "pruned"
-    [operation] = [one for one in await app.operations(ID) if one.kind.value == "prune"]
-    assert [step.name for step in operation.plan] == ["confirm_gone", "verify_gone"]
-
-
-async def test_no_table_queue_log_or_answer_ever_holds_a_key(app: LocalApp, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.DEBUG)
-    answers = []
-    await app.send(body(clientType="springBoot"))
-    answers.append(await get(app, "plan_connection", body=body()))
-    await app.settle()
-    answers.append(await validated(app))
-    app.world.keys[naming.fold_id(STORAGE)] = keys(ROTATED)
-    answers.append(await validated(app, "again"))
-    await app.send({"action": "repair", "connectionId": ID}, message_id="repair")
-    await app.settle()
-    await swept(app)
-    routes = ("get_connection", "get_configuration", "get_manifest")
-    answers += [await get(app, route, connectionId=ID) for route in routes]
-    assert ROTATED in repr(secret(app).data)
-    prune = await lost(app)
-    answers.append(await get(app, "get_prune", pruneId=prune))
-    await app.send(delete_body(), message_id="delete")
-    await app.settle()
-    calls = repr([call for call in app.journal.calls if not call.name.startswith("clusters.")])
-    for text in (stored(app), repr(answers), caplog.text, calls):
-        for key in (KEY, ROTATED):
-            assert key not in text
-            assert key[:16] not in text
