@@ -11,6 +11,8 @@ from handlers import (
     http_operations,
     http_orphans,
     http_prunes,
+    http_recoveries,
+    http_remains,
     http_sweeps,
     poison,
     resource_events,
@@ -35,6 +37,8 @@ for part in (
     http_prunes,
     sweeps,
     http_sweeps,
+    http_recoveries,
+    http_remains,
     timers,
 ):
     app.register_functions(part.blueprint(wiring))

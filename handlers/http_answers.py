@@ -27,6 +27,7 @@ _CONFLICT = {
     "linker-not-ready",
     "linker-incomplete",
     "request-id-reused",
+    "sweep-under-way",
     "dead-letters-off",
     "not-restorable",
     "orphan-changed",

@@ -51,14 +51,16 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     )
     async def resource_events_poison(message: str) -> None:
         """Put the event aside, on record."""
-        await _refuse(await wiring.services(), resource_events.QUEUE, message, "event-crashed")
+        services = await wiring.services()
+        note(services, resource_events.QUEUE)
+        await _refuse(services, resource_events.QUEUE, message, "event-crashed")
 
     return part
 
 
 async def requests_poison(services: Services, message: str) -> None:
     """A request whose runs all died: its fate is on record after this."""
-    _note(connection_requests.QUEUE)
+    note(services, connection_requests.QUEUE)
     # The same bytes may be poisoned again in another life of the connection: that is another request.
     hour = f"{services.clock.now():%Y-%m-%dT%H}"
     message_id = f"poison:{hour}:{_hash(message)}"
@@ -73,7 +75,7 @@ async def steps_poison(services: Services, message: str) -> None:
     """A step whose runs all died: once more, then its operation fails with ``host-crash``."""
     if await services.newer.put_back(connection_steps.QUEUE, message):
         return
-    _note(connection_steps.QUEUE)
+    note(services, connection_steps.QUEUE)
     try:
         step = StepMessage.model_validate_json(message)
     except ValidationError:
@@ -92,8 +94,10 @@ async def _refuse(services: Services, queue: str, message: str, code: str) -> No
     await services.intake.refuse(error, key=f"poison:{queue}:{_hash(message)}", source="poison")
 
 
-def _note(queue: str) -> None:
+def note(services: Services, queue: str) -> None:
+    """Tell of a message of a poison queue."""
     bind(logging.getLogger("mooring")).error("poison", extra={"queue": queue})
+    services.telemetry.measure("poison_messages", queue=queue)
 
 
 def _hash(message: str) -> str:

@@ -1,13 +1,12 @@
 """The sweep: a timer that begins one, the queue of its slices, and that queue's poison."""
 
 import hashlib
-import logging
 
 import azure.functions as func
 from pydantic import ValidationError
 
+from handlers.poison import note
 from shared.errors import RefusedError
-from shared.logs import bind
 from shared.services import Services
 from shared.settings import sweep_schedule
 from shared.sweeping.sweeps import SliceMessage
@@ -49,7 +48,7 @@ async def slices_poison(services: Services, message: str) -> None:
     """A slice whose runs all died ends, and says so; the next sweep looks again."""
     if await services.newer.put_back(QUEUE, message):
         return
-    bind(logging.getLogger("mooring")).error("poison", extra={"queue": QUEUE})
+    note(services, QUEUE)
     try:
         asked = SliceMessage.model_validate_json(message)
     except ValidationError:

@@ -28,10 +28,21 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         found = await announce_again(services)
         await log_depths(services)
         await services.sweeping.sweeper.tend()
+        age = await measure(services)
         # Written even when there is nothing to do: an alert fires when this line stays away.
-        bind(logging.getLogger("mooring")).info("tended", extra={"open": found})
+        bind(logging.getLogger("mooring")).info("tended", extra={"open": found, "sweep_age_seconds": age})
 
     return part
+
+
+async def measure(services: Services) -> int | None:
+    """Measure what is on record; returns the age of the last sweep, ``None`` if it is not known."""
+    try:
+        age_seconds = await services.census.tell()
+    except MooringError as error:
+        bind(logging.getLogger("mooring")).warning("census-failed", extra={"code": error.code})
+        return None
+    return None if age_seconds is None else round(age_seconds)
 
 
 async def announce_again(services: Services) -> int:

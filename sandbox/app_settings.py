@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from sandbox.dataplane.postgres import RealServer
 from sandbox.topology import DEAD_LETTER_CONTAINER, Topology
 from shared.catalogue import catalogue
 
@@ -38,7 +39,7 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
     Returns:
         The settings file: ``{"Values": {...}}``, the shape of ``local.settings.json``.
     """
-    folder = Path(topology.state_dir)
+    folder, real = Path(topology.state_dir), RealServer.of_environment()
     policy_file = folder / "policy.toml"
     policy_file.write_text(
         POLICY.format(
@@ -63,6 +64,7 @@ def write_app_files(topology: Topology, overrides: Mapping[str, str]) -> Path:
         "REQUESTS_CA_BUNDLE": topology.ca_file,
         "MOORING_ARM_ENDPOINT": topology.arm_url,
         "MOORING_CA_FILE": topology.ca_file,
+        "MOORING_POSTGRES_PORT": str(real.port if real else 5432),
         "MOORING_DEAD_LETTER_CONTAINER": DEAD_LETTER_CONTAINER,
         "MOORING_STORAGE_API_VERSION": STORAGE_API_VERSION,
         "MOORING_SUBSCRIPTION_IDS": topology.subscription_id,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from sandbox.certificates import make_certificates
+from sandbox.dataplane import postgres
 from sandbox.processes import free_ports
 from sandbox.topology import Topology
 
@@ -57,6 +58,7 @@ def prepare(state_dir: Path) -> Topology:
         return Topology.load(file)
     (state_dir / "azurite").mkdir()
     ca_file, cert_file, key_file = make_certificates(state_dir / "certificates")
+    postgres.trust(ca_file)
     arm, entra, kubernetes, dataplane, queue, table, blob, functions = (
         f"https://127.0.0.1:{port}" for port in free_ports(8)
     )

@@ -146,7 +146,9 @@ class Adopter:
             target = await self.resources.get(target_id, api_version=row.api_version)
             above = await self.resources.get(parent_id, api_version=row.api_version) if parent_id else None
             if target is not None:
-                outputs["facts"] = row.facts(spec.target_id, target, client_id="", parent=above)
+                outputs["facts"] = row.facts(
+                    spec.target_id, target, client_id="", parent=above, connection_name=spec.name
+                )
         return Plan(planned={"provenance": Provenance.ADOPTED, "request": mark}, outputs=outputs)
 
     async def _record(self, spec: ConnectionSpec, held: Holdings, preflight: Plan) -> Adoption:

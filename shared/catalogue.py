@@ -18,11 +18,13 @@ from shared import naming
 from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
+from shared.ports import Privileges
 from shared.target_parts import (
     AZURE_ROLE,
     GRANT_KINDS,
     AuthKind,
     Child,
+    DatabaseAccess,
     KeySource,
     ReadCheck,
     Role,
@@ -165,6 +167,7 @@ def _row(
         requires=tuple(conditions[name] for name in row.get("requires", ())),
         wanted=MappingProxyType({name: _fact(fact) for name, fact in row["facts"].items()}),
         grants=GRANT_KINDS[row.get("grants", AZURE_ROLE.name)],
+        database=_database(row["database"]) if "database" in row else None,
         default_roles=_roles(row["roles"], roles),
         connector_roles=_roles(row.get("connectorRoles", row["roles"]), roles),
         intents=MappingProxyType({name: _roles(listed, roles) for name, listed in row["intents"].items()}),
@@ -198,6 +201,25 @@ def _fact(fact: Mapping[str, Any]) -> Fact:
         of_parent=fact.get("of") == "parent",
         variants=tuple(fact.get("variants", ())),
         publicly=fact["publicly"],
+    )
+
+
+def _database(database: Mapping[str, Any]) -> DatabaseAccess:
+    return DatabaseAccess(
+        token_scope=database["tokenScope"],
+        privileges=MappingProxyType(
+            {
+                intent: Privileges(
+                    schema=database["schema"],
+                    on_database=tuple(given.get("database", ())),
+                    on_schema=tuple(given.get("schema", ())),
+                    on_tables=tuple(given.get("tables", ())),
+                    on_sequences=tuple(given.get("sequences", ())),
+                    lasting=given["lasting"],
+                )
+                for intent, given in database["privileges"].items()
+            }
+        ),
     )
 
 

@@ -106,6 +106,7 @@ class DryRun:
             "identity": self._identity(spec, fit),
             "federatedCredential": _credential(spec, fit, account),
             "roleAssignments": _roles(spec, row, fit),
+            "databaseUser": _database_user(spec, row),
             "serviceAccount": {
                 "namespace": spec.namespace,
                 "name": account,
@@ -219,6 +220,28 @@ def _refusal(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetType) -
             "remedy": error.remedy,
         }
     return None
+
+
+def _database_user(spec: ConnectionSpec, row: TargetType) -> dict[str, Any] | None:
+    if row.database is None:
+        return None
+    told = {
+        intent: {
+            "database": list(given.on_database),
+            "schema": list(given.on_schema),
+            "tables": list(given.on_tables),
+            "sequences": list(given.on_sequences),
+            "lasting": given.lasting,
+        }
+        for intent, given in row.database.privileges.items()
+    }
+    intents = (spec.intent,) if spec.intent else tuple(row.intents)
+    return {
+        "name": naming.database_user(spec.name),
+        "granted": told[spec.intent],
+        "serviceConnector": told[""],
+        "narrowest": {intent: told[intent] for intent in intents},
+    }
 
 
 def _named(roles: Sequence[Role]) -> list[dict[str, str]]:

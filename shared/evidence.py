@@ -26,8 +26,9 @@ _KINDS = {
     "managed_identity": "identity",
     "federated_credential": "credential",
     "role_assignments": "role",
+    "database_access": "database-user",
 }
-_NAMES = ("namespace", "name", "resourceId", "identityId", "scope", "role")
+_NAMES = ("namespace", "name", "resourceId", "identityId", "scope", "role", "serverId")
 _LATER = "decided when it is read, right before its removal"
 
 

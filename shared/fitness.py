@@ -124,7 +124,7 @@ class Fitness:
             raise PermanentError("target-not-found", target_id)
         read = self.outside.resources.get
         parent = await read(parent_id, api_version=row.api_version) if parent_id else None
-        return row.facts(spec.target_id, target, client_id="", parent=parent)
+        return row.facts(spec.target_id, target, client_id="", parent=parent, connection_name=spec.name)
 
     async def _identity(self, spec: ConnectionSpec) -> Identity | None:
         if not spec.by_identity:

@@ -130,6 +130,11 @@ def secret_name(connection_name: str) -> str:
     return f"sc-{fold_name(connection_name)}-secret"
 
 
+def database_user(connection_name: str) -> str:
+    """Name of the connection's user in a database server, which is Service Connector's."""
+    return f"aad_{connection_name}"
+
+
 def config_map_name(connection_name: str) -> str:
     """Name of the config map of a connection whose settings are asked for in one."""
     return f"sc-{fold_name(connection_name)}-configmap"

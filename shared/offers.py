@@ -31,6 +31,7 @@ def target(row: TargetType) -> dict[str, Any]:
         },
         "clientTypes": list(row.client_types),
         "listedClientTypes": list(row.listed_client_types),
+        "grants": row.grants.name,
         "roles": roles(row.default_roles),
         "intents": {name: roles(listed) for name, listed in row.intents.items()},
         "settings": {name: _settings(row, name) for name in row.client_types},

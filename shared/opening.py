@@ -186,16 +186,15 @@ class Opener:
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
-        plan = plans.plan(
-            asked.kind, connection=connection, cause=asked.cause, overtakes=bool(overtaken), spec=asked.spec
-        )
         operation = Operation(
             operation_id=operation_id,
             connection_id=asked.connection_id,
             kind=asked.kind,
             state=OperationState.WAITING if waits_for else OperationState.RUNNING,
             generation=connection.generation,
-            plan=plan,
+            plan=plans.plan(
+                asked.kind, connection, spec=asked.spec, cause=asked.cause, overtakes=bool(overtaken)
+            ),
             spec=asked.spec,
             changes=begins_from,
             request_id=asked.request_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from shared.catalogue import catalogue
 from shared.models import (
     Cause,
     Connection,
@@ -22,6 +23,7 @@ from shared.models import (
 from shared.spec import ConnectionSpec
 from shared.steps.base import Step
 from shared.steps.confirm_gone import ConfirmGone
+from shared.steps.database_access import DatabaseAccess
 from shared.steps.federated_credential import FederatedCredential
 from shared.steps.managed_identity import ManagedIdentity
 from shared.steps.preflight import Preflight
@@ -53,6 +55,8 @@ REVERT_STAGES = (
 
 REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 
+GRANTED_BY = "role_assignments"
+"""Where a target's rights are no roles, the step of their kind stands in its place (``target_parts``)."""
 PROVED_BY = "prove"
 CONFIRMED_BY = "confirm_gone"
 RESTORED_BY = "restored_objects"
@@ -88,6 +92,7 @@ def steps() -> Mapping[str, Step]:
         Preflight(),
         ManagedIdentity(),
         RoleAssignments(),
+        DatabaseAccess(),
         FederatedCredential(),
         ServiceAccount(),
         Settings(),
@@ -102,8 +107,8 @@ def steps() -> Mapping[str, Step]:
 
 def plan(
     kind: Kind,
-    *,
     connection: Connection | None = None,
+    *,
     cause: Cause | None = None,
     overtakes: bool = False,
     spec: ConnectionSpec | None = None,
@@ -114,12 +119,44 @@ def plan(
         kind: create, repair, delete, validate, prune or restore.
         connection: the connection as it is; needed for a prune.
         cause: why a prune is opened.
-        spec: what a create asks for; without it, what the connection is.
+        spec: what a create will make of the connection; without it, what the connection is.
         overtakes: whether a prune supersedes another operation, whose last write may still be under way.
 
     Raises:
         ValueError: a prune without its cause, or a kind that has no plan.
     """
+    planned = _planned(kind, connection=connection, cause=cause, overtakes=overtakes, spec=spec)
+    granting = _granting(connection, spec)
+    if granting == GRANTED_BY:
+        return planned
+    return tuple(
+        step.model_copy(
+            update={
+                "name": granting if step.name == GRANTED_BY else step.name,
+                "needs": tuple(granting if name == GRANTED_BY else name for name in step.needs),
+            }
+        )
+        for step in planned
+    )
+
+
+def _granting(connection: Connection | None, spec: ConnectionSpec | None) -> str:
+    """The step that grants and revokes: what Service Connector granted are roles, or nothing of ours."""
+    if connection is not None and connection.linker_id and spec is None:
+        return GRANTED_BY
+    wanted = spec or (connection.spec if connection else None)
+    row = next((one for one in catalogue().rows if wanted and one.name == wanted.target_type), None)
+    return row.grants.step if row else GRANTED_BY
+
+
+def _planned(
+    kind: Kind,
+    *,
+    connection: Connection | None,
+    cause: Cause | None,
+    overtakes: bool,
+    spec: ConnectionSpec | None,
+) -> tuple[PlannedStep, ...]:
     wanted = spec or (connection.spec if connection is not None else None)
     by_key = wanted is not None and not wanted.by_identity
 

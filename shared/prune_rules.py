@@ -63,6 +63,7 @@ RULES: Mapping[str, PruneRule] = MappingProxyType(
         "live-linker": PruneRule(_K, "A living Service Connector connection works through it."),
         "not-made-by-us": PruneRule(_K, "An identity without the tag of the workload it was made for."),
         "not-restorable": PruneRule(_K, "What would be needed to put it back was not recorded."),
+        "owns-data": PruneRule(_H, "A database user owns tables, or others have granted it something."),
         "in-use": PruneRule(_H, "A pod, or something that makes pods, uses it."),
         "uses-unknown": PruneRule(_H, "The app may not list what could use it."),
         "cap": PruneRule(_H, "The cluster has seen its prunes of this hour; held until released."),

@@ -77,6 +77,7 @@ WAITS = {
     "settle": WaitRule(interval_seconds=30, deadline_seconds=1800, code="never-settled"),
     "confirm": WaitRule(interval_seconds=60, deadline_seconds=86400, code="never-confirmed"),
     "grace": WaitRule(interval_seconds=3600, deadline_seconds=None, held=True),
+    "owns-data": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "in-use": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "uses-unknown": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),
     "cap": WaitRule(interval_seconds=300, deadline_seconds=None, held=True),

@@ -10,6 +10,7 @@ from shared import plans, sweep_wiring
 from shared.adopting import Adopter
 from shared.announcer import OVERDUE_SECONDS, Announcer
 from shared.catalogue import Catalogue, catalogue
+from shared.census import Census
 from shared.dead_letters import DeadLetterReplay
 from shared.dry_run import DryRun
 from shared.engine import Engine, Timing
@@ -61,6 +62,7 @@ class Services:
     catalogue: Catalogue
     dry_run: DryRun
     newer: NewerMessages
+    census: Census
     telemetry: Telemetry = SILENCE
 
 
@@ -189,6 +191,7 @@ def build(
         observer=observer,
         orphan_pruner=orphan_pruner,
         load_policy=read_policy,
+        judge=intake.judge,
         logger=logger,
         telemetry=telemetry,
     )
@@ -221,6 +224,7 @@ def build(
             catalogue=rows,
             judge=intake.judge,
         ),
+        census=Census(store=store, orphans=orphans, sweeps=sweeping.sweeps, clock=clock, telemetry=telemetry),
         telemetry=telemetry,
     )
 

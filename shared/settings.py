@@ -162,6 +162,8 @@ class Settings:
     ca_file: str = _setting("MOORING_CA_FILE", _text, "")
     """PEM file of certificate authorities to trust for Azure's endpoints instead of the system's (a proxy
     that inspects TLS, a sandbox); empty for the system's."""
+    postgres_port: int = _setting("MOORING_POSTGRES_PORT", _whole(1, 65535), "5432")
+    """Port of PostgreSQL servers; Azure's is always 5432, a sandbox's may be another."""
     subscription_ids: tuple[str, ...] = _setting("MOORING_SUBSCRIPTION_IDS", _guids)
     """Subscriptions in which clusters and targets may be, GUIDs separated by commas."""
     identity_resource_group_id: str = _setting("MOORING_IDENTITY_RESOURCE_GROUP_ID", _group_id)

@@ -22,7 +22,7 @@ CONNECTIONS = "connections"
 OPEN_OPERATIONS = "openoperations"
 BUCKETS = 16
 
-_CONNECTION_KEY = "a|connection"
+CONNECTION_KEY = "a|connection"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class State:
 
     async def connection(self, connection_id: ConnectionId) -> Stored[Connection] | None:
         """One connection's row."""
-        row = await self.store.get(CONNECTIONS, connection_id, _CONNECTION_KEY)
+        row = await self.store.get(CONNECTIONS, connection_id, CONNECTION_KEY)
         return _stored(Connection, row) if row else None
 
     async def operation(self, operation_id: OperationId) -> Stored[Operation] | None:
@@ -116,9 +116,10 @@ class State:
         found = [parse(Intent, row) for row in rows]
         return {intent.step: intent for intent in found}
 
-    async def connections(self, *, limit: int = 1000) -> Listed[Connection]:
-        """Connection rows, in no order."""
-        return parse_all(Connection, await self.store.scan(CONNECTIONS, key=_CONNECTION_KEY, limit=limit))
+    async def connections(self, *, limit: int = 1000, after: str = "") -> Listed[Connection]:
+        """Connection rows, in the order of their ids, behind one."""
+        found = await self.store.scan(CONNECTIONS, key=CONNECTION_KEY, limit=limit, after=after)
+        return parse_all(Connection, found)
 
     async def commit(
         self,
@@ -160,7 +161,7 @@ class State:
         new_connection = snapshot.connection
         if connection is not None and connection != snapshot.connection.value:
             etag = snapshot.connection.etag
-            changes.append(Replace(key=_CONNECTION_KEY, columns=_connection_columns(connection), etag=etag))
+            changes.append(Replace(key=CONNECTION_KEY, columns=_connection_columns(connection), etag=etag))
             new_connection = dataclasses.replace(snapshot.connection, value=connection)
         etags = await self.store.transact(CONNECTIONS, partition, changes)
         for step in steps:
@@ -168,7 +169,7 @@ class State:
             new_steps[step.name] = written
         return Snapshot(
             connection=dataclasses.replace(
-                new_connection, etag=etags.get(_CONNECTION_KEY, new_connection.etag)
+                new_connection, etag=etags.get(CONNECTION_KEY, new_connection.etag)
             ),
             operation=dataclasses.replace(
                 snapshot.operation, value=operation, etag=etags[_operation_key(operation)]
@@ -212,9 +213,9 @@ class State:
         connection_columns = _connection_columns(connection)
         changes: list[Change] = [
             Insert(key=_operation_key(operation), columns=_operation_columns(operation)),
-            Replace(key=_CONNECTION_KEY, columns=connection_columns, etag=connection_etag)
+            Replace(key=CONNECTION_KEY, columns=connection_columns, etag=connection_etag)
             if connection_etag
-            else Insert(key=_CONNECTION_KEY, columns=connection_columns),
+            else Insert(key=CONNECTION_KEY, columns=connection_columns),
         ]
         changes += [Insert(key=_step_key(step), columns=_step_columns(step)) for step in steps]
         for stored in superseded:
@@ -230,9 +231,9 @@ class State:
         """
         written = _connection_columns(connection)
         changes: list[Change] = [
-            Replace(key=_CONNECTION_KEY, columns=written, etag=etag)
+            Replace(key=CONNECTION_KEY, columns=written, etag=etag)
             if etag
-            else Insert(key=_CONNECTION_KEY, columns=written)
+            else Insert(key=CONNECTION_KEY, columns=written)
         ]
         changes += [Upsert(key=_intent_key(one.step), columns=columns(one, step=one.step)) for one in intents]
         await self.store.transact(CONNECTIONS, connection.connection_id, changes)

@@ -16,7 +16,12 @@ from shared.orphan_prunes import OrphanPruner
 from shared.orphans import Orphans
 from shared.policy import Policy
 from shared.ports import StepQueue, Telemetry
+from shared.recovering import recoveries
+from shared.recovering.rebuilding import Rebuilder
+from shared.recovering.recoveries import FoundRows
+from shared.recovering.recovery_slice import RecoverySlice
 from shared.settings import DriftMode, Settings
+from shared.spec import ConnectionSpec
 from shared.sweeping.cluster_slice import ClusterSlice
 from shared.sweeping.hints import Hints
 from shared.sweeping.housekeeping import Housekeeping
@@ -35,6 +40,7 @@ class Sweeping:
     slices: Slices
     sweeper: Sweeper
     drifts: Drifts
+    found: FoundRows
 
 
 def build(
@@ -46,6 +52,7 @@ def build(
     observer: Observer,
     orphan_pruner: OrphanPruner,
     load_policy: Callable[[], Policy],
+    judge: Callable[[ConnectionSpec], None],
     logger: logging.Logger,
     telemetry: Telemetry,
 ) -> Sweeping:
@@ -74,6 +81,26 @@ def build(
         history_days=settings.history_days,
         logger=logger,
     )
+    found = FoundRows(store)
+    recovery = RecoverySlice(
+        lookout=lookout,
+        rebuilder=Rebuilder(
+            state=state,
+            users=engine.users,
+            dependents=engine.dependents,
+            limits=engine.limits,
+            identity_resource_group_id=settings.identity_resource_group_id,
+        ),
+        rows=found,
+        judge=judge,
+        app_client_id=settings.client_id,
+    )
+    cut = recoveries.RecoveryScope(
+        inventory=inventory,
+        resources=engine.outside.resources,
+        load_policy=load_policy,
+        subscription_ids=frozenset(settings.subscription_ids),
+    ).cut
     slices = Slices(
         sweeps=sweeps,
         queue=queue,
@@ -83,6 +110,7 @@ def build(
             "cluster": ClusterSlice(lookout=lookout),
             "subscription": SubscriptionSlice(lookout=lookout),
             "housekeeping": Housekeeping(lookout=lookout, sweeps=sweeps),
+            recoveries.KIND: recovery,
         },
         slice_seconds=settings.sweep_slice_seconds,
         deadline_seconds=settings.sweep_slice_seconds + settings.step_deadline_seconds,
@@ -101,5 +129,6 @@ def build(
         overdue_seconds=OVERDUE_SECONDS * settings.retry_scale,
         clock=clock,
         logger=logger,
+        cuts=dict.fromkeys(recoveries.ASKED, cut),
     )
-    return Sweeping(sweeps=sweeps, slices=slices, sweeper=sweeper, drifts=drifts)
+    return Sweeping(sweeps=sweeps, slices=slices, sweeper=sweeper, drifts=drifts, found=found)

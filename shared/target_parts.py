@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from shared import naming
 from shared.conditions import Condition
+from shared.ports import Privileges
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class GrantKind:
     """A principal can have one at a resource only, so an earlier one goes before the new one comes."""
     limit: int = 0
     """Most at one resource; 0 if none is documented. Azure roles count by subscription."""
+    step: str = "role_assignments"
+    """The step that grants and revokes."""
 
     def definition_id(self, scope: str, role_id: str) -> str:
         """Id of a role's definition, for a grant at a scope."""
@@ -38,7 +41,11 @@ COSMOS_ROLE = GrantKind(name="cosmos-sql-role", definitions="sqlRoleDefinitions"
 REDIS_POLICY = GrantKind(name="redis-access-policy", definitions="accessPolicies", one_each=True)
 """Access policies of a cache (learn.microsoft.com/azure/azure-cache-for-redis, "configure role-based access
 control"); that a user has one only is what its service answers."""
-GRANT_KINDS: Mapping[str, GrantKind] = {kind.name: kind for kind in (AZURE_ROLE, COSMOS_ROLE, REDIS_POLICY)}
+DATABASE_USER = GrantKind(name="database-user", definitions="", step="database_access")
+"""A role inside a database server, with privileges there; Azure has no part in it."""
+GRANT_KINDS: Mapping[str, GrantKind] = {
+    kind.name: kind for kind in (AZURE_ROLE, COSMOS_ROLE, REDIS_POLICY, DATABASE_USER)
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,16 @@ class Role:
     name: str
     id: str
     """GUID of the role definition; the name of an access policy."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAccess:
+    """How a workload is let into a database by a user of its own."""
+
+    token_scope: str
+    """Of the tokens with which the app itself signs in."""
+    privileges: Mapping[str, Privileges]
+    """What the user may do, by intent; the empty one is Service Connector's."""
 
 
 RolesByVariant = Mapping[str, tuple[Role, ...]]

@@ -15,7 +15,16 @@ from shared import naming, templates
 from shared.conditions import Condition
 from shared.errors import PermanentError, RefusedError
 from shared.facts import Fact
-from shared.target_parts import AuthKind, Child, GrantKind, Read, ReadCheck, Role, RolesByVariant
+from shared.target_parts import (
+    AuthKind,
+    Child,
+    DatabaseAccess,
+    GrantKind,
+    Read,
+    ReadCheck,
+    Role,
+    RolesByVariant,
+)
 
 WORKLOAD_IDENTITY = "workloadIdentity"
 """The auth kind of every connection that asks for no other."""
@@ -50,6 +59,8 @@ class TargetType:
     wanted: Mapping[str, Fact]
     grants: GrantKind
     """What its roles are."""
+    database: DatabaseAccess | None
+    """Set where a workload gets a user of the database server instead of roles."""
     default_roles: RolesByVariant
     """What a workload gets without an intent: Service Connector's, where those are for data."""
     connector_roles: RolesByVariant
@@ -143,6 +154,7 @@ class TargetType:
         *,
         client_id: str,
         parent: Mapping[str, Any] | None = None,
+        connection_name: str = "",
     ) -> dict[str, str]:
         """What the settings are made of: names of the id, and what Azure's own answers say.
 
@@ -153,12 +165,15 @@ class TargetType:
             resource: answer of the GET of ``existence_id``.
             client_id: of the workload's identity.
             parent: answer of the GET of ``parent_id``, where there is one.
+            connection_name: after which a database user is named.
 
         Raises:
             PermanentError: ``endpoint-missing`` if Azure's answers lack one.
         """
         variant = self.variant(resource)
         found = {**self._names(target_id), "clientId": client_id, **({"variant": variant} if variant else {})}
+        if self.database is not None:
+            found |= {"connectionName": connection_name, "user": naming.database_user(connection_name)}
         for name, fact in self.wanted.items():
             if fact.variants and variant not in fact.variants:
                 continue

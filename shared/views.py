@@ -17,12 +17,14 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
     identity = intents.get("managed_identity")
     account = intents.get("service_account")
     assignments = intents.get("role_assignments")
+    user = intents.get("database_access")
     credential = intents.get("federated_credential")
     made = {
         "identity": {**identity.outputs, "provenance": identity.planned.get("provenance")}
         if identity
         else None,
         "roleAssignments": list(assignments.outputs.get("assignments", ())) if assignments else [],
+        "databaseUser": _database_user(user.outputs) if user and user.outputs else None,
         "federatedCredential": credential.outputs.get("name") if credential else None,
         "kubernetes": {
             "secret": None if value.spec.settings_in else naming.secret_name(value.spec.name),
@@ -31,6 +33,10 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
         },
     }
     return listed(value, base_url=base_url) | made
+
+
+def _database_user(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: outputs[name] for name in ("serverId", "database", "name", "objectId")}
 
 
 def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:

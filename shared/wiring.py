@@ -11,6 +11,7 @@ from shared.clients.arm_connection import ArmConnection
 from shared.clients.clock import SystemClock
 from shared.clients.clusters import AksClusters
 from shared.clients.credentials import AppCredential
+from shared.clients.databases import PostgresDatabases
 from shared.clients.dead_letter_blobs import DeadLetterBlobs
 from shared.clients.http_pool import HttpPool
 from shared.clients.identities import AzureIdentities
@@ -63,6 +64,7 @@ def adapters(settings: Settings) -> Services:
         roles=AzureRoles(arm),
         cosmos=ServiceGrants(arm, grant_dialects.COSMOS),
         redis=ServiceGrants(arm, grant_dialects.REDIS),
+        databases=PostgresDatabases(credential, ca_file=settings.ca_file, port=settings.postgres_port),
         resources=ArmResources(arm),
         clusters=AksClusters(arm, credential, ca_file=settings.ca_file),
         linkers=ServiceLinkers(arm),

@@ -29,6 +29,10 @@ def missing() -> dict[str, str]:
         lacking["types (infra)"] = "MOORING_BICEP_CHECKER, a checker of Bicep against Azure's types"
     if not os.environ.get("MOORING_REFERENCE"):
         lacking["reference (catalogue)"] = "MOORING_REFERENCE, a folder with Service Connector's targets"
+    if not os.environ.get("POSTGRES_URL"):
+        lacking["databases (real PostgreSQL)"] = (
+            "POSTGRES_URL of a superuser, with TLS (.ci/postgres starts one)"
+        )
     return lacking
 
 

@@ -1,4 +1,4 @@
-// Alerts on the app's own log lines. Each query returns rows only when somebody should look.
+// Alerts on the app's own log lines and metrics. Each query returns rows only when somebody should look.
 
 @description('Resource id of the Application Insights resource that the queries read: in a shared workspace, its lines only.')
 param componentsId string
@@ -100,6 +100,41 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/outcome-not-told.kql')
+  }
+  {
+    name: 'sweep-old'
+    title: 'Sweeps do not come to an end'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('../queries/sweep-old.kql')
+  }
+  {
+    name: 'event-lag'
+    title: 'Events arrive late'
+    severity: 3
+    window: 'PT30M'
+    query: loadTextContent('../queries/event-lag.kql')
+  }
+  {
+    name: 'cluster-unreachable'
+    title: 'A cluster gives no answer'
+    severity: 2
+    window: 'PT1H'
+    query: loadTextContent('../queries/cluster-unreachable.kql')
+  }
+  {
+    name: 'credential-limit'
+    title: 'An identity is nearly full of credentials'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('../queries/credential-limit.kql')
+  }
+  {
+    name: 'role-assignment-limit'
+    title: 'A subscription is nearly full of role assignments'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('../queries/role-assignment-limit.kql')
   }
 ]
 

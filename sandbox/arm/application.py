@@ -18,6 +18,7 @@ from sandbox.arm.clusters import ManagedClusters
 from sandbox.arm.control import Control
 from sandbox.arm.credentials import Credentials
 from sandbox.arm.data_grants import CosmosRoleAssignments, RedisAccessPolicyAssignments
+from sandbox.arm.database_servers import target_of
 from sandbox.arm.errors import ArmError, bad_request
 from sandbox.arm.events import Occurrence
 from sandbox.arm.groups import Groups
@@ -34,7 +35,7 @@ from sandbox.arm.router import Router
 from sandbox.arm.seed import seed
 from sandbox.arm.service_connector import ServiceConnector
 from sandbox.arm.target_shapes import target_shapes
-from sandbox.arm.targets import DeletedVaults, StorageAccounts, StorageServices, Target, Vaults
+from sandbox.arm.targets import DeletedVaults, StorageAccounts, StorageServices, Vaults
 from sandbox.arm.world import World, make_world
 from sandbox.server import FRAME
 from sandbox.topology import Topology
@@ -66,7 +67,7 @@ def make_app(topology: Topology) -> web.Application:
         ManagedClusters(world, registry, kubernetes),
         Vaults(world),
         DeletedVaults(world),
-        *(Target(world, shape) for shape in target_shapes()),
+        *(target_of(world, shape) for shape in target_shapes()),
         *(
             StorageServices(world, f"Microsoft.Storage/storageAccounts/{service}Services")
             for service in ("blob", "queue", "table", "file")

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from sandbox.dataplane.postgres import AUDIENCES, RealServer
 from sandbox.entra.assertions import Assertions
 from sandbox.entra.errors import EntraError
 from sandbox.entra.keys import SigningKey
@@ -94,8 +95,15 @@ class Entra:
         token, _ = self._tokens.issue(
             audience_of(scopes[0]), client_id, principal_id, resource_id=resource_id
         )
+        await self._tell_databases(audience_of(scopes[0]), principal_id, token)
         lifetime = {"expires_in": LIFETIME_SECONDS, "ext_expires_in": LIFETIME_SECONDS}
         return {"token_type": "Bearer", **lifetime, "access_token": token}
+
+    async def _tell_databases(self, audience: str, principal_id: str, token: str) -> None:
+        """A plain PostgreSQL cannot ask Entra about a token: it is told of each."""
+        real = RealServer.of_environment()
+        if real is not None and audience in AUDIENCES:
+            await real.accept(principal_id, token)
 
     async def _by_assertion(self, client_id: str, form: dict[str, str]) -> tuple[str, str]:
         principals, assertions = self._started()
@@ -159,6 +167,7 @@ class Entra:
             principal.principal_id,
             resource_id=principal.resource_id,
         )
+        await self._tell_databases(query["resource"], principal.principal_id, token)
         return web.json_response(
             {
                 "access_token": token,

@@ -17,6 +17,7 @@ from shared.ports.azure import (
     RoleAssignment,
     Roles,
 )
+from shared.ports.databases import Access, Databases, DatabaseServer, DatabaseUser, Privileges
 from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
@@ -24,11 +25,15 @@ from shared.ports.telemetry import SILENCE, Fields, Span, Telemetry
 
 __all__ = [
     "SILENCE",
+    "Access",
     "Change",
     "Clock",
     "Clusters",
     "Columns",
     "Credential",
+    "DatabaseServer",
+    "DatabaseUser",
+    "Databases",
     "DeadLetterBlob",
     "DeadLetters",
     "Fields",
@@ -42,6 +47,7 @@ __all__ = [
     "Lock",
     "ManagedCluster",
     "OutcomeTopic",
+    "Privileges",
     "Prover",
     "Remove",
     "Replace",

@@ -16,18 +16,24 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Finding
 from shared.ports import Identity, Lock
-from shared.steps import service_limits
+from shared.steps import database_servers, service_limits
 from shared.steps.base import StepContext, found
 from shared.steps.federated_credential import BUDGET, budget_remedy, holds_room, wanted_credential
 from shared.steps.granting import held_by
 from shared.steps.managed_identity import identity_id
 from shared.steps.verdicts import Verdict, unreadable
-from shared.target_parts import AZURE_ROLE
+from shared.target_parts import AZURE_ROLE, DATABASE_USER
 
 READ_ONLY = "readonly"
 
 
-async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str) -> list[Verdict]:
+async def looked_at(
+    ctx: StepContext,
+    target: Mapping[str, Any],
+    *,
+    issuer: str,
+    parent: Mapping[str, Any] | None = None,
+) -> list[Verdict]:
     """Locks on the target, room for its role assignments, room for the identity's credential.
 
     The subscription's role assignments are listed only if one of the connection's is not there yet: the
@@ -37,14 +43,19 @@ async def looked_at(ctx: StepContext, target: Mapping[str, Any], *, issuer: str)
         ctx: of the run.
         target: Azure's answer of the target.
         issuer: the cluster's.
+        parent: Azure's answer of the resource above the target, where there is one.
     """
     identity = await ctx.outside.identities.get(identity_id(ctx))
-    missing = await _missing(ctx, target, identity)
-    verdicts = [await _locks(ctx, missing)]
-    if ctx.target.grants is AZURE_ROLE:
-        verdicts.append(await _assignments(ctx, missing))
+    if ctx.target.grants is DATABASE_USER:
+        # Neither a lock nor a limit of Azure's keeps a user from being made inside a server.
+        verdicts = await database_servers.looked_at(ctx, parent)
     else:
-        verdicts += await service_limits.looked_at(ctx, missing, identity=identity)
+        missing = await _missing(ctx, target, identity)
+        verdicts = [await _locks(ctx, missing)]
+        if ctx.target.grants is AZURE_ROLE:
+            verdicts.append(await _assignments(ctx, missing))
+        else:
+            verdicts += await service_limits.looked_at(ctx, missing, identity=identity)
     if ctx.connection.spec.identity_id and identity is not None:
         verdicts.append(await _credentials(ctx, identity, issuer))
     return verdicts

@@ -83,7 +83,7 @@ class Preflight:
         parent = await self._parent(ctx)
         verdicts = of_answer(ctx.target, ctx.connection.spec, target, parent=parent)
         if ctx.connection.spec.by_identity:
-            verdicts += await grants.looked_at(ctx, target, issuer=issuer)
+            verdicts += await grants.looked_at(ctx, target, issuer=issuer, parent=parent)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -93,9 +93,9 @@ class Preflight:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
-                credential-budget,
-                service-account-missing, service-account-taken, and the codes of the conditions that the
-                target's row requires; cluster-replaced (repairs only).
+                credential-budget, service-account-missing, service-account-taken, the codes of
+                ``database_servers.looked_at`` and of the conditions that the target's row requires;
+                cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -125,11 +125,14 @@ class Preflight:
         if spec.service_account:
             await provided_account.require_free(ctx)
         if spec.by_identity:
-            warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer))
+            seen = await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent)
+            warnings += obey(seen)
         else:
             await keys.fetched(ctx)  # only to learn here whether it can be
         await ctx.limits.remember_canary(target_id, api_version=api_version)
-        facts = ctx.target.facts(spec.target_id, target, client_id="", parent=parent)
+        facts = ctx.target.facts(
+            spec.target_id, target, client_id="", parent=parent, connection_name=spec.name
+        )
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 

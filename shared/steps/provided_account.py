@@ -233,4 +233,9 @@ async def removed_again(ctx: StepContext, item: Mapping[str, Any], *, remove: bo
 def _thing(ctx: StepContext, name: str) -> str:
     """Name of the account's users row: where those of generated accounts have the client id, the name."""
     spec = ctx.connection.spec
-    return account_thing(spec.cluster_id, spec.namespace, f"named {name}")
+    return named_thing(spec.cluster_id, spec.namespace, name)
+
+
+def named_thing(cluster_id: str, namespace: str, name: str) -> str:
+    """Name of the users row of an account that requests name."""
+    return account_thing(cluster_id, namespace, f"named {name}")

@@ -29,6 +29,7 @@ OUTPUT_CHARACTERS = 24_000
 """Outputs beyond this are cut: one property of a row holds 32 K characters (Table storage)."""
 NEEDED = frozenset(
     {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role", "grant"}
+    | {"serverId", "apiVersion", "host", "tokenScope", "database", "objectId", "mark"}
     | {"clientId", "identityId", "issuer", "subject", "rule", "found", "restorable", "provenance"}
 )
 MADE_AGAIN = "a create request makes it again"

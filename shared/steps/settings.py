@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from shared import naming, setting_values
 from shared.errors import PermanentError
+from shared.inscription import ANNOTATION_REQUEST, text_of
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
 from shared.spec import ConnectionSpec
@@ -105,7 +106,7 @@ class Settings:
                 LABEL_MANAGED_BY: naming.MANAGED_BY,
                 LABEL_CONNECTION: ctx.connection.connection_id,
             },
-            annotations={ANNOTATION_NONCE: str(planned["nonce"])},
+            annotations={ANNOTATION_NONCE: str(planned["nonce"]), ANNOTATION_REQUEST: text_of(spec)},
             data=values,
             force=ctx.repairing,
         )

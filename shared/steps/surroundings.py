@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from shared.policy import Policy
-from shared.ports import Clusters, Grants, Identities, Linkers, Prover, Resources, Roles
+from shared.ports import Clusters, Databases, Grants, Identities, Linkers, Prover, Resources, Roles
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class Outside:
     roles: Roles
     cosmos: Grants
     redis: Grants
+    databases: Databases
     resources: Resources
     clusters: Clusters
     linkers: Linkers

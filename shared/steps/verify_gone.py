@@ -10,7 +10,7 @@ from typing import Any
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
-from shared.steps import provided_account
+from shared.steps import database_access, provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.granting import kind_of, port_of
 from shared.steps.objects import used
@@ -153,8 +153,10 @@ _AGAIN = MappingProxyType(
         "role": _role,
         "credential": _credential,
         provided_account.ITEM: provided_account.removed_again,
+        database_access.KIND: database_access.removed_again,
     }
 )
+"""Who looks again at what is no object of the cluster that we made, by kind."""
 
 
 async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:

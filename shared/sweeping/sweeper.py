@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from shared import naming
@@ -45,6 +45,8 @@ class Sweeper:
     overdue_seconds: float
     clock: Clock
     logger: logging.Logger
+    cuts: Mapping[str, Callable[[Sweep], Awaitable[list[Slice]]]] = dataclasses.field(default_factory=dict)
+    """How a sweep is cut that was asked for by other than timer or request, such as a recovery."""
 
     async def start(self, *, asked_by: str) -> tuple[Sweep, bool]:
         """Begin a sweep, unless one is under way.
@@ -124,6 +126,9 @@ class Sweeper:
         return running
 
     async def _slices_of(self, sweep: Sweep) -> list[Slice]:
+        cut = self.cuts.get(sweep.asked_by)
+        if cut is not None:
+            return await cut(sweep)
         try:
             policy: Policy | None = self.load_policy()
         except PermanentError:

@@ -63,7 +63,7 @@ class Sweep(Model):
     """The state store's own time, as far as one was known."""
     ended_at: datetime | None = None
     asked_by: str = "timer"
-    """timer or request."""
+    """timer, request, recovery or recovery-dry-run."""
     slices: int = 0
     totals: Mapping[str, int] = Field(default_factory=dict)
     """Sum of the slices' counts, once it has ended."""

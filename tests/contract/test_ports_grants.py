@@ -176,3 +176,20 @@ async def test_grants_of_a_resource_that_is_gone_are_absent_and_none_can_be_made
     await place.port.delete(gone.scope, gone.name)
     with pytest.raises(TransientError, match="parent-not-found"):
         await place.port.ensure(gone)
+
+
+async def test_a_delete_that_overtakes_a_write_leaves_nothing(place: Place):
+    for _ in range(5):
+        wanted = await place.grant()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await place.port.ensure(wanted)
+                except NotYetError:
+                    break
+                except TransientError:
+                    await asyncio.sleep(0.05)
+        await settled(lambda wanted=wanted: place.port.delete(wanted.scope, wanted.name))  # type: ignore[misc]
+        await asyncio.sleep(0.15)
+        assert await place.port.get(wanted.scope, wanted.name) is None
+    assert await place.port.list(place.scope) == []

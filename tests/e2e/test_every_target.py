@@ -6,15 +6,17 @@ import asyncio
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from azure.mgmt.authorization.aio import AuthorizationManagementClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
+from sandbox.dataplane.postgres import RealServer
 from shared.catalogue import catalogue
-from tests.e2e import together
+from shared.targets import TargetType
+from tests.e2e import databases, together
+from tests.e2e.native_rights import Right, kept_by_services
 from tests.e2e.world import World
 from tests.fakes.target_examples import Example, examples
 
@@ -54,10 +56,16 @@ class Wish:
         return world.spec(name, namespace=namespace, target=target, clientType="none", **more)
 
 
+def connected() -> list[TargetType]:
+    """Rows that can be connected to here: a database needs a server behind the emulated one."""
+    real = RealServer.of_environment()
+    return [row for row in catalogue().working if real is not None or row.database is None]
+
+
 def wishes(world: World) -> list[Wish]:
     """Every variant of every row with Service Connector's roles; a part of some with a narrow one."""
     found = []
-    for row in catalogue().working:
+    for row in connected():
         for example in examples(row):
             there = row.existence_id(example.id)
             group = f"{world.contract.cluster_id.split('/providers/')[0]}/providers/"
@@ -73,16 +81,19 @@ def wishes(world: World) -> list[Wish]:
     return found
 
 
-async def make(client: Any, wish: Wish) -> None:
+async def make(world: World, client: Any, wish: Wish) -> None:
     """Make the target as its owner does, and what it is a part of."""
     row, answer = wish.example.row, wish.example.answer
     parent_id = row.parent_id(wish.target_id)
     if parent_id:
-        above = {"location": "westeurope", "kind": (wish.example.parent or {})["kind"], "properties": {}}
+        above = {"location": "westeurope", "properties": {}}
+        above |= {name: one for name, one in (wish.example.parent or {}).items() if name == "kind"}
         poller = await client.resources.begin_create_or_update_by_id(
             parent_id, parameters=above, api_version=row.api_version
         )
         await poller.result()
+    if row.database is not None:
+        await databases.admit(world, parent_id)
     provider = wish.resource_id.split("/providers/")[1].split("/")[0]
     kind = {"kind": answer["kind"]} if row.variants else {}
     body = {"location": "westeurope", "properties": {}, **kind, **BODIES.get(provider, {})}
@@ -109,10 +120,6 @@ async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> l
     return ended
 
 
-Right = tuple[str, str, str]
-"""Folded scope, principal and role."""
-
-
 async def assignments(world: World) -> set[Right]:
     """Every assignment on anything in the group of the targets, also those that services keep themselves."""
     async with world.azure(AuthorizationManagementClient) as client:
@@ -122,34 +129,6 @@ async def assignments(world: World) -> set[Right]:
             async for one in found
         }
     return azures | await kept_by_services(world)
-
-
-async def kept_by_services(world: World) -> set[Right]:
-    """What accounts and caches say of themselves."""
-    rights: set[Right] = set()
-    async with world.azure(ResourceManagementClient) as client:
-        for kind, (collection, version, read) in KEPT.items():
-            listed = client.resources.list(filter=f"resourceType eq '{kind}'")
-            for resource_id in [one.id async for one in listed]:
-                # The body of a list, as the generic client takes any body for a resource.
-                body = await client.resources.get_by_id(f"{resource_id}/{collection}", api_version=version)
-                rights |= {read(resource_id, one["properties"]) for one in body["value"]}
-    return rights
-
-
-def native_role(_: str, properties: dict[str, Any]) -> Right:
-    scope = properties["scope"].replace("/dbs/", "/sqlDatabases/").replace("/colls/", "/containers/")
-    return scope.lower(), properties["principalId"], properties["roleDefinitionId"].rsplit("/", 1)[-1]
-
-
-def access_policy(resource_id: str, properties: dict[str, Any]) -> Right:
-    return resource_id.lower(), properties["objectId"], properties["accessPolicyName"]
-
-
-KEPT: dict[str, tuple[str, str, Callable[[str, dict[str, Any]], Right]]] = {
-    "Microsoft.DocumentDB/databaseAccounts": ("sqlRoleAssignments", "2024-05-15", native_role),
-    "Microsoft.Cache/redis": ("accessPolicyAssignments", "2023-08-01", access_policy),
-}
 
 
 async def check(world: World, wish: Wish, connection: dict[str, Any]) -> set[tuple[str, str, str]]:
@@ -176,10 +155,10 @@ async def test_every_target_that_works_lives_and_leaves_nothing(
     await together.all_told()
     namespace, wanted = await world.cluster.new_namespace("every-target"), wishes(world)
     types = {wish.example.row.name for wish in wanted}
-    assert types == {row.name for row in catalogue().working}
+    assert types == {row.name for row in connected()}
     made = {wish.resource_id: wish for wish in wanted}
     async with world.azure(ResourceManagementClient) as client:
-        await asyncio.gather(*(make(client, wish) for wish in made.values()))
+        await asyncio.gather(*(make(world, client, wish) for wish in made.values()))
     specs = [wish.spec(world, namespace, number) for number, wish in enumerate(wanted)]
     before, began = await assignments(world), time.monotonic()
 

@@ -63,6 +63,8 @@ class AzureWorld:
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""
+        self.servers: dict[str, Any] = {}
+        """``StoredServer`` (``tests/fakes/databases.py``) by host name."""
 
     def guid(self) -> str:
         """A new GUID, the same in every run."""

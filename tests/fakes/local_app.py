@@ -20,6 +20,7 @@ from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clock import VirtualClock
 from tests.fakes.clusters import InMemoryClusters
+from tests.fakes.databases import InMemoryDatabases
 from tests.fakes.dead_letters import InMemoryDeadLetters
 from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
@@ -174,6 +175,7 @@ def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) 
         "roles": InMemoryRoles(world),
         "cosmos": InMemoryGrants(world, COSMOS_ROLE),
         "redis": InMemoryGrants(world, REDIS_POLICY),
+        "databases": InMemoryDatabases(world),
         "resources": resources,
         "clusters": clusters,
         "linkers": linkers,

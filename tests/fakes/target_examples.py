@@ -13,6 +13,7 @@ from typing import Any
 from shared.targets import TargetType
 
 CLIENT = "99999999-8888-7777-6666-555555555555"
+CONNECTION = "orders-1"
 _FILE = Path(__file__).parents[1] / "data" / "target_answers.json"
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -33,13 +34,17 @@ class Example:
 
     def facts(self) -> dict[str, str]:
         """The facts of the example's answers."""
-        return self.row.facts(self.id, self.answer, client_id=CLIENT, parent=self.parent)
+        return self.row.facts(
+            self.id, self.answer, client_id=CLIENT, parent=self.parent, connection_name=CONNECTION
+        )
 
     def expected(self, template: str) -> str:
         """A value template as the public cloud fills it, worked out from the names alone."""
         names = {
             **(self.row.names(self.id) or {}),
             "clientId": CLIENT,
+            "connectionName": CONNECTION,
+            "user": f"aad_{CONNECTION}",
             "location": "westeurope",
             "region": "westeurope",
         }

@@ -1,4 +1,4 @@
-"""Alerts and the workbook ask for lines that the app really writes."""
+"""Alerts and the workbook ask for lines, metrics and spans that the app really tells."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared.metrics import METRICS
 from tests.infra.deployment import ROOT, Deployment
 
+COLUMNS = {"value", "valueCount", "valueSum", "valueMin", "valueMax"}
+"""Of ``customMetrics`` (learn.microsoft.com, Azure Monitor Logs reference, AppMetrics)."""
 LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "log": 1}
 """Methods of a logger, and where the event's name stands."""
 
@@ -46,9 +49,11 @@ def queries_ask_for_lines_that_are_written(deployment: Deployment) -> Iterator[s
     events, fields = lines_of_the_code()
     codes = known_codes()
     for name, text in queries(deployment):
+        if not re.search(r"^traces\b", text, re.MULTILINE):
+            continue
         asked = re.findall(r'message startswith "([\w-]+) ?"', text)
         yield from (f"{name}: nobody writes {event}" for event in asked if event not in events)
-        if not asked or "traces" not in text:
+        if not asked:
             yield f"{name}: reads no line"
         wanted = set(re.findall(r"[\" ](\w+)=\(", text)) - {""}
         yield from (f"{name}: no line has {field}" for field in wanted - fields)
@@ -56,6 +61,34 @@ def queries_ask_for_lines_that_are_written(deployment: Deployment) -> Iterator[s
         for listed in re.findall(r"code in \(([^)]*)\)", text):
             said |= set(re.findall(r'"([\w-]+)"', listed))
         yield from (f"{name}: no code {code}" for code in said - codes)
+
+
+def queries_ask_for_metrics_that_are_told(deployment: Deployment) -> Iterator[str]:
+    for name, text in queries(deployment):
+        if not re.search(r"^customMetrics\b", text, re.MULTILINE):
+            continue
+        asked = re.findall(r'name == "(\w+)"', text)
+        for listed in re.findall(r"name in \(([^)]*)\)", text):
+            asked += re.findall(r'"(\w+)"', listed)
+        yield from (f"{name}: no metric {one}" for one in asked if one not in METRICS)
+        if not asked:
+            yield f"{name}: reads no metric"
+        has = {attribute for one in asked if one in METRICS for attribute in METRICS[one].attributes}
+        wanted = set(re.findall(r"customDimensions\.(\w+)", text))
+        yield from (f"{name}: {asked} has no {one}" for one in wanted - has)
+        columns = set(re.findall(r"\bvalue\w*", text))
+        yield from (f"{name}: no column {one}" for one in columns - COLUMNS)
+
+
+def every_query_reads_what_the_app_tells(deployment: Deployment) -> Iterator[str]:
+    for name, text in queries(deployment):
+        first = next((line for line in text.splitlines() if not line.startswith("//")), "").partition(" |")[0]
+        if first not in {"traces", "customMetrics", "dependencies", "union requests, dependencies"}:
+            yield f"{name}: reads {first}"
+        if first in {"traces", "customMetrics"}:
+            continue
+        wanted = set(re.findall(r"customDimensions\.(\w+)", text))
+        yield from (f"{name}: no span has {one}" for one in wanted - lines_of_the_code()[1])
 
 
 @functools.cache
@@ -109,6 +142,8 @@ def the_workbook_is_json_with_a_place_to_ask(deployment: Deployment) -> Iterator
 
 RULES = (
     queries_ask_for_lines_that_are_written,
+    queries_ask_for_metrics_that_are_told,
+    every_query_reads_what_the_app_tells,
     every_query_is_one_alert,
     an_alert_fires_on_any_row,
     the_workbook_is_json_with_a_place_to_ask,

@@ -28,6 +28,7 @@ ALWAYS_READ = {
 MAY_READ = {
     "Microsoft.Authorization/locks/read",
     "Microsoft.Authorization/roleAssignments/read",
+    "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
     "Microsoft.Resources/subscriptions/resources/read",

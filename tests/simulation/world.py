@@ -18,6 +18,7 @@ from shared.ports import Credential, Identity, Linker, RoleAssignment
 from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
+from tests.fakes.databases import InMemoryDatabases
 from tests.fakes.grants import InMemoryGrants
 from tests.fakes.identities import InMemoryIdentities
 from tests.fakes.prover import InMemoryProver
@@ -175,6 +176,7 @@ class Outward:
     roles: SimulatedRoles
     cosmos: InMemoryGrants
     redis: InMemoryGrants
+    databases: InMemoryDatabases
     resources: InMemoryResources
     clusters: InMemoryClusters
     linkers: SimulatedLinkers
@@ -188,6 +190,7 @@ class Outward:
             roles=SimulatedRoles(world),
             cosmos=InMemoryGrants(world, COSMOS_ROLE),
             redis=InMemoryGrants(world, REDIS_POLICY),
+            databases=InMemoryDatabases(world),
             resources=InMemoryResources(world),
             clusters=InMemoryClusters(world),
             linkers=SimulatedLinkers(world),

@@ -51,7 +51,7 @@ def type_of(template: str) -> str:
 def test_what_works_is_what_azure_or_the_service_itself_can_grant_by_a_role():
     assert [row.name for row in WORKING] == [
         "storage-blob", "storage-queue", "storage-table", "keyvault", "appconfig", "servicebus", "eventhub",
-        "cosmos-sql", "redis", "signalr", "webpubsub", "cognitiveservices",
+        "cosmos-sql", "redis", "postgres-flexible", "signalr", "webpubsub", "cognitiveservices",
     ]  # fmt: skip
 
 
@@ -69,8 +69,9 @@ def test_a_row_is_complete(row: TargetType):
     assert all(str(uuid.UUID(guid)) == guid for _, guid in granted(row) if row.grants is not REDIS_POLICY)
     assert (row.name in document()) == bool(row.id_template)
     if row.works:
-        assert row.roles()
+        assert bool(row.roles()) != bool(row.database), "either a role, or a user of the server's own"
         assert row.intents
+        assert row.database is None or set(row.database.privileges) == {"", *row.intents}
         assert row.api_version
 
 

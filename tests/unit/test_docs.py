@@ -22,7 +22,7 @@ import yaml
 from sandbox.catalogue import table
 from shared import plans, retry, rows
 from shared.catalogue import catalogue
-from shared.clients import error_rules
+from shared.clients import error_rules, sqlstates
 from shared.models import Cause, Connection, ConnectionId, ConnectionState, Direction, Kind
 from shared.precedence import TABLE
 from shared.settings import Settings
@@ -177,6 +177,7 @@ def codes_of_the_code() -> set[str]:
     found |= {rule.code for rules in error_rules.RULES.values() for rule in rules.values()}
     found |= {rule.code for rule in error_rules.STATUS_RULES.values()}
     found |= {condition.code for row in catalogue().rows for condition in row.requires}
+    found |= {sqlstates.OTHER.code, *(rule.code for rule in sqlstates.STATES.values())}
     kinds = [kind for row in catalogue().rows for kind in row.auth.values()]
     found |= {condition.code for kind in kinds for condition in kind.requires or ()}
     found |= {error_rules.NO_ANSWER.code, error_rules.UNKNOWN.code}

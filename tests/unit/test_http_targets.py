@@ -41,6 +41,9 @@ def test_a_target_that_works_says_how_it_is_asked_for(targets: dict[str, Any]):
     assert [one["name"] for one in blob["roles"]] == ["Storage Blob Data Contributor"]
     assert [one["name"] for one in blob["intents"]["read"]] == ["Storage Blob Data Reader"]
     assert all(len(one["id"]) == 36 for one in blob["roles"])
+    kinds = {name: targets[name]["grants"] for name in ("storage-blob", "cosmos-sql", "redis")}
+    assert list(kinds.values()) == ["azure-role", "cosmos-sql-role", "redis-access-policy"]
+    assert targets["redis"]["roles"][0]["id"] == "Data Contributor"
 
 
 def test_each_form_of_an_id_that_is_shown_names_the_target_itself(targets: dict[str, Any]):

@@ -74,8 +74,27 @@ def test_every_row_waits_for_its_target_and_says_a_closed_firewall(row: TargetTy
         ({"provisioningState": "SomethingNew"}, {}),
         ({"publicNetworkAccess": "Disabled"}, {"network": "warning"}),
     ):
+        if row.database is not None:  # a server says other things of itself: below
+            continue
         changed = {**answer, "properties": {**answer["properties"], **properties}}
         assert unmet(row, changed) == ends
+
+
+@pytest.mark.parametrize(
+    ("properties", "ends"),
+    [
+        ({"state": "Updating"}, {"target-provisioned": "target-updating"}),
+        ({"state": "Stopped"}, {"target-running": "target-stopped"}),
+        ({"authConfig": {"activeDirectoryAuth": "Disabled"}}, {"target-takes-entra": "target-entra-off"}),
+        ({"authConfig": {}}, {"target-takes-entra": "target-entra-off"}),
+        ({"network": {"publicNetworkAccess": "Disabled"}}, {"network": "warning"}),
+        ({}, {}),
+    ],
+)
+def test_a_database_server_runs_and_takes_entras_tokens(properties: dict[str, Any], ends: dict[str, str]):
+    row = catalogue().find("postgres-flexible")
+    answer = seen(examples(row)[0])
+    assert unmet(row, {**answer, "properties": {**answer["properties"], **properties}}) == ends
 
 
 def test_only_some_answers_have_a_firewall_to_go_by():

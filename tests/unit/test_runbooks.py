@@ -133,7 +133,7 @@ def test_every_variable_that_a_command_uses_is_explained_or_an_output_of_the_tem
     outputs = re.findall(r"^output (\w+) ", Deployment(ROOT).text("main.bicep"), re.MULTILINE)
     text = page.read_text(encoding="utf-8")
     used = {name for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for name in _variables(block)}
-    made = set(re.findall(r"^\s*(?:while read -r )?([A-Z]+)(?:=|;)", text, re.MULTILINE))
+    made = set(re.findall(r"(?:^\s*|read -r )([A-Z]+)(?:=|;)", text, re.MULTILINE))
     # `$ID` is a connection's by the words of the page.
     explained = {name for name in used if f"`${name}`" in text}
     assert sorted(used - {"APP", "KEY"} - set(outputs) - made - explained) == []

@@ -31,6 +31,7 @@ from tests.fakes.by_key import (
 )
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, delete_body, deletion_event
+from tests.fakes.recoveries import lose_tables, outcomes, recovered
 from tests.fakes.sweeps import swept
 
 
@@ -163,6 +164,17 @@ async def test_a_lost_cluster_leaves_nothing_to_keep_for_a_rebuild(app: LocalApp
     assert await app.state(ID) == "pruned"
     [operation] = [one for one in await app.operations(ID) if one.kind.value == "prune"]
     assert [step.name for step in operation.plan] == ["confirm_gone", "verify_gone"]
+
+
+async def test_a_recovery_believes_no_secret_alone_and_the_create_takes_it_back(app: LocalApp):
+    await created(app)
+    uid = secret(app).uid
+    assert KEY not in repr(secret(app).annotations)
+    lose_tables(app)
+    assert outcomes(await recovered(app)) == {"orders-blob": "connected-by-key"}
+    await app.send(body(), message_id="again")
+    await app.settle()
+    assert (await app.state(ID), secret(app).uid) == ("configured", uid)
 
 
 async def test_no_table_queue_log_or_answer_ever_holds_a_key(app: LocalApp, caplog: pytest.LogCaptureFixture):

@@ -1,0 +1,205 @@
+"""One cluster's slice of a recovery: its labelled secrets, by identity, all of an identity's or none.
+
+Connections that share an identity share what goes with its last user. If one of them could not be put on
+record, the others would be taken for the last, and a delete would take the identity from under it: so they
+are put on record together, or told together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from shared import naming
+from shared.errors import RefusedError
+from shared.models import ConnectionId
+from shared.policy import Policy
+from shared.ports import KubeObject, ManagedCluster
+from shared.recovering.rebuilding import Rebuilder
+from shared.recovering.recoveries import RECOVERY, Found, FoundRows, Outcome
+from shared.recovering.survey import Claim, Seen, Surveyor, Unknown, ours
+from shared.spec import ConnectionSpec
+from shared.sweeping import scope
+from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, look
+from shared.sweeping.ledger import Ledger, side_by_side
+from shared.sweeping.lookout import Lookout
+
+SIBLING = "sibling-not-recovered"
+STAGE = "connections"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverySlice:
+    """Recovers what is in one cluster."""
+
+    lookout: Lookout
+    rebuilder: Rebuilder
+    rows: FoundRows
+    judge: Callable[[ConnectionSpec], None]
+    app_client_id: str
+
+    async def work(self, ledger: Ledger) -> bool:
+        """Recover as much as time allows; False if there is more to do.
+
+        Raises:
+            TransientError: go on from the ledger's cursor later.
+            PermanentError: this cluster cannot be looked at.
+        """
+        policy = self.lookout.load_policy()
+        if not scope.listed(policy, ledger.what):
+            ledger.note("not-in-policy")
+            return True
+        cluster = await ledger.arm(self.lookout.outside.clusters.describe(ledger.what))
+        if cluster is None:
+            ledger.note("cluster-gone")
+            return True
+        ledger.count_once("clusters")
+        surveyor = await self._surveyor(ledger, policy, cluster)
+        if surveyor is None:
+            return True
+        claims = [await surveyor.claim(one) for one in _secrets(surveyor)]
+        return await self._groups(ledger, surveyor, claims)
+
+    async def _surveyor(self, ledger: Ledger, policy: Policy, cluster: ManagedCluster) -> Surveyor | None:
+        """A look at the cluster; ``None`` if the secrets or accounts could not be listed, which is noted."""
+        view = await look(self.lookout.outside, ledger, cluster, policy)
+        ledger.count_once("linkers", len(view.linkers or {}))
+        if not {SECRET, CONFIG_MAP, ACCOUNT} <= set(view.objects):
+            return None
+        return Surveyor(
+            outside=self.lookout.outside,
+            catalogue=self.lookout.catalogue,
+            judge=self.judge,
+            identity_resource_group_id=self.lookout.identity_resource_group_id,
+            app_client_id=self.app_client_id,
+            view=view,
+            ledger=ledger,
+        )
+
+    async def _groups(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim]) -> bool:
+        """Go through the claims, one identity after the other; False if the time was up before the end."""
+        _, after = ledger.stage((STAGE,))
+        known = {claim.place for claim in claims if await self._on_record(claim)}
+        blocked = _blocked([claim for claim in claims if claim.place not in known])
+        groups: dict[str, list[Claim]] = {}
+        for claim in claims:
+            identity_id = surveyor.identity_id(claim.spec) if claim.spec else f"unknown {claim.place}"
+            groups.setdefault(naming.fold_id(identity_id), []).append(claim)
+        keys = [key for key in sorted(groups) if key > after]
+        for key in keys:
+            await self._group(ledger, surveyor, groups[key], known=known, blocked=blocked)
+            ledger.move(STAGE, key)
+            if ledger.over() and key != keys[-1]:
+                return False
+        return True
+
+    async def _on_record(self, claim: Claim) -> bool:
+        """Say whether a connection on record writes this very secret."""
+        stored = await self.lookout.state.connection(ConnectionId(claim.connection_id))
+        spec = stored.value.spec if stored is not None else None
+        here = (claim.secret.kind, claim.secret.name)
+        return (
+            spec is not None
+            and spec.namespace == claim.secret.namespace
+            and naming.settings_object(spec) == here
+        )
+
+    async def _group(
+        self,
+        ledger: Ledger,
+        surveyor: Surveyor,
+        claims: Sequence[Claim],
+        *,
+        known: Collection[str],
+        blocked: Mapping[str, str],
+    ) -> None:
+        seen: list[Seen] = []
+        faults: dict[str, Unknown] = {}
+        scopes = frozenset(filter(None, (_scope(surveyor, claim) for claim in claims)))
+
+        async def one(claim: Claim) -> None:
+            try:
+                seen.append(await surveyor.survey(claim, scopes))
+            except Unknown as unknown:
+                faults[claim.place] = unknown
+
+        await side_by_side(one, [claim for claim in claims if claim.place not in known])
+        bad = next(iter(sorted(faults)), "")
+        for claim in (claim for claim in claims if claim.place in known):
+            await self._tell(ledger, surveyor, claim, Outcome.ON_RECORD)
+        for claim in (claim for claim in claims if claim.place in faults):
+            await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=faults[claim.place])
+        for one_seen in sorted(seen, key=lambda found: found.claim.place):
+            claim = one_seen.claim
+            other = bad or blocked.get(claim.secret.namespace, "")
+            if other:
+                why = Unknown(SIBLING, f"{other} could not be told")
+                await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=why)
+                continue
+            await self._recover(ledger, surveyor, claim, one_seen)
+
+    async def _recover(self, ledger: Ledger, surveyor: Surveyor, claim: Claim, seen: Seen) -> None:
+        if ledger.sweep.asked_by != RECOVERY:
+            outcome = Outcome.WOULD_RECOVER
+        elif await self.rebuilder.write(seen, now=ledger.sweep.started_at):
+            outcome = Outcome.RECOVERED
+        else:
+            outcome = Outcome.ON_RECORD
+        await self._tell(ledger, surveyor, claim, outcome, notes=seen.notes)
+
+    async def _tell(
+        self,
+        ledger: Ledger,
+        surveyor: Surveyor,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        why: Unknown | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        ledger.count(f"connections.{outcome.value}")
+        if why is not None:
+            ledger.count(f"reasons.{why.reason}")
+        spec = claim.spec
+        found = Found(
+            connection_id=claim.connection_id,
+            cluster_id=surveyor.view.cluster_id,
+            namespace=claim.secret.namespace,
+            object=f"{claim.secret.kind} {claim.secret.name}",
+            name=spec.name if spec else "",
+            workload=spec.workload if spec else "",
+            target_id=spec.target_id if spec else "",
+            identity_id=surveyor.identity_id(spec) if spec else "",
+            outcome=outcome,
+            reason=why.reason if why else "",
+            detail=why.detail if why else "",
+            notes=notes,
+        )
+        await self.rows.put(ledger.sweep.sweep_id, found)
+
+
+def _secrets(surveyor: Surveyor) -> list[KubeObject]:
+    objects = surveyor.view.objects
+    return [one for kind in (SECRET, CONFIG_MAP) for _, one in sorted(objects[kind].items()) if ours(one)]
+
+
+def _blocked(claims: Sequence[Claim]) -> dict[str, str]:
+    """Namespaces in which a secret of ours tells nothing: its workload may be any of theirs.
+
+    A copy of a secret that tells its own place (some tool copies secrets) is nobody's connection.
+    """
+    told = {claim.connection_id for claim in claims if claim.spec is not None}
+    return {
+        claim.secret.namespace: claim.place
+        for claim in claims
+        if claim.spec is None and claim.connection_id not in told
+    }
+
+
+def _scope(surveyor: Surveyor, claim: Claim) -> str:
+    if claim.spec is None:
+        return ""
+    try:
+        return naming.fold_id(surveyor.catalogue.find(claim.spec.target_type).scope(claim.spec.target_id))
+    except RefusedError:
+        return ""
