@@ -58,6 +58,8 @@ class AzureWorld:
         """Services take one look longer for every write."""
         self.linkers: dict[str, Linker] = {}
         self.locks: list[Lock] = []
+        self.unregistered: set[str] = set()
+        """Folded ids of resource providers that their subscription has not registered."""
         self.keys: dict[str, dict[str, Any]] = {}
         """What resources answer that are asked for their keys, by folded id."""
         self.clusters: dict[str, StoredCluster] = {}
