@@ -18,6 +18,7 @@ from shared.models import ConnectionId, Finding, Provenance
 from shared.spec import ConnectionSpec
 from shared.steps.base import ANNOTATION_CLIENT_ID, role_thing
 from shared.steps.federated_credential import BUDGET
+from shared.steps.granting import item_of
 from shared.target_parts import Role
 from shared.targets import TargetType
 
@@ -124,18 +125,12 @@ class DryRun:
         assigned = roles.outputs.get("assignments", ()) if roles else ()
         principal_id = assigned[0]["principalId"] if assigned else ""
         has = {role_thing(item): _assignment(item) for item in assigned}
-        wants = {
-            role_thing(item): _assignment(item)
-            for item in (
-                {
-                    "role": role.name,
-                    "scope": row.scope(spec.target_id),
-                    "roleDefinitionId": role.id,
-                    "principalId": principal_id,
-                }
-                for role in row.roles(spec.intent, variant=variant)
-            )
-        }
+        scope = row.scope(spec.target_id)
+        wanted = [
+            item_of(row.grants, role, scope=scope, principal_id=principal_id)
+            for role in row.roles(spec.intent, variant=variant)
+        ]
+        wants = {role_thing(item): _assignment(item) for item in wanted}
         keys, held = _keys(spec, row, fit), list(settings.outputs.get("keys", ())) if settings else []
         return {
             "properties": [changes.field(name) for name in changes.differing(connection.spec, spec)],

@@ -37,9 +37,12 @@ from shared.steps.preflight import (
     refuse_linkers_name,
     require_running,
 )
+from shared.steps.registration import namespace_of, target_missing
+from shared.steps.registration import require as require_registration
 from shared.steps.service_account import foreign_account
 from shared.steps.settings import foreign_settings
 from shared.steps.surroundings import Outside
+from shared.steps.verdicts import of_answer
 from shared.targets import TargetType
 from shared.users import Users
 
@@ -92,18 +95,21 @@ class Fitness:
     async def look(self, spec: ConnectionSpec, row: TargetType, *, update: bool = False) -> Fit:
         """Look at everything that a create (or an update) of this connection depends on."""
         looks = Looks(self.look_seconds)
-        cluster, facts, identity, made, _ = await asyncio.gather(
+        cluster, facts, identity, made, *_ = await asyncio.gather(
             looks.take("cluster-exists", self._cluster(spec)),
-            looks.take("target-exists", self._target(spec, row)),
+            looks.take("target-exists", self._target(looks, spec, row)),
             looks.take("identity-usable", self._identity(spec)),
             looks.take("name-free", self._name(spec, row if update else None)),
             looks.take("linker-name-free", self._linkers(spec)),
+            looks.take("providers-registered", self._providers(looks, spec, row)),
         )
         credentials, _ = await asyncio.gather(
             self._credentials(looks, spec, cluster, identity), self._inside(looks, spec, cluster, identity)
         )
         return Fit(
-            findings=looks.told("what comes before it is not right"),
+            findings=looks.told(
+                "what comes before it is not right", conditions=[one.finding for one in row.requires]
+            ),
             made=bool(made),
             cluster=cluster,
             facts=facts,
@@ -117,14 +123,31 @@ class Fitness:
             raise PermanentError("cluster-not-found", spec.cluster_id)
         return cluster
 
-    async def _target(self, spec: ConnectionSpec, row: TargetType) -> Mapping[str, str]:
+    async def _target(self, looks: Looks, spec: ConnectionSpec, row: TargetType) -> Mapping[str, str]:
         target_id, parent_id = row.existence_id(spec.target_id), row.parent_id(spec.target_id)
         target = await self.outside.resources.get(target_id, api_version=row.api_version)
         if target is None:
-            raise PermanentError("target-not-found", target_id)
+            raise target_missing(target_id)
         read = self.outside.resources.get
         parent = await read(parent_id, api_version=row.api_version) if parent_id else None
+        for verdict in of_answer(row, spec.target_id, target, parent=parent):
+            waited_for = {"result": "warning", "remedy": "a create waits for it"} if verdict.waits else {}
+            bad = verdict.finding.result == "failed"
+            looks.say(verdict.finding.model_copy(update=waited_for if bad else {}))
         return row.facts(spec.target_id, target, client_id="", parent=parent, connection_name=spec.name)
+
+    async def _providers(self, looks: Looks, spec: ConnectionSpec, row: TargetType) -> None:
+        """The providers of the target and of identities are registered where they are needed."""
+        for resource_id in (row.existence_id(spec.target_id), self.identity_id(spec)):
+            subscription_id, namespace = naming.subscription_of(resource_id), namespace_of(resource_id)
+            try:
+                await require_registration(self.outside.resources, subscription_id, namespace)
+            except PermanentError as error:
+                if error.code == "provider-not-registered":
+                    raise
+                # Who may not read it does not know, and Azure itself would refuse the write.
+                name, detail = "providers-registered", str(error)
+                looks.say(Finding(name=name, result="unknown", detail=detail, remedy=error.remedy))
 
     async def _identity(self, spec: ConnectionSpec) -> Identity | None:
         resource_id = self.identity_id(spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Finding
@@ -13,6 +13,7 @@ LOOK_SECONDS = 10.0
 """Longest that one look may take; at most four follow each other."""
 NAMES = (
     "target-exists",
+    "providers-registered",
     "cluster-exists",
     "cluster-running",
     "issuer-on",
@@ -78,9 +79,15 @@ class Looks:
         self.say(found(name, ok=True))
         return value
 
-    def told(self, reason: str) -> tuple[Finding, ...]:
-        """Every finding in order; what was not looked at is unknown for that reason."""
+    def told(self, reason: str, *, conditions: Sequence[str] = ()) -> tuple[Finding, ...]:
+        """Every finding in order; what was not looked at is unknown for that reason.
+
+        Args:
+            reason: why something was not looked at.
+            conditions: findings of what the target's row requires, which follow the target's own.
+        """
+        names = [NAMES[0], *dict.fromkeys(conditions), *NAMES[1:]]
         return tuple(
             self._found.get(name, Finding(name=name, result="unknown", detail=f"not looked at: {reason}"))
-            for name in NAMES
+            for name in names
         )

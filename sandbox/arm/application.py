@@ -197,7 +197,7 @@ def _publish_end(world: World, operation: Operation) -> None:
 
 def _split_action(method: str, path: str) -> tuple[ResourceId, str]:
     target = parse_id(path)
-    registers = not target.names and [one.lower() for one in target.types] == ["register"]
+    registers = not target.names and [one.lower() for one in target.types] in (["register"], ["unregister"])
     if method == "POST" and target.is_collection and (target.names or registers):
         resource, _, action = target.text.rpartition("/")
         return parse_id(resource), action

@@ -16,6 +16,7 @@ from sandbox.arm.ids import ResourceId, parse_id
 from sandbox.arm.linkers import Linkers
 from sandbox.arm.locks import check_locks
 from sandbox.arm.provider import ResourceType
+from sandbox.arm.registrations import Registrations
 from sandbox.arm.registry import Registry
 from sandbox.arm.targets import StorageAccounts
 from sandbox.arm.world import World
@@ -39,6 +40,7 @@ class Router:
         self._groups = groups
         self._linkers = linkers
         self._storage = storage
+        self._registrations = Registrations(world.store)
 
     def provider(self, call: Call) -> ResourceType:
         """The resource type a call is about."""
@@ -48,6 +50,10 @@ class Router:
         """The authorization action, for example ``Microsoft.Storage/storageAccounts/read``."""
         if _is_resource_list(call):
             return RESOURCE_LIST_ACTION
+        if _is_registration(call):
+            return f"{call.id.namespace}/{call.action}/action"
+        if call.id.namespace and not call.id.types:
+            return "Microsoft.Resources/subscriptions/providers/read"
         if not call.id.namespace:
             type_name = (
                 GROUP_ACTIONS
@@ -75,8 +81,12 @@ class Router:
             raise ArmError(404, "SubscriptionNotFound", message, gateway=True)
         if not call.id.namespace:
             return await self._without_provider(call)
+        if _is_registration(call):
+            self._registrations.change(call.id, registered=call.action == "register")
         if not call.id.types:
-            return Answer(200, _provider_registration(call.id))
+            return Answer(200, self._registrations.shown(call.id))
+        if call.method == "PUT":
+            self._registrations.check(call.id)
         self._check_existence(call)
         check_locks(self._world.store, call.method, call.id)
         provider = self._registry.of(call.id.type)
@@ -188,10 +198,6 @@ def _always_there(parent: ResourceId, account: object) -> bool:
     return parent.name.lower() == "default" and account is not None
 
 
-def _provider_registration(target: ResourceId) -> dict[str, object]:
-    return {
-        "id": target.text,
-        "namespace": target.namespace,
-        "registrationState": "Registered",
-        "resourceTypes": [],
-    }
+def _is_registration(call: Call) -> bool:
+    provider = bool(call.id.namespace) and not call.id.types
+    return call.method == "POST" and provider and call.action in {"register", "unregister"}

@@ -9,7 +9,7 @@ reason to refuse.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared import naming
@@ -25,6 +25,7 @@ from shared.steps.verdicts import Verdict, unreadable
 from shared.target_parts import AZURE_ROLE, DATABASE_USER
 
 READ_ONLY = "readonly"
+_ROLES, _IDENTITIES = "role assignments", "identities and credentials"
 
 
 async def looked_at(
@@ -51,7 +52,7 @@ async def looked_at(
         verdicts = await database_servers.looked_at(ctx, parent)
     else:
         missing = await _missing(ctx, target, identity)
-        verdicts = [await _locks(ctx, missing)]
+        verdicts = await _locks(ctx, missing, identity)
         if ctx.target.grants is AZURE_ROLE:
             verdicts.append(await _assignments(ctx, missing))
         else:
@@ -73,20 +74,31 @@ async def _missing(ctx: StepContext, target: Mapping[str, Any], identity: Identi
     return sum(role.id.lower() not in held for role in roles)
 
 
-async def _locks(ctx: StepContext, missing: int) -> Verdict:
+async def _locks(ctx: StepContext, missing: int, identity: Identity | None) -> list[Verdict]:
+    """Locks on the target and, in the subscriptions that are read anyway, on what the identity is made in."""
     spec, name = ctx.connection.spec, "target-unlocked"
     subscription = naming.subscription_of(spec.target_id)
-    scope = naming.fold_id(ctx.target.scope(spec.target_id))
     try:
         locks = await ctx.outside.resources.locks(subscription)
     except PermanentError as error:
-        return Verdict("scope-locked", unreadable(name, error))
+        return [Verdict("scope-locked", unreadable(name, error))]
+    verdicts = [_locked(name, ctx.target.scope(spec.target_id), locks, refuses=bool(missing), what=_ROLES)]
+    own = identity_id(ctx)
+    if naming.subscription_of(own) == subscription:
+        unmade = identity is None
+        verdicts.append(_locked("identity-unlocked", own, locks, refuses=unmade, what=_IDENTITIES))
+    return verdicts
+
+
+def _locked(name: str, scope_id: str, locks: Sequence[Lock], *, refuses: bool, what: str) -> Verdict:
+    """The verdict on the locks that hold for a scope; ``refuses``: something is to be made there."""
+    scope, subscription = naming.fold_id(scope_id), naming.subscription_of(scope_id)
     held = [one for one in locks if f"{scope}/".startswith(f"{naming.fold_id(one.scope)}/")]
     if not held:
         return Verdict("scope-locked", found(name, ok=True))
     first = min(held, key=lambda one: not _forbids_writes(one))
-    refuses = _forbids_writes(first) and bool(missing)
-    lost = "role assignments cannot be made there" if refuses else "they cannot be taken away there"
+    refuses = _forbids_writes(first) and refuses
+    lost = f"{what} cannot be made there" if refuses else "they cannot be taken away there"
     finding = Finding(
         name=name,
         result="failed" if refuses else "warning",

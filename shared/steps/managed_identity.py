@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity
 from shared.spec import ConnectionSpec
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
+from shared.steps.registration import IDENTITIES, not_registered
 from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, leave, require_still_gone
 
 _NOT_BACK = {"restorable": "no", "why": f"{MADE_AGAIN}, with another client id"}
@@ -62,7 +65,7 @@ class ManagedIdentity:
         if identity is None or not marked:
             tags = {TAG_WORKLOAD: ctx.workload_key, TAG_NONCE: str(planned["nonce"])}
             location = ctx.output("preflight", "location")
-            identity = await ctx.outside.identities.ensure(resource_id, location=location, tags=tags)
+            identity = await _ensured(ctx, resource_id, location=location, tags=tags)
         return _done(identity)
 
     async def revert(self, ctx: StepContext) -> Done:
@@ -137,6 +140,15 @@ class ManagedIdentity:
         if identity is None:
             raise PermanentError("identity-not-found", resource_id)
         return _done(identity)
+
+
+async def _ensured(ctx: StepContext, resource_id: str, *, location: str, tags: Mapping[str, str]) -> Identity:
+    try:
+        return await ctx.outside.identities.ensure(resource_id, location=location, tags=tags)
+    except PermanentError as error:
+        if error.code != "provider-not-registered":
+            raise
+        raise not_registered(naming.subscription_of(resource_id), IDENTITIES) from error
 
 
 def own_identity_id(spec: ConnectionSpec, identity_resource_group_id: str) -> str:

@@ -18,6 +18,7 @@ from shared.spec import ConnectionSpec
 from shared.steps import grants, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
+from shared.steps.registration import target_missing
 from shared.steps.settings import foreign_settings
 from shared.steps.verdicts import obey, of_answer
 
@@ -109,7 +110,7 @@ class Preflight:
         refuse_cluster_identity(cluster, spec.identity_id)
         _require_incarnation(ctx, cluster)
         if target is None:
-            raise PermanentError("target-not-found", target_id)
+            raise target_missing(target_id)
         parent = await self._parent(ctx)
         warnings = obey(of_answer(ctx.target, spec.target_id, target, parent=parent))
         refuse_linkers_name(spec, linkers)

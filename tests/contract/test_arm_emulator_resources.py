@@ -302,3 +302,26 @@ async def test_the_recorded_profile_delays_calls_and_restores_azures_retry_after
     assert 0.389 <= loop.time() - begun < 1.5
     await cloud.control("PUT", "/sandbox/latency-profile", {"profile": "none"})
     assert await cloud.control("GET", "/sandbox/latency") == []
+
+
+async def test_a_provider_is_unregistered_and_registered_again(cloud: Any):
+    # Bare requests: the SDK's pipeline would register what its caller may register.
+    subscription = f"/subscriptions/{cloud.topology.subscription_id}"
+    provider = f"{subscription}/providers/Microsoft.ManagedIdentity"
+    path = f"{subscription}/resourceGroups/{cloud.group}/{IDENTITIES}/unregistered"
+
+    async def state(verb: str = "") -> str:
+        method = "POST" if verb else "GET"
+        status, _, body = await cloud.arm(method, f"{provider}{verb}", version="2021-04-01")
+        assert status == 200
+        return str(body["registrationState"])
+
+    assert await state() == "Registered"
+    assert await state("/unregister") == "NotRegistered"
+    status, _, answer = await cloud.arm("PUT", path, {"location": "eastus"})
+    assert (status, error_of(answer)[0]) == (409, "MissingSubscriptionRegistration")
+    assert "Microsoft.ManagedIdentity" in error_of(answer)[1]
+    assert await state("/register") == await state() == "Registered"
+    status, _, _ = await cloud.arm("PUT", path, {"location": "eastus"})
+    assert status == 201
+    await cloud.arm("DELETE", path)

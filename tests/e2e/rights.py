@@ -31,6 +31,8 @@ def _arm_action(call: Call) -> Iterator[str]:
         ending = "/resources" if parts[-1] == "resources" else ""
         group = "/resourcegroups" if "resourcegroups" in parts else ""
         yield f"microsoft.resources/subscriptions{group}{ending}/{ARM_VERBS[call['method']]}"
+    elif not target.types:
+        yield "microsoft.resources/subscriptions/providers/read"
     elif not any(part.startswith(("operation", "asyncoperation")) for part in parts[-2:]):
         verb = "action" if call["method"] == "POST" else ARM_VERBS[call["method"]]
         yield f"{target.type}/{verb}".lower()

@@ -58,6 +58,8 @@ class AzureWorld:
         """Services take one look longer for every write."""
         self.linkers: dict[str, Linker] = {}
         self.locks: list[Lock] = []
+        self.unregistered: set[str] = set()
+        """Folded ids of resource providers that their subscription has not registered."""
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""

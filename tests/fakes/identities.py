@@ -29,6 +29,9 @@ class InMemoryIdentities:
         key = _key(resource_id)
         if resource_group_of(resource_id) not in self._world.groups:
             raise PermanentError("resource-group-missing", resource_id)
+        subscription = key.split("/resourcegroups/", maxsplit=1)[0]
+        if f"{subscription}/providers/microsoft.managedidentity" in self._world.unregistered:
+            raise PermanentError("provider-not-registered", resource_id)
         present = self._world.identities.get(key)
         made = Identity(
             resource_id=resource_id,

@@ -23,7 +23,9 @@ async def looked(app: LocalApp, *, within: float = 10.0, **changes: Any) -> tupl
     spec = spec_of(**changes)
     looking: Fitness = dataclasses.replace(app.services.dry_run.fitness, look_seconds=within)
     fit = await looking.look(spec, app.services.catalogue.find(spec.target_type))
-    assert [one.name for one in fit.findings] == list(looks.NAMES)
+    row = app.services.catalogue.find(spec.target_type)
+    conditions = dict.fromkeys(one.finding for one in row.requires)
+    assert [one.name for one in fit.findings] == [looks.NAMES[0], *conditions, *looks.NAMES[1:]]
     return fit, {one.name: one for one in fit.findings}
 
 

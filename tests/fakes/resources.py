@@ -30,6 +30,8 @@ class InMemoryResources:
         key = fold_id(resource_id)
         if key in self.broken:
             raise self.broken[key]
+        if key in self._world.unregistered:
+            return {"id": resource_id, "registrationState": "NotRegistered"}
         if key in self._world.groups:
             return {"id": resource_id}
         if key in self._world.identities:

@@ -31,6 +31,7 @@ MAY_READ = {
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/read",
     "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/read",
+    "Microsoft.Resources/subscriptions/providers/read",
     "Microsoft.Resources/subscriptions/resources/read",
 }
 """Reads that sweeps need, or preflight: whether they are used is told by the record of calls

@@ -153,4 +153,5 @@ async def test_a_note_about_a_subscription_that_is_not_ours_asks_nothing(app: Lo
 async def test_a_note_that_is_not_sound_is_no_note(app: LocalApp, change: dict[str, object]):
     note = {"resourceId": STORAGE, "eventId": "e", "eventTime": "", "after": "", **change}
     assert await app.services.events.receive(json.dumps({"goOn": note})) == ["rejected"]
+    assert await app.services.events.receive(json.dumps({"goOff": note})) == ["rejected"]
     assert "state.query" not in app.journal.names()

@@ -10,6 +10,7 @@ import pytest
 from shared import naming
 from shared.models import ConnectionState
 from shared.ports import Linker
+from shared.steps.registration import target_missing
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body
 from tests.fakes.looks import bad, described, looked
 from tests.fakes.their_linker import LINKER, THEIRS, make_linker
@@ -23,6 +24,7 @@ async def test_all_is_well_where_all_is_there(app: LocalApp):
     assert fit.cluster
 
 
+TARGET = dict.fromkeys(("target-provisioned", "target-healthy", "network"), "unknown")
 INSIDE = dict.fromkeys(("namespace-exists", "secret-free", "service-account-free"), "unknown")
 
 Change = Callable[[LocalApp], Any]
@@ -76,9 +78,9 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
     (
         "no target",
         lambda app: app.world.remove(STORAGE),
-        {"target-exists": "failed"},
+        {"target-exists": "failed", **TARGET},
         "target-exists",
-        "",
+        target_missing(STORAGE).remedy,
     ),
     (
         "a target without an endpoint",
@@ -113,7 +115,7 @@ async def test_two_faults_are_both_said(app: LocalApp):
     app.world.remove(STORAGE)
     described(app, workload_identity=False)
     _, findings = await looked(app)
-    assert bad(findings) == {"target-exists": "failed", "workload-identity-on": "failed"}
+    assert bad(findings) == {"target-exists": "failed", "workload-identity-on": "failed", **TARGET}
 
 
 @pytest.mark.parametrize(("change", "results"), [row[1:3] for row in FAULTS], ids=[row[0] for row in FAULTS])

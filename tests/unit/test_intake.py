@@ -72,7 +72,7 @@ BAD: dict[str, tuple[Any, str, str, int]] = {
         400,
     ),
     "target type that is not connected yet": (
-        with_connection(target={"type": "redis", "id": STORAGE}),
+        with_connection(target={"type": "cosmos-gremlin", "id": STORAGE}),
         "target-deferred",
         "connection.target.type",
         400,
