@@ -57,7 +57,7 @@ class EventIntake:
         """
         note = event_notes.read(body)
         if isinstance(note, LookAgain):
-            return [await self.observer.observe(note.linker_id, tries=note.tries)]
+            return [await self._observe(note.linker_id, tries=note.tries)]
         room, parking = _Room(), Parking(self.queue, self.logger)
         if isinstance(note, GoOn):
             return [await self._go_on(note, room)]
@@ -96,7 +96,7 @@ class EventIntake:
         if decision.decision is events.Decision.REJECTED:
             return await parking.rejected(decision)
         if decision.decision is events.Decision.OBSERVE:
-            return await self.observer.observe(decision.resource_id, tries=0)
+            return await self._observe(decision.resource_id, tries=0)
         log = bind(self.logger)
         fields = {"decision": decision.decision.value, "reason": decision.reason, "id": decision.resource_id}
         if decision.decision is events.Decision.IGNORED:
@@ -114,6 +114,12 @@ class EventIntake:
         if opened.prunes and lag is not None:
             self.telemetry.measure("event_lag_seconds", max(0.0, lag.total_seconds()))
         return str(opened)
+
+    async def _observe(self, linker_id: str, *, tries: int) -> str:
+        with self.telemetry.span("observe linker", fields={"linker": linker_id, "tries": tries}) as span:
+            outcome = await self.observer.observe(linker_id, tries=tries)
+            span.note({"outcome": outcome})
+            return outcome
 
     async def _prune(self, deletion: GoOn, room: _Room) -> _Opened:
         """Open prunes of connections that rely on a resource or on anything below it, in order of their ids.

@@ -132,7 +132,8 @@ class Intake:
         detail = ""
         try:
             if isinstance(request, requests.AdoptRequest):
-                adoption = await self.adopter.adopt(request.linker_id, key=key)
+                with self.telemetry.span("adopt", caller=caller, fields={"linker": request.linker_id}):
+                    adoption = await self.adopter.adopt(request.linker_id, key=key)
                 connection_id, detail = adoption.connection.connection_id, adoption.detail
                 answer = await self._look_at(adoption, request, key, caller)
             else:

@@ -1,7 +1,7 @@
 """Where spans and metrics go: Application Insights, a file, both, or nobody.
 
-Microsoft's exporter takes seconds to import on a small machine. It is imported by the first export, in the
-SDK's own thread, so that no message waits for it.
+Microsoft's exporter may take seconds to import on a small machine (without bytecode). It is imported by the
+first export, in the SDK's own thread, so that no message waits for it.
 """
 
 from __future__ import annotations

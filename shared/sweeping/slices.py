@@ -247,6 +247,14 @@ class Slices:
         except StateConflictError:
             return False
         bind(self.logger).info("sweep-ended", extra={"sweep": sweep_id, "slices": len(slices), **calls})
+        self.telemetry.whole(
+            "sweep",
+            of=sweep_id,
+            began_at=ended.started_at,
+            ended_at=stored.read_at,
+            code="",
+            fields={"sweep": sweep_id, "asked_by": ended.asked_by, "slices": len(slices)},
+        )
         return True
 
     async def announce(self, one: Slice) -> None:

@@ -108,6 +108,18 @@ async def test_every_page_of_connections_is_counted(
     assert sum(counted) == 5
 
 
+async def test_counting_ends_after_so_many_pages(
+    app: LocalApp, listener: Listener, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("shared.census.PAGE", 2)
+    monkeypatch.setattr("shared.census.PAGES", 1)
+    for number in range(3):
+        await app.send(create_body(f"orders-{number}"), message_id=f"m{number}")
+    to_quarter(app)
+    await timers.measure(app.services)
+    assert sum(value for (name, _), value in listener.values().items() if name == "connections") == 2
+
+
 async def test_a_row_that_cannot_be_read_leaves_the_sign_of_life(
     app: LocalApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):

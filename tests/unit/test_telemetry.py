@@ -210,10 +210,13 @@ async def test_a_prune_is_told_with_its_cause_its_delay_and_its_end(tmp_path: Pa
 async def test_a_sweep_is_one_trace(app: LocalApp, listener: Listener):
     sweep, _ = await app.services.sweeping.sweeper.start(asked_by="request")
     await app.settle()
-    assert sorted(listener.names(sweep.sweep_id)) == [
-        "sweep cluster",
-        "sweep housekeeping",
-        "sweep subscription",
+    spans = listener.spans(sweep.sweep_id)
+    first = one(spans, "sweep")
+    assert (first.trace, first.span) == naming.trace_of(sweep.sweep_id)
+    assert sorted((span.name, span.parent == first.span) for span in spans if span is not first) == [
+        ("sweep cluster", True),
+        ("sweep housekeeping", True),
+        ("sweep subscription", True),
     ]
 
 

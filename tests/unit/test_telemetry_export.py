@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -77,6 +79,63 @@ def test_a_variable_of_the_sdk_that_makes_no_sense_leaves_silence(
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
     assert telemetry_export.opened(connection_string=CONNECTION) is SILENCE
     assert "telemetry-off error=ValueError" in caplog.text
+
+
+class Sent:
+    """An exporter of Microsoft's, as far as ours uses one."""
+
+    made: ClassVar[list[dict[str, Any]]] = []
+    calls: ClassVar[list[str]] = []
+
+    def __init__(self, **options: Any) -> None:
+        self.made.append(options)
+
+    def export(self, *_told: object, **_options: object) -> str:
+        self.calls.append("export")
+        return "answer"
+
+    def shutdown(self, *_words: object, **_options: object) -> None:
+        self.calls.append("shutdown")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> type[Sent]:
+    Sent.made.clear()
+    Sent.calls.clear()
+    module = SimpleNamespace(AzureMonitorTraceExporter=Sent, AzureMonitorMetricExporter=Sent)
+    monkeypatch.setitem(sys.modules, "azure.monitor.opentelemetry.exporter", module)
+    return Sent
+
+
+def test_the_exporter_of_spans_is_made_by_the_first_export_and_keeps_nothing_on_disk(sent: type[Sent]):
+    late = telemetry_export.azure_spans(CONNECTION)
+    late.shutdown()
+    assert (sent.made, sent.calls, late.force_flush()) == ([], [], True)
+    assert (late.export([]), late.export([])) == ("answer", "answer")
+    late.shutdown()
+    assert sent.calls == ["export", "export", "shutdown"]
+    [options] = sent.made
+    assert (options["connection_string"], options["disable_offline_storage"]) == (CONNECTION, True)
+
+
+def test_the_exporter_of_metrics_is_made_by_the_first_export(sent: type[Sent]):
+    reader = telemetry_export.azure_metrics(CONNECTION)
+    late = reader._exporter
+    late.shutdown()
+    assert (sent.made, late.force_flush()) == ([], True)
+    assert (late.export(None), late.export(None)) == ("answer", "answer")
+    reader.shutdown()
+    assert (len(sent.made), sent.calls[-1]) == (1, "shutdown")
+
+
+def test_with_a_connection_string_spans_and_metrics_are_sent(sent: type[Sent]):
+    telemetry = telemetry_export.opened(connection_string=CONNECTION)
+    assert isinstance(telemetry, OpenTelemetry)
+    with telemetry.span("step x", of="o"):
+        pass
+    telemetry.measure("requests_total", kind="create", result="opened")
+    telemetry.close()
+    assert len(sent.made) == 2
 
 
 def test_an_exception_is_let_through_as_it_is(tmp_path: Path):
