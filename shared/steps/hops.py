@@ -15,6 +15,7 @@ from shared.prunes import SavedObject
 from shared.steps.base import ANNOTATION_CLIENT_ID, StepContext
 from shared.steps.granting import held_by
 from shared.steps.objects import account_of
+from shared.target_parts import AZURE_ROLE
 
 _GONE = "send a create request: it makes what is missing anew"
 _LINKER = "az aks connection create, or send a create request: Mooring takes the connection over"
@@ -100,5 +101,7 @@ async def _credential(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
 
 async def _role(ctx: StepContext, identity: Identity) -> tuple[bool, str]:
     scope = ctx.target.scope(ctx.connection.spec.target_id)
-    granted = await held_by(ctx.outside, ctx.target.grants, scope, identity.principal_id)
+    # Service Connector gives Azure's roles, also where we have the service's own granted.
+    kind = AZURE_ROLE if ctx.connection.linker_id else ctx.target.grants
+    granted = await held_by(ctx.outside, kind, scope, identity.principal_id)
     return bool(granted), f"{len(granted)} at or above {scope}"
