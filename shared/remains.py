@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.models import Connection, Intent, Plan
-from shared.steps.base import kind_of
+from shared.steps.making import kind_of
 
 THEIRS = ("adopted", "observed", "provided")
 """Provenances of what others made: it is told, and is not Mooring's to remove."""

@@ -52,6 +52,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
         "intent": spec.intent or None,
+        "authType": spec.auth_kind,
         "serviceAccount": spec.service_account or None,
         "settingsIn": spec.settings_in or "secret",
         "customizedKeys": dict(spec.customized_keys),

@@ -166,6 +166,9 @@ class Surveyor:
 
     async def _survey(self, claim: Claim, spec: ConnectionSpec, scopes: frozenset[str]) -> Seen:
         notes: list[str] = []
+        if not spec.by_identity:
+            # Nothing in Azure tells of it: the secret's own word would be all.
+            raise Unknown("connected-by-key", "nothing in Azure confirms it; send the create request again")
         identity = await self._identity(spec)
         account = self._account(spec, identity)
         if account is None:
