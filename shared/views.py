@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared import naming
-from shared.models import Cause, Connection, Intent, Operation, StepRecord
+from shared.models import Cause, Connection, Intent, Kind, Operation, StepRecord
 from shared.records import RequestRecord
 from shared.state import Snapshot
 
@@ -78,7 +78,14 @@ def operation(snapshot: Snapshot) -> dict[str, Any]:
         **_operation(value),
         "steps": [_step(step) for step in steps],
         "findings": findings,
+        "result": _worst(findings) if value.kind is Kind.VALIDATE and value.state.final else None,
     }
+
+
+def _worst(findings: Iterable[Mapping[str, Any]]) -> str:
+    """The result of a whole validation."""
+    results = {str(finding["result"]) for finding in findings}
+    return next((one for one in ("failed", "unknown", "warning") if one in results), "ok")
 
 
 def rejection(record: RequestRecord) -> dict[str, Any]:
