@@ -47,11 +47,11 @@ def spec_of(
         text: the annotation.
         cluster_id: of the cluster in which the secret is.
         namespace: of the secret.
-        data: the secret's values, needed where ``additional`` names some.
+        data: the secret's values, which must have the additional settings; without them these are left out.
     """
     found, names = _read(text), additional(text)
     values = {name: value for name, value in (data or {}).items() if names and name in names}
-    if found is None or names is None or len(values) != len(set(names)):
+    if found is None or names is None or (data is not None and len(values) != len(set(names))):
         return None
     place = {"cluster_id": cluster_id, "namespace": namespace}
     try:

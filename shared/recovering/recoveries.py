@@ -17,7 +17,7 @@ from shared.errors import PermanentError
 from shared.inventory import Inventory
 from shared.policy import Policy
 from shared.ports import Resources, StateStore, Upsert
-from shared.rows import columns, parse_all
+from shared.rows import columns, parse, parse_all
 from shared.spec import Note
 from shared.sweeping import scope, shown
 from shared.sweeping.sweeps import TABLE, Slice, Sweep
@@ -67,16 +67,23 @@ class FoundRows:
     async def put(self, sweep_id: str, found: Found) -> None:
         """Record what became of a connection; the last word counts."""
         values = columns(found, outcome=found.outcome.value, reason=found.reason)
-        change = Upsert(
-            key=f"found|{found.connection_id}|{naming.digest([found.namespace, found.object], 12)}",
-            columns=values,
-        )
+        change = Upsert(key=_key(found.connection_id, found.namespace, found.object), columns=values)
         await self._store.transact(TABLE, sweep_id, [change])
 
+    async def get(self, sweep_id: str, connection_id: str, namespace: str, thing: str) -> Found | None:
+        """What an earlier run of the same recovery said."""
+        row = await self._store.get(TABLE, sweep_id, _key(connection_id, namespace, thing))
+        return parse(Found, row) if row else None
+
     async def of(self, sweep_id: str, *, limit: int = SHOWN) -> list[Found]:
-        """What one recovery found, by connection; at most ``limit``."""
+        """What one recovery found, in no order; at most ``limit``."""
         rows = await self._store.query(TABLE, sweep_id, key_from="found|", key_to="found}", limit=limit)
         return parse_all(Found, rows)
+
+
+def _key(connection_id: str, namespace: str, thing: str) -> str:
+    """A label may hold any text, and may stand on more than one object."""
+    return f"found|{naming.digest([connection_id, namespace, thing])}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

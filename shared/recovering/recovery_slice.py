@@ -8,10 +8,11 @@ are put on record together, or told together.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 from shared import naming
-from shared.errors import RefusedError
+from shared.errors import PermanentError, RefusedError, UnreadableRowError
 from shared.models import ConnectionId
 from shared.policy import Policy
 from shared.ports import KubeObject, ManagedCluster
@@ -21,7 +22,7 @@ from shared.recovering.survey import Claim, Seen, Surveyor, Unknown, ours
 from shared.spec import ConnectionSpec
 from shared.sweeping import scope
 from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, look
-from shared.sweeping.ledger import Ledger, side_by_side
+from shared.sweeping.ledger import AT_ONCE, Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 
 SIBLING = "sibling-not-recovered"
@@ -57,7 +58,7 @@ class RecoverySlice:
         surveyor = await self._surveyor(ledger, policy, cluster)
         if surveyor is None:
             return True
-        claims = [await surveyor.claim(one) for one in _secrets(surveyor)]
+        claims = [surveyor.claim(one) for one in _secrets(surveyor)]
         return await self._groups(ledger, surveyor, claims)
 
     async def _surveyor(self, ledger: Ledger, policy: Policy, cluster: ManagedCluster) -> Surveyor | None:
@@ -79,23 +80,30 @@ class RecoverySlice:
     async def _groups(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim]) -> bool:
         """Go through the claims, one identity after the other; False if the time was up before the end."""
         _, after = ledger.stage((STAGE,))
-        known = {claim.place for claim in claims if await self._on_record(claim)}
-        blocked = _blocked([claim for claim in claims if claim.place not in known])
+        silent = [claim for claim in claims if claim.spec is None and not await self._on_record(claim)]
+        blocked = _blocked(silent, claims)
         groups: dict[str, list[Claim]] = {}
         for claim in claims:
             identity_id = surveyor.identity_id(claim.spec) if claim.spec else f"unknown {claim.place}"
             groups.setdefault(naming.fold_id(identity_id), []).append(claim)
         keys = [key for key in sorted(groups) if key > after]
-        for key in keys:
-            await self._group(ledger, surveyor, groups[key], known=known, blocked=blocked)
-            ledger.move(STAGE, key)
-            if ledger.over() and key != keys[-1]:
+
+        async def one(key: str) -> None:
+            await self._group(ledger, surveyor, groups[key], blocked)
+
+        for page in itertools.batched(keys, AT_ONCE, strict=False):
+            await side_by_side(one, page)
+            ledger.move(STAGE, page[-1])
+            if ledger.over() and page[-1] != keys[-1]:
                 return False
         return True
 
     async def _on_record(self, claim: Claim) -> bool:
         """Say whether a connection on record writes this very secret."""
-        stored = await self.lookout.state.connection(ConnectionId(claim.connection_id))
+        try:
+            stored = await self.lookout.state.connection(ConnectionId(claim.connection_id))
+        except UnreadableRowError:
+            return True  # of another version: it is somebody's, and left as it is
         spec = stored.value.spec if stored is not None else None
         here = (claim.secret.kind, claim.secret.name)
         return (
@@ -105,47 +113,53 @@ class RecoverySlice:
         )
 
     async def _group(
-        self,
-        ledger: Ledger,
-        surveyor: Surveyor,
-        claims: Sequence[Claim],
-        *,
-        known: Collection[str],
-        blocked: Mapping[str, str],
+        self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim], blocked: Mapping[str, str]
     ) -> None:
-        seen: list[Seen] = []
-        faults: dict[str, Unknown] = {}
+        """All connections of one identity."""
         scopes = frozenset(filter(None, (_scope(surveyor, claim) for claim in claims)))
-
-        async def one(claim: Claim) -> None:
+        seen: list[Seen] = []
+        bad = ""
+        for claim in claims:
+            if await self._on_record(claim):
+                await self._tell(ledger, surveyor, claim, await self._known(ledger, claim))
+                continue
             try:
                 seen.append(await surveyor.survey(claim, scopes))
             except Unknown as unknown:
-                faults[claim.place] = unknown
-
-        await side_by_side(one, [claim for claim in claims if claim.place not in known])
-        bad = next(iter(sorted(faults)), "")
-        for claim in (claim for claim in claims if claim.place in known):
-            await self._tell(ledger, surveyor, claim, Outcome.ON_RECORD)
-        for claim in (claim for claim in claims if claim.place in faults):
-            await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=faults[claim.place])
-        for one_seen in sorted(seen, key=lambda found: found.claim.place):
-            claim = one_seen.claim
-            other = bad or blocked.get(claim.secret.namespace, "")
+                bad = bad or claim.place
+                await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=unknown)
+        for one in seen:
+            other = bad or blocked.get(one.claim.secret.namespace, "")
             if other:
                 why = Unknown(SIBLING, f"{other} could not be told")
-                await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=why)
-                continue
-            await self._recover(ledger, surveyor, claim, one_seen)
+                await self._tell(ledger, surveyor, one.claim, Outcome.NOT_RECOVERED, why=why)
+            else:
+                await self._recover(ledger, surveyor, one)
 
-    async def _recover(self, ledger: Ledger, surveyor: Surveyor, claim: Claim, seen: Seen) -> None:
+    async def _known(self, ledger: Ledger, claim: Claim) -> Outcome:
+        """Of what an earlier run of this recovery put on record, that stays its outcome."""
+        earlier = await self.rows.get(
+            ledger.sweep.sweep_id, claim.connection_id, claim.secret.namespace, claim.object
+        )
+        recovered = earlier is not None and earlier.outcome is Outcome.RECOVERED
+        return Outcome.RECOVERED if recovered else Outcome.ON_RECORD
+
+    async def _recover(self, ledger: Ledger, surveyor: Surveyor, seen: Seen) -> None:
         if ledger.sweep.asked_by != RECOVERY:
-            outcome = Outcome.WOULD_RECOVER
-        elif await self.rebuilder.write(seen, now=ledger.sweep.started_at):
-            outcome = Outcome.RECOVERED
-        else:
-            outcome = Outcome.ON_RECORD
-        await self._tell(ledger, surveyor, claim, outcome, notes=seen.notes)
+            await self._tell(ledger, surveyor, seen.claim, Outcome.WOULD_RECOVER, notes=seen.notes)
+            return
+        # Said before it is done: a run that dies right after finds it on record and knows whose it is.
+        await self.rows.put(
+            ledger.sweep.sweep_id, _found(surveyor, seen.claim, Outcome.RECOVERED, notes=seen.notes)
+        )
+        try:
+            written = await self.rebuilder.write(seen, now=ledger.sweep.started_at)
+        except PermanentError as error:
+            why = Unknown(error.code, error.detail)
+            await self._tell(ledger, surveyor, seen.claim, Outcome.NOT_RECOVERED, why=why)
+            return
+        outcome = Outcome.RECOVERED if written else Outcome.ON_RECORD
+        await self._tell(ledger, surveyor, seen.claim, outcome, notes=seen.notes)
 
     async def _tell(
         self,
@@ -160,22 +174,33 @@ class RecoverySlice:
         ledger.count(f"connections.{outcome.value}")
         if why is not None:
             ledger.count(f"reasons.{why.reason}")
-        spec = claim.spec
-        found = Found(
-            connection_id=claim.connection_id,
-            cluster_id=surveyor.view.cluster_id,
-            namespace=claim.secret.namespace,
-            object=f"{claim.secret.kind} {claim.secret.name}",
-            name=spec.name if spec else "",
-            workload=spec.workload if spec else "",
-            target_id=spec.target_id if spec else "",
-            identity_id=surveyor.identity_id(spec) if spec else "",
-            outcome=outcome,
-            reason=why.reason if why else "",
-            detail=why.detail if why else "",
-            notes=notes,
-        )
+        found = _found(surveyor, claim, outcome, why=why, notes=notes)
         await self.rows.put(ledger.sweep.sweep_id, found)
+
+
+def _found(
+    surveyor: Surveyor,
+    claim: Claim,
+    outcome: Outcome,
+    *,
+    why: Unknown | None = None,
+    notes: tuple[str, ...] = (),
+) -> Found:
+    spec = claim.spec
+    return Found(
+        connection_id=claim.connection_id,
+        cluster_id=surveyor.view.cluster_id,
+        namespace=claim.secret.namespace,
+        object=claim.object,
+        name=spec.name if spec else "",
+        workload=spec.workload if spec else "",
+        target_id=spec.target_id if spec else "",
+        identity_id=surveyor.identity_id(spec) if spec else "",
+        outcome=outcome,
+        reason=why.reason if why else "",
+        detail=why.detail if why else "",
+        notes=notes,
+    )
 
 
 def _secrets(surveyor: Surveyor) -> list[KubeObject]:
@@ -183,17 +208,13 @@ def _secrets(surveyor: Surveyor) -> list[KubeObject]:
     return [one for kind in (SECRET, CONFIG_MAP) for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
-def _blocked(claims: Sequence[Claim]) -> dict[str, str]:
+def _blocked(silent: Sequence[Claim], claims: Sequence[Claim]) -> dict[str, str]:
     """Namespaces in which a secret of ours tells nothing: its workload may be any of theirs.
 
     A copy of a secret that tells its own place (some tool copies secrets) is nobody's connection.
     """
     told = {claim.connection_id for claim in claims if claim.spec is not None}
-    return {
-        claim.secret.namespace: claim.place
-        for claim in claims
-        if claim.spec is None and claim.connection_id not in told
-    }
+    return {claim.secret.namespace: claim.place for claim in silent if claim.connection_id not in told}
 
 
 def _scope(surveyor: Surveyor, claim: Claim) -> str:

@@ -57,6 +57,11 @@ class Claim:
     """Why there is no spec."""
 
     @property
+    def object(self) -> str:
+        """Kind and name."""
+        return f"{self.secret.kind} {self.secret.name}"
+
+    @property
     def place(self) -> str:
         """Which object it is."""
         return f"{self.secret.kind} {self.secret.namespace}/{self.secret.name}"
@@ -107,21 +112,11 @@ class Surveyor:
     view: ClusterView
     ledger: Ledger
 
-    async def claim(self, secret: KubeObject) -> Claim:
-        """What a secret says; its values are read only where they are needed."""
+    def claim(self, secret: KubeObject) -> Claim:
+        """What a secret says, without its values."""
         connection_id = secret.labels[LABEL_CONNECTION]
         text = secret.annotations.get(inscription.ANNOTATION_REQUEST, "")
-        named = inscription.additional(text)
-        if named:
-            get = self.outside.clusters.get(
-                self.view.cluster_id, secret.kind, secret.namespace, secret.name, values=True
-            )
-            seen = await self.ledger.kubernetes(get)
-            secret = seen if seen is not None and seen.uid == secret.uid else secret
-        spec = inscription.spec_of(
-            text, cluster_id=self.view.cluster_id, namespace=secret.namespace, data=secret.data
-        )
-        secret = dataclasses.replace(secret, data={})
+        spec = inscription.spec_of(text, cluster_id=self.view.cluster_id, namespace=secret.namespace)
         if spec is None:
             return Claim(secret=secret, connection_id=connection_id, spec=None, reason="no-inscription")
         computed = naming.connection_id(self.view.cluster_id, secret.namespace, spec.name)
@@ -148,19 +143,41 @@ class Surveyor:
         if spec is None:
             raise Unknown(claim.reason)
         try:
+            spec = await self._whole(claim.secret, spec)
             self.judge(spec)
             return await self._survey(claim, spec, scopes)
         except PermanentError as error:
             raise Unknown(error.code, error.detail) from error
 
+    async def _whole(self, secret: KubeObject, spec: ConnectionSpec) -> ConnectionSpec:
+        """The wish with its additional settings, whose values the secret has."""
+        text = secret.annotations[inscription.ANNOTATION_REQUEST]
+        if not inscription.additional(text):
+            return spec
+        get = self.outside.clusters.get(
+            self.view.cluster_id, secret.kind, secret.namespace, secret.name, values=True
+        )
+        seen = await self.ledger.kubernetes(get)
+        data = seen.data if seen is not None and seen.uid == secret.uid else {}
+        whole = inscription.spec_of(text, cluster_id=spec.cluster_id, namespace=spec.namespace, data=data)
+        if whole is None:
+            raise Unknown("no-inscription", "an additional setting is not among the values")
+        return whole
+
     async def _survey(self, claim: Claim, spec: ConnectionSpec, scopes: frozenset[str]) -> Seen:
         notes: list[str] = []
+        if not spec.by_identity:
+            # Nothing in Azure tells of it: the secret's own word would be all.
+            raise Unknown("connected-by-key", "nothing in Azure confirms it; send the create request again")
         identity = await self._identity(spec)
         account = self._account(spec, identity)
         if account is None:
             notes.append(ACCOUNT_MISSING)
         credential = await self._credential(spec, identity)
         target = self.catalogue.find(spec.target_type)
+        if target.database is not None:
+            # Azure knows nothing of users inside a server, and servers are asked by steps alone.
+            raise Unknown("database-user", f"whether {spec.name} has one is not asked of the server")
         facts = await self._facts(target, spec)
         roles = target.roles(spec.intent, variant=(facts or {}).get("variant", ""))
         scope = target.scope(spec.target_id)

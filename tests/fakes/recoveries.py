@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
+from shared import naming
+from shared.inscription import ANNOTATION_REQUEST
 from shared.recovering import recoveries
 from shared.rows import TABLES
 from shared.sweeping.sweeps import Sweeps
 from tests.fakes.aftermath import writes
-from tests.fakes.local_app import LocalApp
+from tests.fakes.azure_world import StoredObject
+from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.sweeps import pumped, slices
 
 
@@ -58,3 +62,27 @@ async def recovered(app: LocalApp, *, write: bool = True) -> dict[str, Any]:
 def outcomes(result: dict[str, Any]) -> dict[str, str]:
     """Outcome, or reason, by the connection's name (or its object)."""
     return {one["name"] or one["object"]: one["reason"] or one["outcome"] for one in result["connections"]}
+
+
+def secret_of(app: LocalApp, name: str = "ordersblob") -> StoredObject:
+    """A connection's secret."""
+    return app.world.clusters[naming.fold_id(CLUSTER)].objects["Secret", "shop", f"sc-{name}-secret"]
+
+
+def account_of(app: LocalApp) -> tuple[tuple[str, str, str], StoredObject]:
+    """The one service account, with its key."""
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    [key] = [one for one in objects if one[0] == "ServiceAccount"]
+    return key, objects[key]
+
+
+def identity_key(app: LocalApp) -> str:
+    """Folded id of the one identity that Mooring made."""
+    [key] = [one for one in app.world.identities if "mooring-" in one]
+    return key
+
+
+def claim(app: LocalApp, **changes: Any) -> None:
+    """Whoever may write the secret writes another wish on it."""
+    annotations = secret_of(app).annotations
+    annotations[ANNOTATION_REQUEST] = json.dumps({**json.loads(annotations[ANNOTATION_REQUEST]), **changes})
