@@ -175,6 +175,9 @@ class Surveyor:
             notes.append(ACCOUNT_MISSING)
         credential = await self._credential(spec, identity)
         target = self.catalogue.find(spec.target_type)
+        if target.database is not None:
+            # Azure knows nothing of users inside a server, and servers are asked by steps alone.
+            raise Unknown("database-user", f"whether {spec.name} has one is not asked of the server")
         facts = await self._facts(target, spec)
         roles = target.roles(spec.intent, variant=(facts or {}).get("variant", ""))
         scope = target.scope(spec.target_id)
