@@ -14,8 +14,9 @@ from shared.models import ConnectionId, Kind, OperationState, Plan
 from shared.ports import Upsert
 from shared.prunes import SavedObject
 from shared.rows import columns
-from shared.steps import hops
+from shared.steps import granting, hops
 from shared.steps.base import ANNOTATION_CLIENT_ID
+from shared.target_parts import DATABASE_USER
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
@@ -202,6 +203,12 @@ async def test_the_role_of_a_restored_connection_is_looked_for_where_it_was_give
     )
     found = {one.name: one.result for one in await hops.of(bench.context("restored_objects"), [account])}
     assert found["identity-exists"] == "ok"
+    server = f"{GROUP}/providers/Microsoft.DBforPostgreSQL/flexibleServers/pg/databases/db"
+    user = Bench(app, "of-a-server", target_type="postgres-flexible", target_id=server)
+    of_server = {one.name: one.result for one in await hops.of(user.context("restored_objects"), [account])}
+    assert of_server["role-assigned"] == "unknown"
+    outside = app.services.engine.outside
+    assert await granting.held_by(outside, DATABASE_USER, server, client_id) == []
     assert found["role-assigned"] == ("failed" if linker_id else "ok"), "theirs is one of Azure's roles"
 
 
