@@ -70,7 +70,7 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
             before = [await world.create(spec) for spec in specs]
             ids = [one["id"] for one in before]
             stays = (await world.api("GET", "remains")).body
-            assert [len(one["remains"]) for one in stays["connections"]] == [5, 5, 5], stays
+            assert sorted(len(one["remains"]) for one in stays["connections"]) == [5, 5, 6], stays
 
             assert await lose_tables(world) > 50
             assert (await world.api("GET", "connections")).body["connections"] == []
