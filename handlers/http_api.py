@@ -200,14 +200,14 @@ async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpRespo
     account = intents.get("service_account")
     if stored is None:
         return no_connection(connection_id)
-    if account is None:
+    if account is None and stored.value.spec.by_identity:
         return no_connection(connection_id, "the connection has no service account, or not yet")
     kind = req.params.get("kind", "")
     settings = (
         configuration.settings(stored.value, intents, services.catalogue) if kind == manifest.PATCH else ()
     )
     parts = manifest.Parts(
-        service_account=str(account.planned["name"]),
+        service_account=str(account.planned["name"]) if account else "",
         settings=naming.settings_object(stored.value.spec)[1],
         settings_in=stored.value.spec.settings_in or "secret",
         namespace=stored.value.spec.namespace,

@@ -34,7 +34,11 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     return part
 
 
-async def _targets(services: Services, _req: func.HttpRequest) -> func.HttpResponse:
+async def _targets(services: Services, req: func.HttpRequest) -> func.HttpResponse:
+    """All of them, or the one that the query names."""
+    wanted = req.params.get("type", "")
+    if wanted:
+        return answer({"targets": [offers.target(services.catalogue.find(wanted))]})
     return answer({"targets": offers.targets(services.catalogue)})
 
 

@@ -57,6 +57,9 @@ param dataGrants bool = false
 @description('GUID of an existing role with the actions of roles/data-grants.json; empty defines it, with dataGrants.')
 param dataGrantsRoleGuid string = ''
 
+@description('Let the app have the keys of targets in targetResourceGroupIds, for connections by a key (authType secret), which the policy must allow too. Strong: a key is the whole service.')
+param keyRole bool = false
+
 @description('Define the role of kubernetes/azure-role.json, for clusters that authorize with Azure RBAC. It is assigned cluster by cluster (docs/deploying.md).')
 param azureRbacRole bool = false
 
@@ -160,6 +163,7 @@ var madeRoles = flatten([
   empty(identitiesRoleGuid) ? ['identities'] : []
   empty(grantsRoleGuid) ? ['grants'] : []
   dataGrants && empty(dataGrantsRoleGuid) ? ['dataGrants'] : []
+  keyRole ? ['keys'] : []
   azureRbacRole ? ['clusterObjects'] : []
 ])
 
@@ -321,6 +325,15 @@ module dataGrant 'modules/data-grant.bicep' = [for id in dataGroups: {
   params: {
     appPrincipalId: identity.outputs.principalId
     roleGuid: empty(dataGrantsRoleGuid) ? roles.outputs.guids.dataGrants : dataGrantsRoleGuid
+  }
+}]
+
+module keysGrants 'modules/keys-grant.bicep' = [for id in targetGroups: if (keyRole) {
+  name: 'mooring-keys-grant-${shortToken}'
+  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
+  params: {
+    appPrincipalId: identity.outputs.principalId
+    roleGuid: roles.outputs.guids.keys
   }
 }]
 

@@ -159,6 +159,9 @@ def _required(row: TargetType) -> list[str]:
 
 
 def _names(row: TargetType, intent: str) -> str:
+    if row.database is not None:
+        given = row.database.privileges[intent]
+        return f"a user in the server: {', '.join(given.on_tables)}"
     by_variant = row.intents[intent] if intent else row.default_roles
     return "; ".join(
         (f"{variant}: " if variant else "") + ", ".join(role.name for role in roles)

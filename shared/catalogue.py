@@ -25,12 +25,13 @@ from shared.target_parts import (
     AuthKind,
     Child,
     DatabaseAccess,
+    KeySource,
     ReadCheck,
     Role,
     RolesByVariant,
     SettingGroup,
 )
-from shared.targets import DEFERRED, WORKLOAD_IDENTITY, TargetType
+from shared.targets import DEFERRED, GATED, WORKLOAD_IDENTITY, WORKS, TargetType
 
 _FILE = Path(__file__).with_name("catalogue.json")
 _GROUPS = "microsoft.resources/resourcegroups"
@@ -71,17 +72,26 @@ class Catalogue:
         """The first row whose ids look like this one, in any casing."""
         return next((row for row in self.rows if row.names(target_id) is not None), None)
 
-    def choose(self, type_name: str, target_id: str, client_type: str, intent: str = "") -> TargetType:
+    def choose(
+        self,
+        type_name: str,
+        target_id: str,
+        client_type: str,
+        intent: str = "",
+        *,
+        auth: str = WORKLOAD_IDENTITY,
+    ) -> TargetType:
         """The row of a request, once all that it names is known to belong together.
 
         Raises:
-            RefusedError: ``unknown-target-type``, ``target-deferred``, ``target-not-offered``,
-                ``target-type-mismatch``, ``unknown-client-type`` or ``unknown-intent``.
+            RefusedError: ``unknown-target-type``, ``unknown-auth-type``, ``target-deferred``,
+                ``target-not-offered``, ``target-type-mismatch``, ``unknown-client-type`` or
+                ``unknown-intent``.
         """
         row = self.find(type_name)
-        _check_offered(row)
+        _check_offered(row, auth)
         row.existence_id(target_id)
-        row.check_client_type(client_type)
+        row.check_client_type(client_type, auth=auth)
         row.roles(intent)
         return row
 
@@ -92,19 +102,24 @@ class Catalogue:
         return (frozenset(naming.type_of(one) for one in ids) | self.also_watched) - {_GROUPS, ""}
 
 
-def _check_offered(row: TargetType) -> None:
-    offered = row.auth[WORKLOAD_IDENTITY]
+def _check_offered(row: TargetType, auth: str) -> None:
+    if auth not in row.auth:
+        raise RefusedError(
+            "unknown-auth-type",
+            f"{row.name} has no authentication by {auth}",
+            field="connection.authType",
+            remedy=f"use one of {', '.join(row.auth)}",
+        )
+    offered = row.auth[auth]
     field, remedy = "connection.target.type", "docs/reference/targets.md lists what works"
+    what = row.name if auth == WORKLOAD_IDENTITY else f"{row.name} by {auth}"
     if offered.status == DEFERRED:
         raise RefusedError(
-            "target-deferred",
-            f"{row.name} is not connected yet: {offered.reason}",
-            field=field,
-            remedy=remedy,
+            "target-deferred", f"{what} is not connected yet: {offered.reason}", field=field, remedy=remedy
         )
-    if not row.works:
+    if offered.status not in {WORKS, GATED}:
         raise RefusedError(
-            "target-not-offered", f"{row.name} is not connected: {offered.reason}", field=field, remedy=remedy
+            "target-not-offered", f"{what} is not connected: {offered.reason}", field=field, remedy=remedy
         )
 
 
@@ -158,7 +173,7 @@ def _row(
         intents=MappingProxyType({name: _roles(listed, roles) for name, listed in row["intents"].items()}),
         read_check=_read_check(row["readCheck"]) if "readCheck" in row else None,
         listed_client_types=tuple(row["clientTypes"]),
-        auth=MappingProxyType({name: _auth(kind) for name, kind in row["auth"].items()}),
+        auth=MappingProxyType({name: _auth(kind, conditions) for name, kind in row["auth"].items()}),
     )
 
 
@@ -225,7 +240,7 @@ def _read_check(check: Mapping[str, Any]) -> ReadCheck:
     )
 
 
-def _auth(kind: Mapping[str, Any]) -> AuthKind:
+def _auth(kind: Mapping[str, Any], conditions: Mapping[str, Condition]) -> AuthKind:
     groups = (
         SettingGroup(
             client_types=tuple(group["clientTypes"]),
@@ -234,4 +249,19 @@ def _auth(kind: Mapping[str, Any]) -> AuthKind:
         )
         for group in kind["settings"]
     )
-    return AuthKind(status=kind["status"], reason=kind.get("reason", ""), settings=tuple(groups))
+    return AuthKind(
+        status=kind["status"],
+        reason=kind.get("reason", ""),
+        settings=tuple(groups),
+        requires=tuple(conditions[name] for name in kind["requires"]) if "requires" in kind else None,
+        keys=_key_source(kind["keys"]) if "keys" in kind else None,
+    )
+
+
+def _key_source(keys: Mapping[str, Any]) -> KeySource:
+    return KeySource(
+        action=keys["action"],
+        id_template=keys["id"],
+        fetched=MappingProxyType(keys["values"]),
+        named=MappingProxyType(keys.get("named", {})),
+    )

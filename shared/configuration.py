@@ -1,7 +1,7 @@
 """What a connection's secret holds, told from the records and the catalogue: the cluster is not asked.
 
-The answer's shape is that of Service Connector's ``listConfigurations``. Only settings of a connection
-through an identity have values: no template of theirs has a credential in it.
+The answer's shape is that of Service Connector's ``listConfigurations``. What has a credential in its
+template has no value.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def settings(
             field="clientType",
             remedy=f"az aks connection list-configuration --id {connection.linker_id}",
         )
-    _check(row, wanted)
-    facts = _facts(intents)
+    _check(row, wanted, connection.spec.auth_kind)
+    facts = _facts(intents, by_identity=connection.spec.by_identity)
     spec = connection.spec.model_copy(update={"client_type": wanted})
-    values = setting_values.values(row, spec, facts) if facts else dict(spec.additional_settings)
-    return _settings(recorded or (facts and values) or setting_values.keys(row, spec), values)
+    values = setting_values.known(row, spec, facts) if facts else dict(spec.additional_settings)
+    every = setting_values.keys(row, spec, variant=facts.get("variant", ""))
+    return _settings(recorded or every, values)
 
 
 def _only_recorded(connection: Connection, intents: Mapping[str, Intent], catalogue: Catalogue) -> bool:
@@ -68,19 +69,19 @@ def _only_recorded(connection: Connection, intents: Mapping[str, Intent], catalo
     return not offered or "managed_identity" not in intents
 
 
-def _check(row: TargetType, client_type: str) -> None:
+def _check(row: TargetType, client_type: str, auth: str) -> None:
     try:
-        row.check_client_type(client_type)
+        row.check_client_type(client_type, auth=auth)
     except RefusedError as error:
         raise RefusedError(error.code, error.detail, field="clientType", remedy=error.remedy) from None
 
 
-def _facts(intents: Mapping[str, Intent]) -> dict[str, str]:
+def _facts(intents: Mapping[str, Intent], *, by_identity: bool) -> dict[str, str]:
     """What the values are made of, empty unless all of it is on record."""
     preflight, identity = intents.get("preflight"), intents.get("managed_identity")
     facts = preflight.outputs.get("facts", {}) if preflight else {}
     client_id = identity.outputs.get("clientId", "") if identity else ""
-    if not facts or not client_id:
+    if not facts or (by_identity and not client_id):
         return {}
     return {**{str(name): str(value) for name, value in facts.items()}, "clientId": str(client_id)}
 

@@ -62,7 +62,7 @@ class DryRun:
         row = self.catalogue.find(spec.target_type)
         allowed = policy["verdict"] == "allowed"
         refused = "the policy refuses the connection"
-        fit = await self.fitness.look(spec, row, update=update) if allowed else unseen(refused)
+        fit = await self.fitness.look(spec, row, update=update) if allowed else unseen(refused, spec)
         connection_id = naming.connection_id(spec.cluster_id, spec.namespace, spec.name)
         return {
             "connectionId": connection_id,
@@ -95,6 +95,14 @@ class DryRun:
         # Not the name of an empty id with the placeholder behind it: ids are folded, placeholders are not.
         account = naming.account_name(spec, client_id)
         account += "" if client_id or spec.service_account else _UNKNOWN_ID
+        settings = self._settings(spec, row, fit)
+        objects = {
+            "secret": None if spec.settings_in else settings,
+            "configMap": settings if spec.settings_in else None,
+        }
+        if not spec.by_identity:
+            none = ("identity", "federatedCredential", "roleAssignments", "serviceAccount")
+            return {**dict.fromkeys(none), **objects}
         return {
             "identity": self._identity(spec, fit),
             "federatedCredential": _credential(spec, fit, account),
@@ -106,8 +114,7 @@ class DryRun:
                 "provenance": (Provenance.PROVIDED if spec.service_account else Provenance.CREATED).value,
                 "annotations": {ANNOTATION_CLIENT_ID: client_id or _UNKNOWN_ID},
             },
-            "secret": None if spec.settings_in else self._settings(spec, row, fit),
-            "configMap": self._settings(spec, row, fit) if spec.settings_in else None,
+            **objects,
         }
 
     async def _changes(
@@ -128,7 +135,7 @@ class DryRun:
         scope = row.scope(spec.target_id)
         wanted = [
             item_of(row.grants, role, scope=scope, principal_id=principal_id)
-            for role in row.roles(spec.intent, variant=variant)
+            for role in (row.roles(spec.intent, variant=variant) if spec.by_identity else ())
         ]
         wants = {role_thing(item): _assignment(item) for item in wanted}
         keys, held = _keys(spec, row, fit), list(settings.outputs.get("keys", ())) if settings else []
@@ -237,9 +244,8 @@ def _named(roles: Sequence[Role]) -> list[dict[str, str]]:
 
 
 def _keys(spec: ConnectionSpec, row: TargetType, fit: Fit) -> list[str]:
-    if fit.facts is None:
-        return list(setting_values.keys(row, spec))
-    return sorted(setting_values.values(row, spec, fit.facts))
+    variant = fit.facts.get("variant", "") if fit.facts else ""
+    return list(setting_values.keys(row, spec, variant=variant))
 
 
 def _result(findings: Sequence[Finding]) -> str:

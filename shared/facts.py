@@ -36,10 +36,18 @@ class Fact:
 
 
 def at(answer: Mapping[str, Any], path: str) -> Any:
-    """What stands at a path of an answer, dots between names; ``None`` if nothing does."""
+    """What stands at a path of an answer, dots between names; ``None`` if nothing does.
+
+    ``name=value`` is the row of a list in which that stands.
+    """
     value: Any = answer
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, list):
+            name, _, wanted = key.partition("=")
+            rows = (row for row in value if isinstance(row, Mapping) and row.get(name) == wanted)
+            value = next(rows, None)
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 

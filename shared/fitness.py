@@ -72,9 +72,9 @@ def credential_of(spec: ConnectionSpec, issuer: str, client_id: str) -> Credenti
     )
 
 
-def unseen(reason: str) -> Fit:
+def unseen(reason: str, spec: ConnectionSpec) -> Fit:
     """What is told where nothing may be looked at."""
-    return Fit(findings=Looks(0).told(reason))
+    return Fit(findings=Looks(0).told(reason, by_identity=spec.by_identity))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,9 @@ class Fitness:
         )
         return Fit(
             findings=looks.told(
-                "what comes before it is not right", conditions=[one.finding for one in row.requires]
+                "what comes before it is not right",
+                conditions=[one.finding for one in row.required(spec.auth_kind)],
+                by_identity=spec.by_identity,
             ),
             made=bool(made),
             cluster=cluster,
@@ -130,7 +132,7 @@ class Fitness:
             raise target_missing(target_id)
         read = self.outside.resources.get
         parent = await read(parent_id, api_version=row.api_version) if parent_id else None
-        for verdict in of_answer(row, spec.target_id, target, parent=parent):
+        for verdict in of_answer(row, spec, target, parent=parent):
             waited_for = {"result": "warning", "remedy": "a create waits for it"} if verdict.waits else {}
             bad = verdict.finding.result == "failed"
             looks.say(verdict.finding.model_copy(update=waited_for if bad else {}))
@@ -138,7 +140,8 @@ class Fitness:
 
     async def _providers(self, looks: Looks, spec: ConnectionSpec, row: TargetType) -> None:
         """The providers of the target and of identities are registered where they are needed."""
-        for resource_id in (row.existence_id(spec.target_id), self.identity_id(spec)):
+        needed = [row.existence_id(spec.target_id), *([self.identity_id(spec)] if spec.by_identity else [])]
+        for resource_id in needed:
             subscription_id, namespace = naming.subscription_of(resource_id), namespace_of(resource_id)
             try:
                 await require_registration(self.outside.resources, subscription_id, namespace)
@@ -150,6 +153,8 @@ class Fitness:
                 looks.say(Finding(name=name, result="unknown", detail=detail, remedy=error.remedy))
 
     async def _identity(self, spec: ConnectionSpec) -> Identity | None:
+        if not spec.by_identity:
+            return None
         resource_id = self.identity_id(spec)
         await self.users.require_room(identity_thing(resource_id), _connection_id(spec))
         identity = await self.outside.identities.get(resource_id)

@@ -245,7 +245,9 @@ class Intake:
         Raises:
             RefusedError: a code of the catalogue or the policy, or ``subscription-not-listed``.
         """
-        target = self.catalogue.choose(spec.target_type, spec.target_id, spec.client_type, spec.intent)
+        target = self.catalogue.choose(
+            spec.target_type, spec.target_id, spec.client_type, spec.intent, auth=spec.auth_kind
+        )
         setting_values.check(target, spec)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
@@ -259,7 +261,8 @@ class Intake:
             policy = self.load_policy()
         except PermanentError as error:
             raise RefusedError(error.code, error.detail, remedy=error.remedy) from error
-        policy.judge(spec, [role.name for role in target.roles(spec.intent)])
+        roles = target.roles(spec.intent) if spec.by_identity else ()
+        policy.judge(spec, [role.name for role in roles])
 
     async def _ensure_started(self, record: RequestRecord) -> None:
         if record.outcome == "opened":

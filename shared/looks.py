@@ -27,6 +27,10 @@ NAMES = (
     "credential-budget",
 )
 """Every finding, in the order in which they are shown."""
+OF_IDENTITY = frozenset(
+    {"issuer-on", "workload-identity-on", "service-account-free", "identity-usable", "credential-budget"}
+)
+"""Findings of which a connection by a key has none."""
 
 
 class Looks:
@@ -79,15 +83,19 @@ class Looks:
         self.say(found(name, ok=True))
         return value
 
-    def told(self, reason: str, *, conditions: Sequence[str] = ()) -> tuple[Finding, ...]:
+    def told(
+        self, reason: str, *, conditions: Sequence[str] = (), by_identity: bool = True
+    ) -> tuple[Finding, ...]:
         """Every finding in order; what was not looked at is unknown for that reason.
 
         Args:
             reason: why something was not looked at.
             conditions: findings of what the target's row requires, which follow the target's own.
+            by_identity: whether the connection has an identity.
         """
         names = [NAMES[0], *dict.fromkeys(conditions), *NAMES[1:]]
         return tuple(
             self._found.get(name, Finding(name=name, result="unknown", detail=f"not looked at: {reason}"))
             for name in names
+            if by_identity or name not in OF_IDENTITY
         )

@@ -25,7 +25,7 @@ class Parts:
     """What a manifest is made of."""
 
     service_account: str
-    """Name of the service account made for the connection's identity."""
+    """Name of the service account made for the connection's identity; empty without one."""
     settings: str
     """Name of the object with the connection's settings."""
     namespace: str
@@ -65,20 +65,26 @@ def pod_snippet(
 ) -> str:
     """YAML of a pod's parts, with a placeholder for the program itself."""
     # JSON strings are YAML strings, also where a name is all digits and would read as a number.
+    label, account = _identity(service_account)
     return f"""\
 metadata:
   namespace: {json.dumps(namespace)}
-  labels:
-    azure.workload.identity/use: "true"
-spec:
-  serviceAccountName: {json.dumps(service_account)}
-  containers:
+{label}spec:
+{account}  containers:
     - name: {json.dumps(container)}
       image: "IMAGE"
       envFrom:
         - {settings_in}Ref:
             name: {json.dumps(settings)}
 """
+
+
+def _identity(service_account: str) -> tuple[str, str]:
+    """What a pod needs in its metadata and in its spec to have an identity; nothing without an account."""
+    if not service_account:
+        return "", ""
+    account = f"  serviceAccountName: {json.dumps(service_account)}\n"
+    return '  labels:\n    azure.workload.identity/use: "true"\n', account
 
 
 def _parts(parts: Parts) -> str:
@@ -128,6 +134,8 @@ spec:
 def _template(parts: Parts, labels: str, spec: str = "") -> str:
     """A pod template: the pod's parts without the namespace, which is its owner's."""
     text = _parts(parts).replace(f"  namespace: {json.dumps(parts.namespace)}\n", "", 1)
+    if "  labels:\n" not in text:
+        text = text.replace("metadata:\n", "metadata:\n  labels:\n" if labels else "", 1)
     text = text.replace("  labels:\n", f"  labels:\n{labels}", 1).replace("spec:\n", f"spec:\n{spec}", 1)
     return textwrap.indent(text, "    ")
 
@@ -138,17 +146,16 @@ def _patch(parts: Parts) -> str:
     Labels, containers and ``env`` are merged by key or name, ``envFrom`` is replaced as a whole (the API's
     patch merge keys): so the settings are named one by one, and other connections' stay.
     """
+    label, account = _identity(parts.service_account)
+    label = textwrap.indent(f"metadata:\n{label}", "    ") if label else ""
+    account = textwrap.indent(account, "    ")
     return f"""\
 # kubectl patch deployment NAME --namespace {parts.namespace} --patch-file THIS-FILE
 # The container's name is that of one which the deployment has.
 spec:
   template:
-    metadata:
-      labels:
-        azure.workload.identity/use: "true"
-    spec:
-      serviceAccountName: {json.dumps(parts.service_account)}
-      containers:
+{label}    spec:
+{account}      containers:
         - name: {json.dumps(parts.container)}
 {_settings(parts)}"""
 

@@ -31,7 +31,14 @@ ID_LENGTH = 1024
 """Longest id accepted from outside."""
 _SEGMENT = re.compile(r"[A-Za-z0-9._()-]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_LATER_FIELDS = ("intent", "service_account", "customized_keys", "additional_settings", "settings_in")
+_LATER_FIELDS = (
+    "intent",
+    "service_account",
+    "customized_keys",
+    "additional_settings",
+    "auth_type",
+    "settings_in",
+)
 """Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 

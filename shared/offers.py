@@ -22,7 +22,12 @@ def target(row: TargetType) -> dict[str, Any]:
         "works": row.works,
         "idForms": [form for form in row.id_forms if form],
         "auth": {
-            name: {"status": kind.status, "reason": kind.reason or None} for name, kind in row.auth.items()
+            name: {
+                "status": kind.status,
+                "reason": kind.reason or None,
+                "clientTypes": list(kind.client_types),
+            }
+            for name, kind in row.auth.items()
         },
         "clientTypes": list(row.client_types),
         "listedClientTypes": list(row.listed_client_types),

@@ -241,10 +241,7 @@ class Opener:
         return Decision.BESIDE if asked.kind is Kind.CREATE and hint else decision
 
     def _same(
-        self,
-        asked: Asked,
-        running: Sequence[Stored[Operation]],
-        decisions: Sequence[Decision],
+        self, asked: Asked, running: Sequence[Stored[Operation]], decisions: Sequence[Decision]
     ) -> Operation | None:
         """The operation under way that is the same wish.
 

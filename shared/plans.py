@@ -61,6 +61,9 @@ PROVED_BY = "prove"
 CONFIRMED_BY = "confirm_gone"
 RESTORED_BY = "restored_objects"
 
+BY_KEY = frozenset({"preflight", "settings"})
+"""Steps of a connection by a key of the target: it has no identity, and nothing is granted."""
+
 PRUNED_OF_ADOPTED = ("role_assignments", "federated_credential", "settings", "service_account")
 """What is looked after once the linker of an adopted connection is gone, whatever took it: Service Connector
 takes back what it granted and leaves the cluster objects. The identity is its owner's."""
@@ -116,13 +119,13 @@ def plan(
         kind: create, repair, delete, validate, prune or restore.
         connection: the connection as it is; needed for a prune.
         cause: why a prune is opened.
-        spec: what a create will make of the connection.
+        spec: what a create will make of the connection; without it, what the connection is.
         overtakes: whether a prune supersedes another operation, whose last write may still be under way.
 
     Raises:
         ValueError: a prune without its cause, or a kind that has no plan.
     """
-    planned = _planned(kind, connection=connection, cause=cause, overtakes=overtakes)
+    planned = _planned(kind, connection=connection, cause=cause, overtakes=overtakes, spec=spec)
     granting = _granting(connection, spec)
     if granting == GRANTED_BY:
         return planned
@@ -147,23 +150,36 @@ def _granting(connection: Connection | None, spec: ConnectionSpec | None) -> str
 
 
 def _planned(
-    kind: Kind, *, connection: Connection | None, cause: Cause | None, overtakes: bool
+    kind: Kind,
+    *,
+    connection: Connection | None,
+    cause: Cause | None,
+    overtakes: bool,
+    spec: ConnectionSpec | None,
 ) -> tuple[PlannedStep, ...]:
+    wanted = spec or (connection.spec if connection is not None else None)
+    by_key = wanted is not None and not wanted.by_identity
+
+    def fitting(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if not by_key or name in BY_KEY)
+
     if kind in {Kind.CREATE, Kind.REPAIR}:
-        return _graph([(stage, Direction.APPLY) for stage in CREATE_STAGES])
+        stages = [fitting(stage) for stage in CREATE_STAGES]
+        return _graph([(stage, Direction.APPLY) for stage in stages if stage])
     restored = connection is not None and connection.restored
     if kind is Kind.RESTORE:
         return _graph([((RESTORED_BY,), Direction.APPLY)])
     if kind is Kind.VALIDATE:
-        return _graph([((*CREATE, *((RESTORED_BY,) if restored else ())), Direction.CHECK)])
+        return _graph([((*fitting(CREATE), *((RESTORED_BY,) if restored else ())), Direction.CHECK)])
     if kind is Kind.DELETE:
-        return _removal(("quiesce",), (*REVERT, RESTORED_BY) if restored else REVERT)
+        return _removal(("quiesce",), (*fitting(REVERT), *((RESTORED_BY,) if restored else ())))
     if cause is not None and connection is not None:
         names = PRUNED_BY_CAUSE[cause.kind]
         if connection.adopted_at is not None:
             names = PRUNED_OF_ADOPTED
         elif connection.linker_id:
             names = [name for name in names if name in PRUNED_BY_CAUSE["linker"]]
+        names = fitting(names)
         return _removal(("quiesce", CONFIRMED_BY) if overtakes else (CONFIRMED_BY,), names)
     raise ValueError(f"no plan for {kind}")
 
@@ -187,14 +203,15 @@ def end_state(
 ) -> ConnectionState | None:
     """What a connection is once an operation of that kind has succeeded; ``None`` leaves it.
 
-    Nothing of a connection of Service Connector is kept for a rebuild: its linker went too.
+    Nothing is kept for a rebuild of a connection of Service Connector, whose linker went too, nor of one by a
+    key, which has no identity.
     """
     if kind is Kind.DELETE:
         return ConnectionState.DELETED
     if kind is Kind.RESTORE:
         return ConnectionState.RESTORED
     if kind is Kind.PRUNE:
-        theirs = connection is not None and bool(connection.linker_id)
+        theirs = connection is not None and (bool(connection.linker_id) or not connection.spec.by_identity)
         kept = cause is not None and cause.kind in {"cluster", "credential"} and not theirs
         return ConnectionState.ORPHANED if kept else ConnectionState.PRUNED
     return None

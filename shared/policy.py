@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError
-from shared.policy_rules import Allow, dimensions, id_matches, rule_for
+from shared.policy_rules import AUTH_KINDS, Allow, dimensions, id_matches, rule_for
 from shared.spec import ConnectionSpec
 
 PROTECTED = ("kube-system", "kube-public", "kube-node-lease", "gatekeeper-system", "sc-system", "azure-*")
@@ -27,7 +27,7 @@ _CLUSTER_PATTERN = re.compile(r"(/[a-z0-9._()*?-]+){8}")
 _HEADER = re.compile(r"\s*\[\[?\s*(\w+)\s*\]\]?\s*(?:#.*)?$")
 _TARGET_TYPE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _REQUIRED = ("clusters", "namespaces", "subscriptions", "target_types")
-_OPTIONAL = ("roles", "identities", "service_accounts")
+_OPTIONAL = ("roles", "identities", "service_accounts", "auth")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,7 @@ class _Reader:
             service_accounts=(
                 self.texts(table, "service_accounts", index, _account) if "service_accounts" in table else ()
             ),
+            auth=self.texts(table, "auth", index, _auth) if "auth" in table else AUTH_KINDS[:1],
         )
 
     def check_keys(
@@ -218,6 +219,12 @@ def _role(value: str) -> str:
     if not value.strip():
         raise ValueError("is not the name of a role")
     return value.strip().lower()
+
+
+def _auth(value: str) -> str:
+    if value not in AUTH_KINDS:
+        raise ValueError(f"is none of {', '.join(AUTH_KINDS)}")
+    return value
 
 
 def _identity(value: str) -> str:

@@ -9,6 +9,9 @@ from fnmatch import fnmatchcase
 from shared import naming
 from shared.spec import ConnectionSpec
 
+AUTH_KINDS = ("workloadIdentity", "secret")
+"""What a rule may list; without a list, the first."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:
@@ -24,6 +27,8 @@ class Allow:
     identities: tuple[str, ...]
     service_accounts: tuple[str, ...] = ()
     """Names or patterns of accounts that requests may name."""
+    auth: tuple[str, ...] = AUTH_KINDS[:1]
+    """Auth kinds; a key of the target comes into a cluster only where ``secret`` is listed."""
 
 
 def dimensions(
@@ -56,6 +61,8 @@ def dimensions(
         spec.target_type,
         lambda rule: spec.target_type in rule.target_types,
     )
+    kind = spec.auth_kind
+    yield "authentication", "connection.authType", kind, lambda rule: kind in rule.auth
     for role in roles:
         yield "role", "connection.target.type", role, _lists_role(role, usual)
     if spec.identity_id:
@@ -85,7 +92,7 @@ def rule_for(spec: ConnectionSpec, roles: Sequence[str]) -> str:
         "namespaces": [spec.namespace],
         "subscriptions": [naming.subscription_of(spec.target_id)],
         "target_types": [spec.target_type],
-        "roles": list(roles),
+        **({"roles": list(roles)} if spec.by_identity else {"auth": [spec.auth_kind]}),
     }
     if spec.identity_id:
         lines["identities"] = [spec.identity_id]

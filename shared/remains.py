@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.models import Connection, Intent, Plan
-from shared.steps.base import kind_of
+from shared.steps.making import kind_of
 
 THEIRS = ("adopted", "observed", "provided")
 """Provenances of what others made: it is told, and is not Mooring's to remove."""
@@ -25,12 +25,16 @@ def of(connection: Connection, intents: Mapping[str, Intent]) -> list[dict[str, 
     """
     present = {step: one for step, one in intents.items() if one.generation == connection.generation}
     cluster_id = connection.spec.cluster_id
-    found = [*_identities(present), *_roles(present), *_credentials(present), *_objects(present, cluster_id)]
+    found = [*_identities(present), *_roles(present), *_credentials(present), *_users(present)]
+    found += _objects(present, cluster_id)
     told: dict[str, dict[str, Any]] = {}
     for item in found:
         # Another plan of the same life may name the same thing.
         told.setdefault(
-            "|".join(str(item.get(name, "")) for name in ("kind", "id", "scope", "namespace", "name")), item
+            "|".join(
+                str(item.get(name, "")) for name in ("kind", "id", "scope", "serverId", "namespace", "name")
+            ),
+            item,
         )
     return list(told.values())
 
@@ -58,6 +62,12 @@ def _roles(intents: Mapping[str, Intent]) -> Iterator[dict[str, Any]]:
             one = made.get(str(meant["roleDefinitionId"]), meant)
             shown = {name: one[name] for name in ("scope", "name", "role", "principalId")}
             yield {"kind": "role", **shown, **_whose({**plan.planned, **one})}
+
+
+def _users(intents: Mapping[str, Intent]) -> Iterator[dict[str, Any]]:
+    for plan in _plans(intents, "database_access"):
+        shown = {name: plan.planned[name] for name in ("serverId", "database", "name", "objectId")}
+        yield {"kind": "database-user", **shown, **_whose(plan.planned)}
 
 
 def _credentials(intents: Mapping[str, Intent]) -> Iterator[dict[str, Any]]:

@@ -87,6 +87,7 @@ Label = Annotated[
 TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such as storage-blob")]
 ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
 Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
+AuthType = Annotated[str, _text(r"^(workloadIdentity|secret)$", "workloadIdentity or secret")]
 SettingsIn = Annotated[str, _text(r"^(secret|configMap)$", "secret or configMap")]
 RequestId = Annotated[
     str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")

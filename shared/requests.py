@@ -29,6 +29,7 @@ from shared.refusals import quoted, refusal
 from shared.request_fields import (
     CLUSTER,
     IDENTITY,
+    AuthType,
     ClientType,
     HarmlessKey,
     HarmlessValue,
@@ -108,8 +109,23 @@ class NewConnection(ConnectionKey):
         Field(default_factory=dict)
     )
     """Constant settings beside the target's own. They are stored and shown: no credentials."""
+    auth_type: AuthType = "workloadIdentity"
+    """How the workload proves who it is; ``secret`` (a key of the target) only where the policy allows it."""
     settings_in: SettingsIn = "secret"
     """Kind of the object that holds the settings."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.auth_type == "secret":
+            odd = {"intent": self.intent, "identityId": self.identity_id}
+            odd["serviceAccount"] = self.service_account
+            odd["settingsIn"] = self.settings_in.removeprefix("secret")
+            given = ", ".join(name for name, value in odd.items() if value)
+            if given:
+                broken(
+                    "auth-mismatch", f"{given}: a connection by a key has a secret, and no identity or roles"
+                )
+        return self
 
 
 class _Request(_RequestModel):
@@ -237,6 +253,7 @@ def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
         service_account=asked.service_account,
         customized_keys=dict(asked.customized_keys),
         additional_settings=dict(asked.additional_settings),
+        auth_type="" if asked.auth_type == "workloadIdentity" else asked.auth_type,
         settings_in="" if asked.settings_in == "secret" else asked.settings_in,
     )
 

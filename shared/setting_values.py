@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared import templates
 from shared.errors import RefusedError
 from shared.spec import ConnectionSpec
 from shared.targets import TargetType
@@ -23,18 +24,37 @@ def values(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> d
     Raises:
         RefusedError: ``unknown-client-type``.
     """
-    own = row.settings(spec.client_type, facts)
+    own = row.settings(spec.client_type, facts, auth=spec.auth_kind)
     return {**{_named(spec, key): value for key, value in own.items()}, **spec.additional_settings}
 
 
-def keys(row: TargetType, spec: ConnectionSpec) -> tuple[str, ...]:
-    """Keys of every variant of the target, in alphabetical order."""
-    named = {_named(spec, key) for key in row.setting_keys(spec.client_type)}
+def known(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> dict[str, str]:
+    """Keys and values of which no part is a credential, or comes with one.
+
+    Raises:
+        RefusedError: ``unknown-client-type``.
+    """
+    source = row.auth[spec.auth_kind].keys
+    if source is None:
+        return values(row, spec, facts)
+    told = {**facts, **{name: templates.fill(template, facts) for name, template in source.named.items()}}
+    own = row.setting_templates(spec.client_type, facts, auth=spec.auth_kind)
+    plain = {key: one for key, one in own.items() if templates.places(one) <= set(told)}
+    named = {_named(spec, key): templates.fill(template, told) for key, template in plain.items()}
+    return {**named, **spec.additional_settings}
+
+
+def keys(row: TargetType, spec: ConnectionSpec, *, variant: str = "") -> tuple[str, ...]:
+    """Keys of one variant of the target, or of every, in alphabetical order."""
+    own = row.setting_keys(spec.client_type, auth=spec.auth_kind, variant=variant)
+    named = {_named(spec, key) for key in own}
     return tuple(sorted(named | set(spec.additional_settings)))
 
 
 def harmless(row: TargetType, spec: ConnectionSpec) -> frozenset[str]:
-    """Keys whose values hold no credential in a connection through an identity; none if it is unknown."""
+    """Keys whose values hold no credential; none if that is unknown, or the connection has one."""
+    if not spec.by_identity:
+        return frozenset()
     named = {_named(spec, key) for key in row.harmless_keys(spec.client_type)}
     return frozenset(named | set(spec.additional_settings))
 
@@ -45,7 +65,7 @@ def check(row: TargetType, spec: ConnectionSpec) -> None:
     Raises:
         RefusedError: ``unknown-setting`` or ``setting-collision``.
     """
-    own = row.setting_keys(spec.client_type)
+    own = row.setting_keys(spec.client_type, auth=spec.auth_kind)
     unknown = sorted(set(spec.customized_keys) - own)
     if unknown:
         raise RefusedError(

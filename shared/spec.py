@@ -42,5 +42,17 @@ class ConnectionSpec(Model):
     """The workload's own names of settings, by Service Connector's names."""
     additional_settings: Mapping[str, str] = Field(default_factory=dict)
     """Constant settings beside the target's own; no credential by the request's promise."""
+    auth_type: str = ""
+    """How the workload proves who it is: ``secret`` by a key of the target; empty through its identity."""
     settings_in: str = ""
     """Kind of the object with the settings: ``configMap``; empty is a secret, as Service Connector's."""
+
+    @property
+    def auth_kind(self) -> str:
+        """The auth kind in the catalogue's words."""
+        return self.auth_type or "workloadIdentity"
+
+    @property
+    def by_identity(self) -> bool:
+        """The workload has an identity, and no credential stands in the cluster."""
+        return not self.auth_type

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from shared import naming
+from shared.conditions import Condition
 from shared.ports import Privileges
 
 
@@ -113,6 +114,19 @@ class SettingGroup:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class KeySource:
+    """Where Azure hands out a target's keys, and what its answer calls them."""
+
+    action: str
+    id_template: str
+    """Of the resource whose action it is."""
+    fetched: Mapping[str, str]
+    """Place in the answer by placeholder: credentials, and what goes with them."""
+    named: Mapping[str, str]
+    """Templates of the id's names by placeholder: what is no credential and only needed with one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AuthKind:
     """One way to authenticate at a target, and whether it can be asked for."""
 
@@ -121,6 +135,15 @@ class AuthKind:
     reason: str
     """Why, unless it works."""
     settings: tuple[SettingGroup, ...]
+    requires: tuple[Condition, ...] | None = None
+    """What Azure's answer must say instead of what the row requires."""
+    keys: KeySource | None = None
+    """Set if the settings hold a key of the target."""
+
+    @property
+    def client_types(self) -> tuple[str, ...]:
+        """Client types that have settings, in alphabetical order."""
+        return tuple(sorted({one for group in self.settings for one in group.client_types}))
 
     def groups(self, client_type: str) -> tuple[SettingGroup, ...]:
         """Settings of a client type: one group, or one for each variant."""

@@ -27,8 +27,10 @@ from shared.target_parts import (
 )
 
 WORKLOAD_IDENTITY = "workloadIdentity"
-"""The auth kind of every connection that Mooring makes today."""
-WORKS, DEFERRED = "works", "deferred"
+"""The auth kind of every connection that asks for no other."""
+SECRET_AUTH = "secret"
+"""The auth kind by a key of the target, which a policy must allow."""
+WORKS, GATED, DEFERRED = "works", "policy-gated", "deferred"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class TargetType:
 
     @property
     def works(self) -> bool:
-        """A request can name it today."""
+        """A workload's identity can be connected to it today."""
         return self.auth[WORKLOAD_IDENTITY].status == WORKS
 
     @property
@@ -88,8 +90,7 @@ class TargetType:
     @property
     def client_types(self) -> tuple[str, ...]:
         """Client types that have settings, in alphabetical order."""
-        groups = self.auth[WORKLOAD_IDENTITY].settings
-        return tuple(sorted({one for group in groups for one in group.client_types}))
+        return self.auth[WORKLOAD_IDENTITY].client_types
 
     def names(self, target_id: str) -> Mapping[str, str] | None:
         """The names in a target's id by placeholder, as written, or ``None`` if it is another type's id."""
@@ -182,29 +183,47 @@ class TargetType:
             found[name] = value
         return found
 
-    def settings(self, client_type: str, facts: Mapping[str, str]) -> dict[str, str]:
+    def settings(
+        self, client_type: str, facts: Mapping[str, str], *, auth: str = WORKLOAD_IDENTITY
+    ) -> dict[str, str]:
         """Keys and values of the connection's secret.
 
         Raises:
             RefusedError: ``unknown-client-type``.
         """
-        self.check_client_type(client_type)
-        groups = self.auth[WORKLOAD_IDENTITY].groups(client_type)
-        group = next(one for one in groups if one.variant in ("", facts.get("variant", "")))
-        return {key: templates.fill(template, facts) for key, template in group.values.items()}
+        values = self.setting_templates(client_type, facts, auth=auth)
+        return {key: templates.fill(template, facts) for key, template in values.items()}
 
-    def check_client_type(self, client_type: str) -> None:
+    def setting_templates(
+        self, client_type: str, facts: Mapping[str, str], *, auth: str = WORKLOAD_IDENTITY
+    ) -> Mapping[str, str]:
+        """Keys and value templates for the variant that the facts tell.
+
+        Raises:
+            RefusedError: ``unknown-client-type``.
+        """
+        self.check_client_type(client_type, auth=auth)
+        groups = self.auth[auth].groups(client_type)
+        return next(one for one in groups if one.variant in ("", facts.get("variant", ""))).values
+
+    def required(self, auth: str) -> tuple[Condition, ...]:
+        """What Azure's answer must say for a connection of an auth kind."""
+        own = self.auth[auth].requires if auth in self.auth else None
+        return self.requires if own is None else own
+
+    def check_client_type(self, client_type: str, *, auth: str = WORKLOAD_IDENTITY) -> None:
         """Refuse a client type for which there are no settings.
 
         Raises:
             RefusedError: ``unknown-client-type``.
         """
-        if client_type not in self.client_types:
+        offered = self.auth[auth].client_types
+        if client_type not in offered:
             raise RefusedError(
                 "unknown-client-type",
                 f"{self.name} has no settings for this client type",
                 field="connection.clientType",
-                remedy=f"use one of {', '.join(self.client_types)}",
+                remedy=f"use one of {', '.join(offered)}",
             )
 
     def read(self, target_id: str, facts: Mapping[str, str], *, intent: str = "") -> Read | None:
@@ -233,10 +252,13 @@ class TargetType:
             None,
         )
 
-    def setting_keys(self, client_type: str) -> frozenset[str]:
-        """Setting keys of a client type, of every variant."""
-        groups = self.auth[WORKLOAD_IDENTITY].groups(client_type)
-        return frozenset(key for group in groups for key in group.values)
+    def setting_keys(
+        self, client_type: str, *, auth: str = WORKLOAD_IDENTITY, variant: str = ""
+    ) -> frozenset[str]:
+        """Setting keys of a client type, of one variant or of every."""
+        groups = self.auth[auth].groups(client_type)
+        fitting = (group for group in groups if not variant or group.variant in ("", variant))
+        return frozenset(key for group in fitting for key in group.values)
 
     def harmless_keys(self, client_type: str) -> frozenset[str]:
         """Setting keys that hold no credential in a connection through an identity; none if it is unknown."""

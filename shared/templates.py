@@ -31,6 +31,11 @@ def _segments(template: str) -> str:
     return _PLACE.sub(r"(?P<\1>[^/]+)", re.escape(template).replace(r"\{", "{").replace(r"\}", "}"))
 
 
+def places(template: str) -> frozenset[str]:
+    """Names of a template's placeholders."""
+    return frozenset(_PLACE.findall(template))
+
+
 def fill(template: str, facts: Mapping[str, str]) -> str:
     """A template with its placeholders filled in once; what is filled in is not looked at again.
 

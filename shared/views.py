@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from shared import naming
-from shared.models import Cause, Connection, Intent, Operation, StepRecord
+from shared.models import Cause, Connection, Intent, Kind, Operation, StepRecord
 from shared.records import RequestRecord
 from shared.state import Snapshot
 
@@ -52,6 +52,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "target": {"type": spec.target_type, "id": spec.target_id},
         "clientType": spec.client_type,
         "intent": spec.intent or None,
+        "authType": spec.auth_kind,
         "serviceAccount": spec.service_account or None,
         "settingsIn": spec.settings_in or "secret",
         "customizedKeys": dict(spec.customized_keys),
@@ -77,7 +78,14 @@ def operation(snapshot: Snapshot) -> dict[str, Any]:
         **_operation(value),
         "steps": [_step(step) for step in steps],
         "findings": findings,
+        "result": _worst(findings) if value.kind is Kind.VALIDATE and value.state.final else None,
     }
+
+
+def _worst(findings: Iterable[Mapping[str, Any]]) -> str:
+    """The result of a whole validation."""
+    results = {str(finding["result"]) for finding in findings}
+    return next((one for one in ("failed", "unknown", "warning") if one in results), "ok")
 
 
 def rejection(record: RequestRecord) -> dict[str, Any]:

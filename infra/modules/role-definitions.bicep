@@ -8,7 +8,7 @@ param suffix string
 @description('Subscriptions in which the roles may be assigned, as resource ids.')
 param assignableScopes array
 
-@description('Keys of the roles to make: reader, identities, grants, dataGrants, clusterObjects.')
+@description('Keys of the roles to make: reader, identities, grants, dataGrants, keys, clusterObjects.')
 param keys array
 
 var roles = [
@@ -16,6 +16,7 @@ var roles = [
   { key: 'identities', definition: loadJsonContent('../roles/identities.json'), dataActions: [] }
   { key: 'grants', definition: loadJsonContent('../roles/grants.json'), dataActions: [] }
   { key: 'dataGrants', definition: loadJsonContent('../roles/data-grants.json'), dataActions: [] }
+  { key: 'keys', definition: loadJsonContent('../roles/keys.json'), dataActions: [] }
   {
     key: 'clusterObjects'
     definition: loadJsonContent('../kubernetes/azure-role.json')
@@ -47,5 +48,6 @@ output guids object = {
   identities: guid(subscription().id, suffix, 'identities')
   grants: guid(subscription().id, suffix, 'grants')
   dataGrants: guid(subscription().id, suffix, 'dataGrants')
+  keys: guid(subscription().id, suffix, 'keys')
   clusterObjects: guid(subscription().id, suffix, 'clusterObjects')
 }

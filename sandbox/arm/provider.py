@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sandbox.arm import keys
 from sandbox.arm.call import Answer, Call
 from sandbox.arm.errors import ArmError, bad_request, resource_not_found
 from sandbox.arm.ids import ResourceId, id_key
@@ -130,6 +131,11 @@ class ResourceType:
         self.store.remove(body["id"])
 
     async def act(self, call: Call) -> Answer:
+        if not keys.always_there(self.type, call.id.name):
+            self.require(call)
+        answer = keys.answer(self.store, self.type, call)
+        if answer is not None:
+            return answer
         raise ArmError(
             404, "NotFound", f"The action '{call.action}' is not known for resource type '{self.type}'."
         )

@@ -26,7 +26,7 @@ class TargetShape:
 
     def properties(self, kind: str, names: Mapping[str, str]) -> dict[str, Any]:
         """The properties of one resource."""
-        filled: dict[str, Any] = _fill({**self.common, **self.by_kind.get(kind, {})}, names)
+        filled: dict[str, Any] = fill({**self.common, **self.by_kind.get(kind, {})}, names)
         return filled
 
 
@@ -40,9 +40,12 @@ def target_shapes() -> tuple[TargetShape, ...]:
     )
 
 
-def _fill(value: Any, names: Mapping[str, str]) -> Any:
+def fill(value: Any, names: Mapping[str, str]) -> Any:
+    """A value with the placeholders of all its texts filled in."""
     if isinstance(value, dict):
-        return {key: _fill(one, names) for key, one in value.items()}
+        return {key: fill(one, names) for key, one in value.items()}
+    if isinstance(value, list):
+        return [fill(one, names) for one in value]
     if isinstance(value, str):
         return _PLACE.sub(lambda place: names[place[1]], value)
     return value

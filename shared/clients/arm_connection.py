@@ -88,7 +88,12 @@ class ArmConnection:
         }
 
     async def get_json(
-        self, path: str, *, api_version: str, query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        *,
+        api_version: str,
+        query: Mapping[str, str] | None = None,
+        method: str = "GET",
     ) -> dict[str, Any]:
         """GET one ARM id (or a next page's URL) through a client that knows no resource type.
 
@@ -96,6 +101,7 @@ class ArmConnection:
             path: An ARM id, or a ``nextLink`` of the same endpoint.
             api_version: Ignored for a ``nextLink``, which has it already.
             query: More of the query, ignored for a ``nextLink`` likewise.
+            method: ``POST`` for an action that reads; it has no body.
 
         Raises:
             azure.core.exceptions.HttpResponseError: any answer but 200, for ``arm_errors.ask``.
@@ -111,7 +117,7 @@ class ArmConnection:
             url = path
         else:
             raise PermanentError("next-link-foreign", path)
-        response = await self._open().send_request(HttpRequest("GET", url))
+        response = await self._open().send_request(HttpRequest(method, url))
         if response.status_code != 200:  # noqa: PLR2004 - HTTP OK
             raise HttpResponseError(response=response)
         body = response.json()

@@ -49,6 +49,11 @@ class ArmResources:
         rows = await self._rows(path, api_version=LIST_API_VERSION, query={"$filter": wanted})
         return [str(item["id"]) for item in rows if item.get("id")]
 
+    async def list_keys(self, resource_id: str, *, action: str, api_version: str) -> Mapping[str, Any] | None:
+        """What a resource's action answers that hands out its keys; ``None`` if the resource is gone."""
+        asked = self._arm.get_json(f"{resource_id}/{action}", api_version=api_version, method="POST")
+        return await ask(asked, Intent.READ)
+
     async def locks(self, subscription_id: str) -> builtins.list[Lock]:
         """All management locks of a subscription, its groups and resources.
 

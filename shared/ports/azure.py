@@ -166,6 +166,16 @@ class Resources(Protocol):
         """
         ...
 
+    async def list_keys(self, resource_id: str, *, action: str, api_version: str) -> Mapping[str, Any] | None:
+        """What a resource's action answers that hands out its keys; ``None`` if the resource is gone.
+
+        The answer is a credential: it goes into a cluster's secret and nowhere else.
+
+        Raises:
+            PermanentError: ``access-denied`` without the right, ``scope-locked`` under a ReadOnly lock.
+        """
+        ...
+
     async def locks(self, subscription_id: str) -> builtins.list[Lock]:
         """All management locks of a subscription, its groups and resources."""
         ...

@@ -20,7 +20,6 @@ from shared.recovering.survey import Seen, role_of
 from shared.state import State
 from shared.steps.base import (
     ANNOTATION_NONCE,
-    SECRET,
     TAG_NONCE,
     TAG_WORKLOAD,
     account_thing,
@@ -28,6 +27,7 @@ from shared.steps.base import (
     identity_thing,
     role_thing,
 )
+from shared.steps.making import SECRET
 from shared.steps.provided_account import named_thing
 from shared.users import User, Users
 

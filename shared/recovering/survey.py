@@ -166,12 +166,18 @@ class Surveyor:
 
     async def _survey(self, claim: Claim, spec: ConnectionSpec, scopes: frozenset[str]) -> Seen:
         notes: list[str] = []
+        if not spec.by_identity:
+            # Nothing in Azure tells of it: the secret's own word would be all.
+            raise Unknown("connected-by-key", "nothing in Azure confirms it; send the create request again")
         identity = await self._identity(spec)
         account = self._account(spec, identity)
         if account is None:
             notes.append(ACCOUNT_MISSING)
         credential = await self._credential(spec, identity)
         target = self.catalogue.find(spec.target_type)
+        if target.database is not None:
+            # Azure knows nothing of users inside a server, and servers are asked by steps alone.
+            raise Unknown("database-user", f"whether {spec.name} has one is not asked of the server")
         facts = await self._facts(target, spec)
         roles = target.roles(spec.intent, variant=(facts or {}).get("variant", ""))
         scope = target.scope(spec.target_id)

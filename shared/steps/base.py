@@ -31,7 +31,6 @@ ANNOTATION_CLIENT_ID = "azure.workload.identity/client-id"
 ANNOTATION_TENANT_ID = "azure.workload.identity/tenant-id"
 TAG_WORKLOAD = "mooring-workload"
 TAG_NONCE = "mooring-nonce"
-SECRET = "Secret"
 SETTLED_AT = "settledAt"
 """Output of ``quiesce``: when no write of an overtaken operation can land any more."""
 
@@ -122,7 +121,7 @@ class StepContext:
             row = self.target
         except RefusedError:
             return None
-        return row if row.works else None
+        return row if row.works or not self.connection.spec.by_identity else None
 
     @property
     def workload_key(self) -> str:
@@ -183,6 +182,8 @@ class StepContext:
         if intent is None or not intent.outputs.get("facts"):
             raise PermanentError("missing-output", "preflight has recorded no facts")
         recorded = {str(name): str(value) for name, value in intent.outputs["facts"].items()}
+        if not self.connection.spec.by_identity:
+            return recorded
         return {**recorded, "clientId": self.output("managed_identity", "clientId")}
 
 
@@ -207,11 +208,6 @@ class Step(Protocol):
 def found(name: str, *, ok: bool, detail: str = "", remedy: str = "") -> Finding:
     """A finding that is either fine or not."""
     return Finding(name=name, result="ok" if ok else "failed", detail=detail, remedy="" if ok else remedy)
-
-
-def kind_of(planned: Mapping[str, Any]) -> str:
-    """Kind of the object that a plan of the settings is about."""
-    return str(planned.get("kind", SECRET))
 
 
 def ours(thing: KubeObject, label: str, value: str) -> bool:

@@ -11,7 +11,15 @@ from typing import Any
 from shared import naming
 from shared.ports import Grants, RoleAssignment, Roles
 from shared.steps.surroundings import Outside
-from shared.target_parts import AZURE_ROLE, COSMOS_ROLE, GRANT_KINDS, REDIS_POLICY, GrantKind, Role
+from shared.target_parts import (
+    AZURE_ROLE,
+    COSMOS_ROLE,
+    DATABASE_USER,
+    GRANT_KINDS,
+    REDIS_POLICY,
+    GrantKind,
+    Role,
+)
 
 KIND = "grant"
 """Where a recorded right names its kind."""
@@ -46,7 +54,12 @@ def item_of(kind: GrantKind, role: Role, *, scope: str, principal_id: str) -> di
 
 
 async def held_by(outside: Outside, kind: GrantKind, scope: str, principal_id: str) -> list[RoleAssignment]:
-    """Rights of a principal that count at a scope; of Azure's roles those below it are listed too."""
+    """Rights of a principal that count at a scope; of Azure's roles those below it are listed too.
+
+    None of a user inside a server: nobody but the server knows that one.
+    """
+    if kind is DATABASE_USER:
+        return []
     if kind is AZURE_ROLE:
         return await outside.roles.list_for_principal(scope, principal_id)
     listed = await port_of(outside, kind).list(naming.resource_of(scope))

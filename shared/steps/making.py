@@ -8,10 +8,18 @@ which refuses to meet anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from shared.errors import PermanentError, TransientError
 from shared.ports import KubeObject
 from shared.steps.base import StepContext
+
+SECRET = "Secret"
+
+
+def kind_of(planned: Mapping[str, Any]) -> str:
+    """Kind of the object that a plan of the settings is about."""
+    return str(planned.get("kind", SECRET))
 
 
 async def put_object(

@@ -13,7 +13,8 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Intent
 from shared.ports import Linker
-from shared.steps.base import SECRET, StepContext, account_thing, credential_thing, identity_thing, kind_of
+from shared.steps.base import StepContext, account_thing, credential_thing, identity_thing
+from shared.steps.making import SECRET, kind_of
 
 _CODES = (
     ("orphan-changed", "what stands there is not what was reported"),

@@ -15,7 +15,7 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
 from shared.spec import ConnectionSpec
-from shared.steps import grants, provided_account
+from shared.steps import grants, keys, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.registration import target_missing
@@ -56,6 +56,9 @@ class Preflight:
         except NotYetError:
             pass  # a cluster that is updated takes calls
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
+        if not spec.by_identity:
+            running = found("cluster-running", ok=True, detail=cluster.provisioning_state)
+            return [*findings, running, _namespace(spec.namespace, known=known)]
         return [
             *findings,
             found("cluster-running", ok=True, detail=cluster.provisioning_state),
@@ -79,8 +82,9 @@ class Preflight:
         if target is None:
             return [exists]
         parent = await self._parent(ctx)
-        verdicts = of_answer(ctx.target, ctx.connection.spec.target_id, target, parent=parent)
-        verdicts += await grants.looked_at(ctx, target, issuer=issuer, parent=parent)
+        verdicts = of_answer(ctx.target, ctx.connection.spec, target, parent=parent)
+        if ctx.connection.spec.by_identity:
+            verdicts += await grants.looked_at(ctx, target, issuer=issuer, parent=parent)
         return [exists, *(verdict.finding for verdict in verdicts)]
 
     async def apply(self, ctx: StepContext) -> Done:
@@ -89,9 +93,10 @@ class Preflight:
         Raises:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, role-assignment-budget, access-policy-taken, credential-budget,
-                service-account-missing, service-account-taken, the codes of ``database_servers.looked_at``
-                and of the conditions that the target's row requires; cluster-replaced (repairs only).
+                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
+                credential-budget, service-account-missing, service-account-taken, the codes of
+                ``database_servers.looked_at`` and of the conditions that the target's row requires;
+                cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -106,20 +111,25 @@ class Preflight:
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
         require_running(cluster)
-        require_workload_identity(cluster)
-        refuse_cluster_identity(cluster, spec.identity_id)
+        if spec.by_identity:
+            require_workload_identity(cluster)
+            refuse_cluster_identity(cluster, spec.identity_id)
         _require_incarnation(ctx, cluster)
         if target is None:
             raise target_missing(target_id)
         parent = await self._parent(ctx)
-        warnings = obey(of_answer(ctx.target, spec.target_id, target, parent=parent))
+        warnings = obey(of_answer(ctx.target, spec, target, parent=parent))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
         await self._refuse_foreign_settings(ctx)
         if spec.service_account:
             await provided_account.require_free(ctx)
-        warnings += obey(await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent))
+        if spec.by_identity:
+            seen = await grants.looked_at(ctx, target, issuer=cluster.issuer, parent=parent)
+            warnings += obey(seen)
+        else:
+            await keys.fetched(ctx)  # only to learn here whether it can be
         await ctx.limits.remember_canary(target_id, api_version=api_version)
         facts = ctx.target.facts(
             spec.target_id, target, client_id="", parent=parent, connection_name=spec.name

@@ -22,11 +22,11 @@ from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_MANAGED_BY,
     LABEL_WORKLOAD,
-    SECRET,
     StepContext,
     account_thing,
     found,
 )
+from shared.steps.making import SECRET
 from shared.steps.objects import account_of, remove_object
 from shared.steps.removal import Removal, live_linkers, same_secret
 

@@ -37,8 +37,10 @@ async def look(ctx: StepContext, there: KubeObject, *, provenance: str) -> Saved
     """What would be saved of an object that a prune is about to remove; saves nothing."""
     seen, data = there, dict[str, str]()
     why = ""
-    if there.kind != "ServiceAccount":
-        spec = ctx.connection.spec
+    spec = ctx.connection.spec
+    if there.kind != "ServiceAccount" and not spec.by_identity:
+        why = "it holds a key of the target"
+    elif there.kind != "ServiceAccount":
         full = await ctx.outside.clusters.get(
             spec.cluster_id, there.kind, there.namespace, there.name, values=True
         )

@@ -1,4 +1,7 @@
-"""The Kubernetes secret or config map with the settings that a program needs; they hold no credential.
+"""The Kubernetes secret or config map with the settings that a program needs.
+
+They hold no credential, but where a connection by a key of the target was asked for: then it is fetched anew
+each time, and kept nowhere else.
 
 The secret's name and the keys equal Service Connector's; it makes no config maps. Endpoints come from the
 target's own GET (preflight).
@@ -14,17 +17,16 @@ from shared.inscription import ANNOTATION_REQUEST, text_of
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
 from shared.spec import ConnectionSpec
+from shared.steps import keys
 from shared.steps.base import (
     ANNOTATION_NONCE,
     LABEL_CONNECTION,
     LABEL_MANAGED_BY,
-    SECRET,
     StepContext,
     found,
-    kind_of,
     owned,
 )
-from shared.steps.making import put_object
+from shared.steps.making import SECRET, kind_of, put_object
 from shared.steps.objects import cluster_lost, hold_if_used, remove_object
 from shared.steps.orphan_claims import computed
 from shared.steps.removal import Removal, live_linkers, require_still_gone, same_secret
@@ -53,7 +55,11 @@ class Settings:
         if ctx.for_pruning_only:
             detail = "not looked at: they may hold a credential"
             return [*findings, Finding(name="settings-keys", result="unknown", detail=detail)]
-        wrong = self._wrong_if_adopted(ctx, there.data) if ctx.adopted else self._wrong(ctx, there.data)
+        try:
+            wrong = await (self._wrong_if_adopted if ctx.adopted else self._wrong)(ctx, there.data)
+        except PermanentError as error:
+            finding = found("settings-keys", ok=False, detail=str(error), remedy=error.remedy)
+            return [*findings, finding]
         return [
             *findings,
             found(
@@ -88,7 +94,7 @@ class Settings:
                 "nonce": there.annotations.get(ANNOTATION_NONCE, ctx.nonce) if there else ctx.nonce,
             },
         )
-        values = self._values(ctx)
+        values = await self._values(ctx)
         applied = await put_object(
             ctx,
             there,
@@ -134,10 +140,10 @@ class Settings:
             await remove_object(ctx, removal, kind, plan, use=use, lost=lost)
         return removal.done()
 
-    def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
-        return sorted(key for key, value in self._values(ctx).items() if data.get(key) != value)
+    async def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
+        return sorted(key for key, value in (await self._values(ctx)).items() if data.get(key) != value)
 
-    def _wrong_if_adopted(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
+    async def _wrong_if_adopted(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
         """Service Connector lets its users rename keys, so the recorded ones count.
 
         Values are compared where a key is the catalogue's, without regard to a slash at the end.
@@ -145,7 +151,7 @@ class Settings:
         recorded = ctx.intent.outputs.get("keys", ()) if ctx.intent else ()
         missing = {str(key) for key in recorded if not data.get(key)}
         try:
-            wanted = self._values(ctx)
+            wanted = await self._values(ctx)
         except PermanentError:
             wanted = {}  # a target or a client type that the catalogue does not offer
         different = {
@@ -153,8 +159,9 @@ class Settings:
         }
         return sorted(missing | different)
 
-    def _values(self, ctx: StepContext) -> dict[str, str]:
-        return setting_values.values(ctx.target, ctx.connection.spec, ctx.facts)
+    async def _values(self, ctx: StepContext) -> dict[str, str]:
+        facts = {**ctx.facts, **await keys.fetched(ctx)}
+        return setting_values.values(ctx.target, ctx.connection.spec, facts)
 
 
 def foreign_settings(spec: ConnectionSpec) -> PermanentError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.errors import NotYetError, PermanentError
 from shared.models import Finding
+from shared.spec import ConnectionSpec
 from shared.targets import TargetType
 
 
@@ -25,19 +26,20 @@ class Verdict:
 
 def of_answer(
     target: TargetType,
-    target_id: str,
+    spec: ConnectionSpec,
     answer: Mapping[str, Any],
     *,
     parent: Mapping[str, Any] | None = None,
 ) -> list[Verdict]:
     """What Azure's answers of a target, and of what it is a part of, say of each condition of its row."""
+    target_id = spec.target_id
     names = {
         **(target.names(target_id) or {}),
         "id": target.existence_id(target_id),
         "parent": target.parent_id(target_id),
     }
     verdicts = []
-    for condition in target.requires:
+    for condition in target.required(spec.auth_kind):
         seen = (parent or {}) if condition.of_parent else answer
         value = condition.unmet(seen)
         finding = Finding(name=condition.finding, result="ok")

@@ -213,15 +213,16 @@ def _readable(rows: Sequence[Row]) -> Iterator[Connection]:
 
 
 def _wanted(lookout: Lookout, record: OnRecord) -> dict[str, str] | None:
-    """What the settings should be; ``None`` if that is not on record."""
+    """What the settings should be, a key of the target left out; ``None`` if that is not on record."""
     spec, intent = record.connection.spec, record.intents.get("preflight")
     facts = intent.outputs.get("facts") if intent else None
     if not facts:
         return None
     known = {str(name): str(value) for name, value in facts.items()}
-    known["clientId"] = record.output("managed_identity", "clientId")
+    if spec.by_identity:
+        known["clientId"] = record.output("managed_identity", "clientId")
     try:
-        return setting_values.values(lookout.catalogue.find(spec.target_type), spec, known)
+        return setting_values.known(lookout.catalogue.find(spec.target_type), spec, known)
     except RefusedError:
         return None
 

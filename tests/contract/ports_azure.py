@@ -23,7 +23,7 @@ import aiohttp
 from sandbox.owner import Owner
 from sandbox.topology import Topology
 from shared.clients.kube_uses import EARLIER, USERS
-from shared.naming import AUDIENCE, MANAGED_BY, subject
+from shared.naming import AUDIENCE, MANAGED_BY, fold_id, subject
 from shared.ports import Clusters, Credential, Grants, Identities, Linkers, Lock, Prover, Resources, Roles
 from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.contract.ports_sandbox import Contract, control
@@ -275,6 +275,8 @@ def fake_azure() -> Azure:
     world.add_cluster(cluster_id, namespaces=(NAMESPACE,))
     world.add_resource(storage_id, {"properties": {"primaryEndpoints": {"blob": "https://blob.example/"}}})
     world.data_planes["https://blob.example/?comp=list"] = storage_id
+    keys = [{"keyName": f"key{number}", "value": f"value-of-{number}"} for number in (1, 2)]
+    world.keys[fold_id(storage_id)] = {"keys": keys}
     clusters = InMemoryClusters(world)
     return Azure(
         identities=InMemoryIdentities(world),

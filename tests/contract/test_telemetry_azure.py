@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,11 +13,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from sandbox.certificates import make_certificates
 from shared.naming import trace_of
 
+CLIENT = "22222222-2222-4222-8222-222222222222"
 KEY = "00000000-0000-4000-8000-000000000000"
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -41,15 +45,26 @@ telemetry.close()
 
 
 class Ingestion:
-    """Takes envelopes; ``status`` is what it answers."""
+    """Takes envelopes over TLS, and gives tokens as App Service does; ``status`` is what it answers."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, folder: Path, status: int = 200) -> None:
         self.envelopes: list[dict[str, Any]] = []
         self.posts = 0
+        self.authorizations: set[str] = set()
+        self.asked: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append(self.path)
+                token = {"access_token": "of-the-app", "expires_on": "4000000000", "token_type": "Bearer"}
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(token).encode())
+
             def do_POST(self) -> None:
+                outer.authorizations.add(self.headers.get("Authorization", ""))
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     raw = gzip.decompress(raw)
@@ -66,16 +81,20 @@ class Ingestion:
             def log_message(self, *_words: object) -> None:
                 pass
 
+        self.ca_file, cert_file, key_file = make_certificates(folder)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(cert_file, key_file)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_port}/"
 
     def data(self, kind: str) -> list[dict[str, Any]]:
         return [one["data"]["baseData"] for one in self.envelopes if one["data"]["baseType"] == kind]
 
 
 @pytest.fixture
-def ingestion(request: pytest.FixtureRequest) -> Iterator[Ingestion]:
-    running = Ingestion(getattr(request, "param", 200))
+def ingestion(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ingestion]:
+    running = Ingestion(tmp_path, getattr(request, "param", 200))
     thread = threading.Thread(target=running.server.serve_forever)
     thread.start()
     yield running
@@ -92,7 +111,14 @@ def told_to(ingestion: Ingestion) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, f"InstrumentationKey={KEY};IngestionEndpoint={ingestion.url}"],
         cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", **off},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "REQUESTS_CA_BUNDLE": ingestion.ca_file,
+            "IDENTITY_ENDPOINT": f"{ingestion.url}msi/token",
+            "IDENTITY_HEADER": "h",
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"ClientId={CLIENT};Authorization=AAD",
+            **off,
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -119,6 +145,16 @@ def test_an_operation_is_a_request_and_its_steps_and_calls_are_dependencies(inge
     assert {one["tags"]["ai.operation.id"] for one in spans} == {trace_of("c-o")[0]}
     assert {one["tags"]["ai.cloud.role"] for one in spans} == {"mooring"}
     assert not re.search(r"Bearer|eyJ", json.dumps(ingestion.envelopes))
+
+
+def test_it_signs_in_as_the_apps_own_identity_since_keys_are_off(ingestion: Ingestion):
+    assert told_to(ingestion).returncode == 0
+    assert ingestion.authorizations == {"Bearer of-the-app"}
+    assert ingestion.asked
+    for path in ingestion.asked:
+        asked = parse_qs(urlsplit(path).query)
+        assert asked["client_id"] == [CLIENT]
+        assert asked["resource"] == ["https://monitor.azure.com/"]
 
 
 def test_metrics_have_their_names_and_attributes(ingestion: Ingestion):

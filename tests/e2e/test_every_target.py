@@ -116,7 +116,7 @@ async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> l
     )
     # One after the other: the host has better things to do than to answer many who ask.
     ended = [await world.ended(request_id, patience=LIMIT_SECONDS) for request_id in ids]
-    assert [one for one in ended if one["state"] != "succeeded"] == []
+    assert [(one["code"], one["detail"]) for one in ended if one["state"] != "succeeded"] == []
     return ended
 
 

@@ -60,6 +60,8 @@ class AzureWorld:
         self.locks: list[Lock] = []
         self.unregistered: set[str] = set()
         """Folded ids of resource providers that their subscription has not registered."""
+        self.keys: dict[str, dict[str, Any]] = {}
+        """What resources answer that are asked for their keys, by folded id."""
         self.clusters: dict[str, StoredCluster] = {}
         self.data_planes: dict[str, str] = {}
         """Scope by URL of what can be read there."""

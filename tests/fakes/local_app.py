@@ -63,6 +63,7 @@ class LocalApp:
     dead_letters: InMemoryDeadLetters
     clusters: InMemoryClusters
     linkers: InMemoryLinkers
+    resources: InMemoryResources
     journal: Journal
     oracle: LiveOracle
     services: Services
@@ -167,7 +168,7 @@ def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) 
     oracle = LiveOracle(world, store)
     journal.watch = oracle.look
     clusters, linkers = InMemoryClusters(world), InMemoryLinkers(world)
-    dead_letters = InMemoryDeadLetters()
+    resources, dead_letters = InMemoryResources(world), InMemoryDeadLetters()
     recorded: Any = Recorded(dead_letters, "dead_letters", journal)
     ports = {
         "identities": InMemoryIdentities(world),
@@ -175,7 +176,7 @@ def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) 
         "cosmos": InMemoryGrants(world, COSMOS_ROLE),
         "redis": InMemoryGrants(world, REDIS_POLICY),
         "databases": InMemoryDatabases(world),
-        "resources": InMemoryResources(world),
+        "resources": resources,
         "clusters": clusters,
         "linkers": linkers,
         "prover": InMemoryProver(world),
@@ -200,6 +201,7 @@ def make_app(folder: Path, *, telemetry: Telemetry = SILENCE, **overrides: str) 
         dead_letters=dead_letters,
         clusters=clusters,
         linkers=linkers,
+        resources=resources,
         journal=journal,
         oracle=oracle,
         services=services,

@@ -19,6 +19,8 @@ class InMemoryResources:
         self._world = world
         self.broken: dict[str, MooringError] = {}
         """Errors by folded id, for answers that are neither 200 nor a definite not-found."""
+        self.may_list_keys = True
+        """Whether the app may have keys of targets."""
         self.list_broken: MooringError | None = None
         """Error of every list."""
         self.locks_broken: MooringError | None = None
@@ -52,6 +54,25 @@ class InMemoryResources:
             and type_of(key) == resource_type.lower()
             and (not name or key.rsplit("/", 1)[-1] == name.lower())
         ]
+
+    async def list_keys(self, resource_id: str, *, action: str, api_version: str) -> Mapping[str, Any] | None:
+        key = fold_id(resource_id)
+        if not api_version:
+            raise ValueError("an API version is needed")
+        if not self.may_list_keys:
+            raise PermanentError("access-denied", f"cannot {action} of {resource_id}")
+        if any(
+            one.level == "ReadOnly" and f"{key}/".startswith(f"{fold_id(one.scope)}/")
+            for one in self._world.locks
+        ):
+            raise PermanentError("scope-locked", resource_id)
+        if key in self.broken:
+            raise self.broken[key]
+        return (
+            self._world.keys.get(key)
+            if key.partition("/authorizationrules/")[0] in self._world.resources
+            else None
+        )
 
     async def locks(self, subscription_id: str) -> builtins.list[Lock]:
         if self.locks_broken is not None:

@@ -52,7 +52,7 @@ class Example:
             template = _PLACE.sub(
                 lambda place: (
                     self.row.wanted[place[1]].publicly
-                    if place[1] in self.row.wanted
+                    if place[1] in self.row.wanted and place[1] not in names
                     else names.get(place[1], place[0])
                 ),
                 template,

@@ -36,6 +36,14 @@ MAY_READ = {
 }
 """Reads that sweeps need, or preflight: whether they are used is told by the record of calls
 (tests/e2e/test_rights.py)."""
+
+
+def naming_type(template: str) -> str:
+    """Resource type of an id template, as written."""
+    namespace, *rest = template.split("/providers/", 1)[1].split("/")
+    return "/".join((namespace, *rest[::2]))
+
+
 EXACT = {
     "identities": {
         f"{IDENTITY}{part}/{verb}"
@@ -44,12 +52,19 @@ EXACT = {
     },
     "grants": {f"{AUTHORIZATION}/{verb}" for verb in ("read", "write", "delete")},
     "dataGrants": {f"{kind}/{verb}" for kind in DATA_GRANTS for verb in ("read", "write", "delete")},
+    "keys": {
+        f"{naming_type(kind.keys.id_template)}/{kind.keys.action}/action"
+        for row in catalogue().rows
+        for kind in row.auth.values()
+        if kind.keys
+    },
 }
 ROLE_FILES = {
     "reader": "roles/reader.json",
     "identities": "roles/identities.json",
     "grants": "roles/grants.json",
     "dataGrants": "roles/data-grants.json",
+    "keys": "roles/keys.json",
     "clusterObjects": "kubernetes/azure-role.json",
 }
 PRIVILEGED = {
@@ -89,12 +104,14 @@ CLAUSE = """\
 
 
 def no_action_is_a_wildcard(deployment: Deployment) -> Iterator[str]:
-    for path in ROLE_FILES.values():
+    for key, path in ROLE_FILES.items():
         role = deployment.json(path)
         if role.keys() - {"roleName", "description", "actions", "dataActions"}:
             yield f"{path}: {sorted(role)}"
         for action in (*role["actions"], *role.get("dataActions", ())):
-            if not PLAIN.fullmatch(action) or STRONG.search(action):
+            # What this one role is for; which keys it hands out is the catalogue's to say.
+            strong = key != "keys" and STRONG.search(action)
+            if not PLAIN.fullmatch(action) or strong:
                 yield f"{path}: {action}"
 
 
@@ -194,6 +211,12 @@ def each_role_goes_to_its_own_scope(deployment: Deployment) -> Iterator[str]:
             yield f"{module} goes to {use.loop}"
     if deployment.main.variables["dataGroups"].value != "dataGrants ? targetGroups : []":
         yield "data grants are given unasked"
+    (keys,) = deployment.uses("keys-grant")
+    told = (keys.body["scope"], keys.loop, keys.condition, keys.params["roleGuid"])
+    if told != (scopes["delegate-grant"][0], "id targetGroups", "(keyRole)", "roles.outputs.guids.keys"):
+        yield f"keys-grant goes to {told}"
+    if deployment.main.params["keyRole"].value is not False:
+        yield "keyRole is on"
     (watched,) = deployment.uses("watched-subscription")
     if (
         watched.params["readerRoleGuid"]

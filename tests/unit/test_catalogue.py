@@ -13,14 +13,17 @@ from sandbox import catalogue as command
 from sandbox.arm.access import built_in_roles
 from sandbox.arm.data_grants import ACCESS_POLICIES, DATA_ROLES
 from sandbox.arm.events import passes
+from sandbox.arm.keys import key_answers
 from sandbox.arm.target_shapes import target_shapes
 from sandbox.catalogue import combinations
+from shared import templates
 from shared.catalogue import catalogue, parse
 from shared.errors import RefusedError
 from shared.events import WATCHED
+from shared.facts import at
 from shared.target_parts import AZURE_ROLE, COSMOS_ROLE, REDIS_POLICY
 from shared.targets import TargetType
-from tests.fakes.target_examples import document
+from tests.fakes.target_examples import document, examples
 
 ROOT = Path(__file__).parents[2]
 ROWS = catalogue().rows
@@ -85,6 +88,53 @@ def test_every_secret_has_a_placeholder_that_is_marked_as_a_credential(row: Targ
     for group in kind.settings if kind else ():
         values = " ".join(group.values.values())
         assert any(f"{{{name}}}" in values for name in catalogue().credentials)
+
+
+KEYED = [row for row in ROWS if "secret" in row.auth and row.auth["secret"].keys]
+
+
+def test_whatever_azure_hands_out_keys_of_can_be_connected_by_one_where_the_policy_allows_it():
+    assert [row.name for row in KEYED] == [
+        "storage-blob", "storage-queue", "storage-table", "storage-file", "appconfig", "servicebus",
+        "eventhub", "cosmos-sql", "cosmos-mongo", "cosmos-table", "cosmos-cassandra", "cosmos-gremlin",
+        "redis", "redis-enterprise", "signalr", "webpubsub", "cognitiveservices",
+    ]  # fmt: skip
+    for row in ROWS:
+        gated = row.name in {one.name for one in KEYED}
+        assert all((kind.status == "policy-gated") == (kind.keys is not None) for kind in row.auth.values())
+        assert gated == any(kind.status == "policy-gated" for kind in row.auth.values())
+
+
+@pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
+def test_a_row_with_keys_knows_where_to_fetch_all_that_its_settings_need(row: TargetType):
+    source = row.auth["secret"].keys
+    assert source is not None
+    assert "{" not in templates.fill(source.id_template, row.names(document()[row.name]["id"]) or {})
+    for example in examples(row):
+        told = {*example.facts(), *source.fetched, *source.named}
+        for group in row.auth["secret"].settings:
+            if group.variant in ("", example.variant):
+                assert {place for one in group.values.values() for place in templates.places(one)} <= told
+    answer = key_answers()[type_of(source.id_template).lower()]
+    assert all(isinstance(at(answer, path), str) for path in source.fetched.values())
+    fetched = {row.name: set(source.fetched)}
+    assert fetched[row.name] & catalogue().credentials
+    assert not set(source.named) & catalogue().credentials
+
+
+@pytest.mark.parametrize("row", KEYED, ids=lambda row: row.name)
+def test_a_row_with_keys_is_refused_where_its_target_takes_none(row: TargetType):
+    taking = [one for one in row.required("secret") if one.finding == "target-takes-keys"]
+    assert [one.code for one in taking] == ["target-keys-off"]
+    assert all(one.of_parent == bool(row.name.startswith("cosmos-")) for one in taking)
+    assert not [one for one in row.required("secret") if one.finding == "target-takes-entra"]
+
+
+def test_reader_and_filter_know_the_types_that_are_connected_by_keys():
+    reader = json.loads((ROOT / "infra/roles/reader.json").read_text())["actions"]
+    for row in KEYED:
+        for template in (row.existence_template, row.parent_template):
+            assert not template or f"{type_of(template)}/read".lower() in map(str.lower, reader), row.name
 
 
 def test_choosing_names_what_does_not_fit():

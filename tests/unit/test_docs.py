@@ -117,6 +117,7 @@ MAKERS = {
     "RefusedError": 0,
     "GiveUp": 0,
     "_broken": 0,
+    "broken": 0,
     "Verdict": 0,
     "problem": 0,
     "_refuse": 3,
@@ -177,6 +178,8 @@ def codes_of_the_code() -> set[str]:
     found |= {rule.code for rule in error_rules.STATUS_RULES.values()}
     found |= {condition.code for row in catalogue().rows for condition in row.requires}
     found |= {sqlstates.OTHER.code, *(rule.code for rule in sqlstates.STATES.values())}
+    kinds = [kind for row in catalogue().rows for kind in row.auth.values()]
+    found |= {condition.code for kind in kinds for condition in kind.requires or ()}
     found |= {error_rules.NO_ANSWER.code, error_rules.UNKNOWN.code}
     found |= {rule.code for rule in retry.WAITS.values() if rule.deadline_seconds is not None}
     found |= {f"superseded-by-{newcomer}" for newcomer in Kind if "overtake" in TABLE[newcomer].values()}

@@ -26,7 +26,11 @@ def test_every_target_of_the_catalogue_is_listed(targets: dict[str, Any]):
 def test_a_target_that_works_says_how_it_is_asked_for(targets: dict[str, Any]):
     blob = targets["storage-blob"]
     assert (blob["title"], blob["works"]) == ("Azure Blob Storage", True)
-    assert blob["auth"]["workloadIdentity"] == {"status": "works", "reason": None}
+    assert blob["auth"]["workloadIdentity"] == {
+        "status": "works",
+        "reason": None,
+        "clientTypes": ["dotnet", "java", "nodejs", "none", "python", "springBoot"],
+    }
     assert blob["clientTypes"] == sorted(blob["settings"])
     assert blob["settings"]["python"] == [
         {

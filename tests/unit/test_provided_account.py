@@ -105,7 +105,7 @@ async def test_manifest_plan_and_connection_name_the_given_account(theirs: Local
     _, shown, _ = await http.call("get_connection", connectionId=ID)
     assert shown["kubernetes"]["serviceAccount"] == ACCOUNT
     assert shown["serviceAccount"] == ACCOUNT
-    status, text, _ = await http.call("get_manifest", connectionId=ID, kind="deployment")
+    status, text, _ = await http.call("get_manifest", connectionId=ID, params={"kind": "deployment"})
     assert status == 200
     assert f'serviceAccountName: "{ACCOUNT}"' in str(text)
 

@@ -12,7 +12,11 @@ from shared import naming
 from shared.errors import PermanentError, TransientError
 from shared.models import ConnectionId, Kind, OperationState, Plan
 from shared.ports import Upsert
+from shared.prunes import SavedObject
 from shared.rows import columns
+from shared.steps import granting, hops
+from shared.steps.base import ANNOTATION_CLIENT_ID
+from shared.target_parts import DATABASE_USER
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
@@ -25,6 +29,7 @@ from tests.fakes.local_app import (
     deletion_event,
     make_app,
 )
+from tests.fakes.step_bench import Bench
 from tests.fakes.sweeps import connected, swept
 
 ACCOUNT = f"{GROUP}/providers/Microsoft.DocumentDB/databaseAccounts/cos"
@@ -172,6 +177,41 @@ async def test_one_list_serves_all_connections_of_an_account_and_a_refused_one_s
     assert found["details"] == {"roles-not-listed": 1}
 
 
+# --- restored ------------------------------------------------------------------------------------
+
+
+@of_every_type
+@pytest.mark.parametrize("linker_id", ["", f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"])
+async def test_the_role_of_a_restored_connection_is_looked_for_where_it_was_given(
+    app: LocalApp, kind: str, linker_id: str
+):
+    app.world.slow_grants = False
+    bench = Bench(app, target_type=kind, target_id=TARGETS[kind])
+    await bench.up_to("role_assignments")
+    bench.connection = bench.connection.model_copy(update={"linker_id": linker_id})
+    client_id = str(bench.intents["managed_identity"].outputs["clientId"])
+    account = SavedObject(
+        uid="u",
+        labels={},
+        restorable=True,
+        operation_id=bench.operation.operation_id,
+        saved_at=app.clock.now(),
+        kind="ServiceAccount",
+        namespace="shop",
+        name=naming.service_account_name(client_id),
+        annotations={ANNOTATION_CLIENT_ID: client_id},
+    )
+    found = {one.name: one.result for one in await hops.of(bench.context("restored_objects"), [account])}
+    assert found["identity-exists"] == "ok"
+    server = f"{GROUP}/providers/Microsoft.DBforPostgreSQL/flexibleServers/pg/databases/db"
+    user = Bench(app, "of-a-server", target_type="postgres-flexible", target_id=server)
+    of_server = {one.name: one.result for one in await hops.of(user.context("restored_objects"), [account])}
+    assert of_server["role-assigned"] == "unknown"
+    outside = app.services.engine.outside
+    assert await granting.held_by(outside, DATABASE_USER, server, client_id) == []
+    assert found["role-assigned"] == ("failed" if linker_id else "ok"), "theirs is one of Azure's roles"
+
+
 # --- what services refuse ------------------------------------------------------------------------
 
 
@@ -217,3 +257,23 @@ async def test_a_second_intent_of_the_workload_at_one_cache_is_refused_and_the_f
     assert (create.state, create.code) == (OperationState.FAILED, "access-policy-taken")
     assert await app.state(ConnectionId(first)) == "configured"
     assert len(app.world.grants) == 1
+
+
+@of_every_type
+async def test_an_update_of_the_intent_leaves_the_narrower_right_alone(app: LocalApp, kind: str):
+    connection_id = await connected(app, target=target(kind))
+    body = create_body(target=target(kind), intent="read")
+    app.world.slow_grants = False
+    _, plan, _ = await HttpApp(app).call("plan_connection", body={**body, "action": "update"})
+    app.world.slow_grants = True
+    changed = plan["changes"]["roleAssignments"]
+    await app.send({**body, "action": "update"}, message_id="u")
+    await app.settle()
+    assert await app.state(ConnectionId(connection_id)) == "configured"
+    [grant] = app.world.grants.values()
+    role = grant.role_definition_id.rsplit("/", 1)[-1]
+    assert role in {"00000000-0000-0000-0000-000000000001", "Data Reader"}
+    assert [len(changed["add"]), len(changed["remove"])] == [1, 1]
+    await app.send(delete_body(), message_id="d")
+    await app.settle()
+    assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}
