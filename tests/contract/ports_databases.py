@@ -47,6 +47,10 @@ class Owner(Protocol):
         """Say whether a user may do something with a table or a sequence."""
         ...
 
+    async def withdraw(self) -> None:
+        """Let the app act for the database's owner no more."""
+        ...
+
     async def drop_database(self) -> None:
         """Drop the database."""
         ...
@@ -84,6 +88,9 @@ class FakeOwner:
 
     async def may(self, user: str, privilege: str, relation: str) -> bool:
         return privilege in self._database.grants.get(user, {}).get(relation, set())
+
+    async def withdraw(self) -> None:
+        self._server.acts_for.clear()
 
     async def drop_database(self) -> None:
         del self._server.databases[self._name]
@@ -150,8 +157,8 @@ class Superuser:
 class RealOwner:
     """The owner of a database of a real server."""
 
-    def __init__(self, root: Superuser, database: str, role: str) -> None:
-        self._root, self._database, self._role = root, database, role
+    def __init__(self, root: Superuser, database: str, role: str, app: str) -> None:
+        self._root, self._database, self._role, self._app = root, database, role, app
 
     async def make(self, relation: str, *, owner: str = "") -> None:
         kind = "SEQUENCE" if relation.endswith("_seq") else "TABLE"
@@ -181,6 +188,10 @@ class RealOwner:
             except asyncpg.UndefinedObjectError:
                 return False
 
+    async def withdraw(self) -> None:
+        async with self._root.session() as session:
+            await session.execute(f'REVOKE "{self._role}" FROM "{self._app}"')
+
     async def drop_database(self) -> None:
         async with self._root.session() as session:
             await session.execute(f'DROP DATABASE "{self._database}" WITH (FORCE)')
@@ -206,7 +217,7 @@ async def real_bench() -> AsyncIterator[Bench]:
             databases=databases,
             server=DatabaseServer(host=root.host, admin=app, token_scope=SCOPE),
             database=database,
-            owner=RealOwner(root, database, owner),
+            owner=RealOwner(root, database, owner, app),
         )
     finally:
         async with root.session() as session:

@@ -146,6 +146,17 @@ async def test_a_table_of_another_owner_refuses_the_whole_grant(bench: Bench):
     assert not await bench.owner.may(name, "SELECT", "orders")
 
 
+async def test_what_everybody_has_needs_no_power_and_what_only_the_owner_gives_is_refused(bench: Bench):
+    name = bench.name()
+    await bench.owner.withdraw()
+    await made(bench, name)
+    with pytest.raises(PermanentError, match="database-grant-refused") as refused:
+        await bench.databases.grant(bench.server, bench.database, name, mark=MARK, privileges=ALL)
+    assert refused.value.remedy
+    seen = await bench.databases.access(bench.server, bench.database, name, privileges=READ)
+    assert seen.lacking == ()
+
+
 async def test_a_user_that_is_gone_is_granted_nothing(bench: Bench):
     name = bench.name()
     with pytest.raises(TransientError, match="database-changed"):

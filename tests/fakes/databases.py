@@ -120,7 +120,9 @@ class InMemoryDatabases:
         theirs = {
             owner for one, owner in stored.relations.items() if owner not in acts_for and _on(privileges, one)
         }
-        if theirs or (privileges.on_database and stored.owner not in acts_for):
+        everybodys = {"CONNECT", "TEMPORARY"}
+        beyond = set(privileges.on_database) - everybodys
+        if theirs or (beyond and stored.owner not in acts_for):
             raise PermanentError("database-grant-refused", ", ".join(sorted(theirs)), remedy="GRANT")
         stored.grants[name] = {
             "database": set(privileges.on_database),

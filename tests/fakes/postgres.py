@@ -12,6 +12,7 @@ ADMIN = f"{SERVER}/administrators/{APP_OBJECT_ID}"
 HOST = "srv.postgres.database.azure.com"
 NAME = "orders-db"
 USER = f"aad_{NAME}"
+STEP = "database_access"
 
 
 def add_server(app: LocalApp) -> StoredServer:
@@ -38,3 +39,22 @@ def add_server(app: LocalApp) -> StoredServer:
 def database_bench(app: LocalApp, name: str = NAME, **spec: str) -> Bench:
     """A connection to the database."""
     return Bench(app, name, **{"target_type": "postgres-flexible", "target_id": DATABASE, **spec})
+
+
+async def up_to_identity(bench: Bench) -> None:
+    """Apply what comes before the user."""
+    await bench.apply("preflight")
+    await bench.apply("managed_identity")
+
+
+async def made(app: LocalApp, name: str = NAME, **spec: str) -> Bench:
+    """A connection whose user is made."""
+    bench = database_bench(app, name, **spec)
+    await up_to_identity(bench)
+    await bench.apply(STEP)
+    return bench
+
+
+def granted(server: StoredServer, relation: str = "orders", user: str = USER) -> set[str]:
+    """What a user may do with a relation."""
+    return server.databases["shop"].grants.get(user, {}).get(relation, set())
