@@ -121,7 +121,7 @@ class StepContext:
             row = self.target
         except RefusedError:
             return None
-        return row if row.works or not self.connection.spec.by_identity else None
+        return row if row.works else None
 
     @property
     def workload_key(self) -> str:

@@ -1,42 +1,31 @@
 """A service account that the request names gets one annotation and loses it again; it is its owner's."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from shared import naming
-from shared.models import ConnectionId, Kind
-from shared.ports import KubeObject
+from shared.models import ConnectionId
+from tests.fakes.given_account import (
+    ACCOUNT,
+    CLIENT_ID,
+    ID,
+    OTHERS,
+    account,
+    allow,
+    client_id,
+    findings,
+    make_account,
+    named,
+    remove,
+)
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
     CLUSTER,
-    STORAGE,
     LocalApp,
     create_body,
-    delete_body,
-    deletion_event,
-    make_app,
 )
 from tests.fakes.looks import bad, looked
-from tests.fakes.step_bench import Bench
 from tests.fakes.sweeps import connected, swept
-
-ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
-ACCOUNT = "orders-sa"
-CLIENT_ID = "azure.workload.identity/client-id"
-OTHERS = {"team": "shop"}
-
-
-def allow(app: LocalApp, pattern: str = "orders-*") -> None:
-    app.policy_file.write_text(f'{app.policy_file.read_text()}service_accounts = ["{pattern}"]\n')
-
-
-def make_account(app: LocalApp, name: str = ACCOUNT, **annotations: str) -> KubeObject:
-    return app.clusters.put_object(
-        CLUSTER, "ServiceAccount", "shop", name, annotations={**OTHERS, **annotations}, manager="gitops"
-    )
 
 
 @pytest.fixture
@@ -44,35 +33,6 @@ def theirs(app: LocalApp) -> LocalApp:
     allow(app)
     make_account(app)
     return app
-
-
-async def account(app: LocalApp, name: str = ACCOUNT) -> KubeObject:
-    there = await app.clusters.get(CLUSTER, "ServiceAccount", "shop", name)
-    assert there is not None
-    return there
-
-
-async def named(app: LocalApp) -> str:
-    return (await account(app)).annotations.get(CLIENT_ID, "")
-
-
-async def client_id(app: LocalApp) -> str:
-    _, shown, _ = await HttpApp(app).call("get_connection", connectionId=ID)
-    return str(shown["identity"]["clientId"])
-
-
-async def findings(app: LocalApp) -> dict[str, Any]:
-    record = await app.send(
-        {"action": "validate", "connectionId": ID}, message_id=f"v{len(app.journal.calls)}"
-    )
-    await app.settle()
-    _, shown, _ = await HttpApp(app).call("get_operation", operationId=str(record.operation_id))
-    return {one["name"]: one for one in shown["findings"] if one["result"] == "failed"}
-
-
-async def remove(app: LocalApp, name: str = "orders-blob") -> None:
-    await app.send(delete_body(name), message_id=f"delete-{name}")
-    await app.settle(seconds=4000)
 
 
 async def test_a_named_account_gets_one_annotation_and_gives_it_back(theirs: LocalApp):
@@ -184,25 +144,6 @@ async def test_another_workload_cannot_have_the_account_too(theirs: LocalApp):
     assert [one.code for one in await theirs.operations(other)] == ["service-account-taken"]
 
 
-async def test_a_mark_that_its_owner_wrote_as_well_stays_when_ours_goes(theirs: LocalApp):
-    await connected(theirs, serviceAccount=ACCOUNT)
-    own = await client_id(theirs)
-    make_account(theirs, **{CLIENT_ID: own})
-    await remove(theirs)
-    assert await named(theirs) == own
-    assert await theirs.state(ID) == "deleted"
-
-
-async def test_an_account_made_anew_by_its_owner_is_left_alone_by_a_delete(theirs: LocalApp):
-    await connected(theirs, serviceAccount=ACCOUNT)
-    own = await client_id(theirs)
-    del theirs.world.clusters[naming.fold_id(CLUSTER)].objects["ServiceAccount", "shop", ACCOUNT]
-    anew = make_account(theirs, **{CLIENT_ID: own})
-    await remove(theirs)
-    assert await account(theirs) == anew
-    assert await theirs.state(ID) == "deleted"
-
-
 async def test_a_validation_says_what_is_wrong_with_the_account_and_a_repair_mends_it(theirs: LocalApp):
     await connected(theirs, serviceAccount=ACCOUNT)
     assert await findings(theirs) == {}
@@ -226,92 +167,6 @@ async def test_a_validation_says_what_is_wrong_with_the_account_and_a_repair_men
     await remove(theirs)
     assert await named(theirs) == "another", "somebody else's by now"
     assert theirs.leftovers()["users"] == []
-
-
-async def test_a_prune_takes_the_mark_and_is_not_held_by_the_accounts_pods(tmp_path: Path):
-    app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="0")
-    allow(app)
-    make_account(app)
-    await connected(app, serviceAccount=ACCOUNT)
-    app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})
-    app.world.remove(STORAGE)
-    await app.services.events.receive(deletion_event(STORAGE))
-    await app.settle(seconds=4000)
-    assert await app.state(ID) == "pruned"
-    assert dict((await account(app)).annotations) == OTHERS
-
-
-async def test_a_prune_that_only_reports_says_the_mark_and_leaves_it(tmp_path: Path):
-    app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="0", MOORING_PRUNE_MODE="report")
-    allow(app)
-    make_account(app)
-    await connected(app, serviceAccount=ACCOUNT)
-    await connected(
-        app, "orders-more", serviceAccount=ACCOUNT, target={"type": "storage-blob", "id": STORAGE}
-    )
-    app.world.remove(STORAGE)
-    await app.services.events.receive(deletion_event(STORAGE))
-    await app.settle(seconds=4000)
-    assert await named(app)
-    [prune] = [one for one in await app.operations(ID) if one.kind is Kind.PRUNE]
-    snapshot = await app.services.state.load(prune.operation_id)
-    assert snapshot is not None
-    outputs = snapshot.steps["service_account"].value.outputs
-    assert [(one["kind"], one["rule"]) for one in outputs["kept"]] == [("annotation", "still-shared")]
-
-
-async def test_a_prune_that_only_reports_says_that_it_would_take_the_mark(theirs: LocalApp):
-    bench = Bench(theirs, service_account=ACCOUNT)
-    await bench.up_to("settings")
-    bench.become(Kind.PRUNE, report_only=True)
-    done = await bench.revert("service_account")
-    assert [(one["kind"], one["rule"]) for one in done.outputs["would"]] == [("annotation", "last-user")]
-    assert await named(theirs)
-
-
-async def test_a_protected_namespace_and_a_lost_cluster_keep_and_lose_the_mark(app: LocalApp):
-    allow(app)
-    make_account(app)
-    bench = Bench(app, service_account=ACCOUNT)
-    await bench.up_to("settings")
-    bench.become(Kind.PRUNE)
-    app.policy_file.write_text(f'{app.policy_file.read_text()}[protected]\nnamespaces = ["shop"]\n')
-    done = await bench.revert("service_account")
-    assert [one["rule"] for one in done.outputs["kept"]] == ["protected-namespace"]
-    assert await named(app)
-
-
-async def test_a_deleted_cluster_takes_the_mark_along(theirs: LocalApp):
-    bench = Bench(theirs, service_account=ACCOUNT)
-    await bench.up_to("settings")
-    bench.become(Kind.DELETE)
-    theirs.world.remove(CLUSTER)
-    done = await bench.revert("service_account")
-    assert [one["rule"] for one in done.outputs["removed"]] == ["cluster-gone"]
-    assert "verified" in (await bench.apply("verify_gone")).outputs
-
-
-async def test_a_late_write_of_the_mark_is_taken_back_at_the_end(theirs: LocalApp):
-    bench = Bench(theirs, service_account=ACCOUNT)
-    await bench.up_to("settings")
-    own = await named(theirs)
-    bench.become(Kind.DELETE)
-    await bench.revert("service_account")
-    there = await account(theirs)
-    await theirs.clusters.apply(
-        CLUSTER,
-        "ServiceAccount",
-        "shop",
-        ACCOUNT,
-        labels={},
-        annotations={CLIENT_ID: own},
-        uid=there.uid,
-        resource_version=there.resource_version,
-    )
-    with pytest.raises(Exception, match="came-back: annotation"):
-        await bench.apply("verify_gone")
-    assert await named(theirs) == ""
-    assert (await bench.apply("verify_gone")).outputs["verified"] == ["annotation"]
 
 
 async def test_an_account_cannot_be_changed_by_an_update(theirs: LocalApp):

@@ -23,6 +23,7 @@ from tests.fakes.by_key import (
     secret,
     validated,
 )
+from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import CLUSTER, POLICY, STORAGE, LocalApp, create_body
 
 
@@ -159,3 +160,17 @@ async def test_the_kind_of_authentication_is_a_part_of_the_wish(app: LocalApp):
     await created(app)
     record = await app.send(create_body(), message_id="other")
     assert record.code == "body-differs"
+
+
+async def test_an_update_changes_names_and_client_type_and_never_the_kind_of_authentication(app: LocalApp):
+    await created(app)
+    http = HttpApp(app)
+    patch = {"clientType": "springBoot", "customizedKeys": {"azure.storage.account-key": "KEY"}}
+    status, _, _ = await http.call("update_connection", connectionId=ID, body=patch)
+    assert status == 202
+    await app.settle()
+    assert await app.state(ID) == "configured"
+    assert (secret(app).data["KEY"], SETTING in secret(app).data) == (KEY, False)
+    without = {"authType": None, "customizedKeys": None}
+    status, found, _ = await http.call("update_connection", connectionId=ID, body=without)
+    assert (status, found["code"], found["field"]) == (409, "cannot-change", "connection.authType")
