@@ -1,8 +1,8 @@
 """What was asked for, written on the object with the settings, so that lost tables can be rebuilt.
 
-An annotation of the secret or config map holds the connection's properties but for cluster and namespace,
-where the object is, and for the values of additional settings, which are in it. It is a claim of whoever may
-write the object: a recovery believes it only where Azure confirms it.
+An annotation of the secret or config map holds the connection's properties but for the namespace, where the
+object is, and for the values of additional settings, which are in it. It is a claim of whoever may write the
+object: a recovery believes it only where Azure confirms it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from shared import naming
 from shared.spec import ConnectionSpec
 
 ANNOTATION_REQUEST = "mooring.dev/request"
 CHARACTERS = 16_000
 """Longest text that is read; Kubernetes bounds an object's annotations at 256 KiB together."""
-_ELSEWHERE = frozenset({"cluster_id", "namespace", "additional_settings"})
+_ELSEWHERE = frozenset({"namespace", "additional_settings"})
 """What is told by the place, or by the object's values."""
 
 
@@ -53,7 +54,10 @@ def spec_of(
     values = {name: value for name, value in (data or {}).items() if names and name in names}
     if found is None or names is None or (data is not None and len(values) != len(set(names))):
         return None
-    place = {"cluster_id": cluster_id, "namespace": namespace}
+    # As it was asked for, if it is this cluster: Azure's lists write ids in another casing.
+    asked = str(found.get("cluster_id", ""))
+    here = naming.fold_id(asked) == naming.fold_id(cluster_id)
+    place = {"cluster_id": asked if here else cluster_id, "namespace": namespace}
     try:
         return ConnectionSpec.model_validate({**found, **place, "additional_settings": values}, strict=True)
     except ValidationError:

@@ -69,6 +69,8 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
             ]
             before = [await world.create(spec) for spec in specs]
             ids = [one["id"] for one in before]
+            stays = (await world.api("GET", "remains")).body
+            assert sorted(len(one["remains"]) for one in stays["connections"]) == [5, 5, 6], stays
 
             assert await lose_tables(world) > 50
             assert (await world.api("GET", "connections")).body["connections"] == []
@@ -89,6 +91,7 @@ async def test_lost_tables_are_rebuilt_and_life_goes_on(tmp_path: Path):
                 for part in ("identity", "roleAssignments", "federatedCredential", "kubernetes", "target"):
                     assert found[part] == one[part], part
                 assert await validated(world, one["id"]) == []
+            assert (await world.api("GET", "remains")).body == stays
             again = await recovered(world, write=True)
             assert {one["outcome"] for one in again["connections"]} == {"on-record"}
             looked = await swept(world)

@@ -49,6 +49,16 @@ def test_what_is_no_inscription_tells_nothing(text: str):
     assert inscription.spec_of(text, cluster_id=CLUSTER, namespace="shop") is None
 
 
+def test_the_clusters_id_keeps_the_casing_in_which_it_was_asked_for():
+    text = inscription.text_of(SPEC)
+    told = inscription.spec_of(text, cluster_id=CLUSTER.lower(), namespace="shop", data={"REGION": "west"})
+    assert told == SPEC
+    elsewhere = f"{CLUSTER}2"
+    told = inscription.spec_of(text, cluster_id=elsewhere, namespace="shop", data={"REGION": "west"})
+    assert told is not None
+    assert told.cluster_id == elsewhere
+
+
 def test_without_values_the_additional_settings_are_left_out():
     told = inscription.spec_of(inscription.text_of(SPEC), cluster_id=CLUSTER, namespace="shop")
     assert told == SPEC.model_copy(update={"additional_settings": {}})

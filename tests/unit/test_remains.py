@@ -148,3 +148,12 @@ async def test_what_an_uninstallation_leaves_a_new_installation_takes_up_again(a
     }
     assert set(outcomes(await recovered(app)).values()) == {"recovered"}
     assert await listed(app) == before
+
+
+async def test_a_connection_of_which_a_part_cannot_be_read_is_counted_and_not_told_in_half(app: LocalApp):
+    await connected(app)
+    row = next(row for row in app.store.rows("connections") if row.key == "i|settings")
+    change = Upsert(key=row.key, columns={**row.columns, "body": "{}"})
+    await app.store.transact("connections", row.partition, [change])
+    _, page, _ = await HttpApp(app).call("list_remains")
+    assert (page["connections"], page["unreadable"]) == ([], 1)
