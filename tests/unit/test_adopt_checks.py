@@ -19,7 +19,7 @@ from tests.fakes.their_linker import (
 )
 from tests.unit.test_adopt_records import adopted
 
-SERVER = f"{GROUP}/providers/Microsoft.DBforPostgreSQL/flexibleServers/pg"
+SERVER = f"{GROUP}/providers/Microsoft.DBforMySQL/flexibleServers/my"
 DATABASE = f"{SERVER}/databases/orders"
 ENDPOINT = "AZURE_STORAGEBLOB_RESOURCEENDPOINT"
 
@@ -135,11 +135,11 @@ async def test_of_a_target_that_the_catalogue_does_not_offer_existence_and_keys_
     app: LocalApp, listed: bool
 ):
     made = make_linker(app, target=DATABASE)
-    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"postgres-flexible"'))
+    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"mysql-flexible"'))
     if listed:
         app.world.add_resource(SERVER)
     secret(app).clear()
-    secret(app)["AZURE_POSTGRESQL_CONNECTIONSTRING"] = "dbname=orders host=pg"
+    secret(app)["AZURE_MYSQL_HOST"] = "my"
     assert (await adopted(app)).outcome == "opened"
     expected = {"role-assigned": "unknown", "access-proved": "unknown"}
     assert await not_well(app) == expected | ({} if listed else {"target-exists": "unknown"})
@@ -152,7 +152,7 @@ async def test_of_a_target_that_the_catalogue_does_not_offer_existence_and_keys_
 async def test_access_is_proved_where_the_catalogue_says_how_to_read(tmp_path: Any, offered: bool):
     app = make_app(tmp_path, MOORING_PROVE="on")
     make_linker(app, target=STORAGE if offered else DATABASE)
-    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"storage-blob", "postgres-flexible"'))
+    app.policy_file.write_text(POLICY.replace('"storage-blob"', '"storage-blob", "mysql-flexible"'))
     await adopted(app)
     found = (await look(app))["access-proved"]
     assert found["result"] == ("ok" if offered else "unknown")

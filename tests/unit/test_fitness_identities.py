@@ -16,7 +16,7 @@ from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import APP_CLIENT_ID, CLUSTER, IDENTITY_GROUP, LocalApp, create_body
 from tests.fakes.looks import bad, described, looked, spec_of
-from tests.fakes.target_examples import Example, examples
+from tests.fakes.target_examples import CONNECTION, Example, examples
 from tests.fakes.their_linker import IDENTITY, make_linker
 
 OWN = (
@@ -141,7 +141,8 @@ async def test_the_facts_are_those_of_the_target_and_of_what_is_above_it(app: Lo
     app.world.add_resource(row.existence_id(example.id), dict(example.answer))
     if example.parent is not None:
         app.world.add_resource(row.parent_id(example.id), dict(example.parent))
-    spec = spec_of().model_copy(update={"target_type": row.name, "target_id": example.id})
+    wanted = {"target_type": row.name, "target_id": example.id, "name": CONNECTION}
+    spec = spec_of().model_copy(update=wanted)
     fit = await app.services.dry_run.fitness.look(spec, row)
     assert fit.facts is not None
     assert {**fit.facts, "clientId": ""} == {**example.facts(), "clientId": ""}
