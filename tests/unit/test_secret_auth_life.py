@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from shared import naming
+from shared import naming, setting_values
+from shared.catalogue import catalogue
 from shared.errors import TransientError
+from shared.ports import Lock
 from shared.steps.base import LABEL_CONNECTION
 from tests.fakes.by_key import (
     ID,
@@ -31,6 +33,7 @@ from tests.fakes.by_key import (
 )
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, delete_body, deletion_event
+from tests.fakes.looks import spec_of
 from tests.fakes.recoveries import lose_tables, outcomes, recovered
 from tests.fakes.sweeps import swept
 
@@ -64,6 +67,22 @@ async def test_an_app_without_the_right_to_keys_is_told_which_role_it_lacks(app:
     app.resources.may_list_keys = False
     last = await refused(app)
     assert (last.code, "infra/roles/keys.json" in last.remedy) == ("keys-not-allowed", True)
+
+
+async def test_a_readonly_lock_keeps_the_key_and_is_said(app: LocalApp):
+    lock = Lock(resource_id=f"{STORAGE}/x", scope=STORAGE, name="x", level="ReadOnly")
+    app.world.locks.append(lock)
+    assert (await refused(app)).code == "scope-locked"
+
+
+async def test_a_target_that_goes_between_two_looks_is_not_found(app: LocalApp):
+    del app.world.keys[naming.fold_id(STORAGE)]
+    assert (await refused(app)).code == "target-not-found"
+
+
+def test_no_key_of_a_connection_by_a_key_counts_as_harmless():
+    spec = spec_of(authType="secret", additionalSettings={"LEVEL": "info"})
+    assert setting_values.harmless(catalogue().find("storage-blob"), spec) == frozenset()
 
 
 async def test_an_answer_without_the_key_is_no_key(app: LocalApp):
