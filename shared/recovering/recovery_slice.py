@@ -84,8 +84,8 @@ class RecoverySlice:
         blocked = _blocked(silent, claims)
         groups: dict[str, list[Claim]] = {}
         for claim in claims:
-            identity_id = surveyor.identity_id(claim.spec) if claim.spec else f"unknown {claim.place}"
-            groups.setdefault(naming.fold_id(identity_id), []).append(claim)
+            # Without an identity it shares nothing that goes with a last user.
+            groups.setdefault(_identity_id(surveyor, claim) or f"none {claim.place}", []).append(claim)
         keys = [key for key in sorted(groups) if key > after]
 
         async def one(key: str) -> None:
@@ -195,12 +195,17 @@ def _found(
         name=spec.name if spec else "",
         workload=spec.workload if spec else "",
         target_id=spec.target_id if spec else "",
-        identity_id=surveyor.identity_id(spec) if spec else "",
+        identity_id=surveyor.identity_id(spec) if spec and spec.by_identity else "",
         outcome=outcome,
         reason=why.reason if why else "",
         detail=why.detail if why else "",
         notes=notes,
     )
+
+
+def _identity_id(surveyor: Surveyor, claim: Claim) -> str:
+    by_identity = claim.spec is not None and claim.spec.by_identity
+    return naming.fold_id(surveyor.identity_id(claim.spec)) if claim.spec and by_identity else ""
 
 
 def _secrets(surveyor: Surveyor) -> list[KubeObject]:

@@ -142,6 +142,8 @@ class Surveyor:
         spec = claim.spec
         if spec is None:
             raise Unknown(claim.reason)
+        if not spec.by_identity:
+            raise Unknown("by-key", "nothing in Azure tells whose key it is")
         try:
             spec = await self._whole(claim.secret, spec)
             self.judge(spec)

@@ -9,6 +9,7 @@ from shared.steps.base import LABEL_WORKLOAD
 from tests.fakes.local_app import CLUSTER, GROUP, VAULT, LocalApp, delete_body
 from tests.fakes.recoveries import (
     account_of,
+    claim,
     identity_key,
     lose_tables,
     outcomes,
@@ -139,3 +140,12 @@ async def test_a_role_and_a_credential_of_others_are_used_and_stay_when_the_conn
     await app.send(delete_body(), message_id="d")
     await app.settle(seconds=3600.0)
     assert app.leftovers()["assignments"] == [theirs.name]
+
+
+async def test_a_connection_by_a_key_is_told_and_hinders_nobody(app: LocalApp):
+    """It shares neither identity nor account with others of its workload."""
+    await connected(app)
+    await connected(app, "orders-keys", target={"type": "keyvault", "id": VAULT})
+    lose_tables(app)
+    claim(app, auth_type="secret")
+    assert outcomes(await recovered(app)) == {"orders-blob": "by-key", "orders-keys": "recovered"}
