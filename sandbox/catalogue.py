@@ -17,7 +17,7 @@ from shared.catalogue import catalogue
 from shared.target_parts import AZURE_ROLE, AuthKind, Role
 from shared.targets import WORKLOAD_IDENTITY, WORKS, TargetType
 
-NO_ROLES = frozenset({"secret", "csiDriver"})
+NO_ROLES = frozenset({"secret"})
 """Auth kinds that give the workload's identity no role."""
 UNDOCUMENTED = "Service Connector documents no settings for this client type"
 COLUMNS = (
@@ -94,6 +94,7 @@ def _of_client_type(
             "status": kind.status,
             **({"reason": kind.reason} if kind.reason else {}),
             "keys": {key: _publicly(row, template) for key, template in group.values.items()},
+            **({"parameters": dict(kind.parameters)} if kind.parameters else {}),
             "roles": [{"name": role.name, "roleDefinitionId": role.id} for role in roles],
         }
     if not groups:

@@ -22,7 +22,7 @@ from sandbox.topology import Topology
 REPOSITORY = Path(__file__).resolve().parent.parent
 NAMESPACES = ("orders", "billing")
 """Namespaces besides ``default``."""
-ROLES = ("role.yaml", "role-sweep.yaml")
+ROLES = ("role.yaml", "role-sweep.yaml", "role-secrets-store.yaml")
 CLUSTER_VERSION = "2025-10-01"
 SERVER_APPLICATION = "6dae42f8-4368-4678-94ff-3960e28e3630"
 """Audience of Entra tokens for AKS's API servers."""

@@ -201,6 +201,7 @@ def _fact(fact: Mapping[str, Any]) -> Fact:
         of_parent=fact.get("of") == "parent",
         variants=tuple(fact.get("variants", ())),
         publicly=fact["publicly"],
+        optional=fact.get("optional", False),
     )
 
 
@@ -255,6 +256,7 @@ def _auth(kind: Mapping[str, Any], conditions: Mapping[str, Condition]) -> AuthK
         settings=tuple(groups),
         requires=tuple(conditions[name] for name in kind["requires"]) if "requires" in kind else None,
         keys=_key_source(kind["keys"]) if "keys" in kind else None,
+        parameters=MappingProxyType(kind.get("parameters", {})),
     )
 
 

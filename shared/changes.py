@@ -13,7 +13,9 @@ from shared.models import Connection, Kind, Operation
 from shared.spec import ConnectionSpec
 from shared.targets import TargetType
 
-CHANGEABLE = frozenset({"additional_settings", "client_type", "customized_keys", "intent", "target_id"})
+CHANGEABLE = frozenset(
+    {"additional_settings", "client_type", "customized_keys", "intent", "target_id", "vault_objects"}
+)
 """Properties that an update may change: of the target's id only the part behind the resource."""
 _FIELDS: Mapping[str, str] = MappingProxyType({"target_id": "target.id", "target_type": "target.type"})
 """Names of properties in a request, where they are not a spec's own in camelCase."""

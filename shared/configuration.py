@@ -54,7 +54,7 @@ def settings(
             field="clientType",
             remedy=f"az aks connection list-configuration --id {connection.linker_id}",
         )
-    _check(row, wanted, connection.spec.auth_kind)
+    _check(row, wanted, connection.spec.settings_kind)
     facts = _facts(intents, by_identity=connection.spec.by_identity)
     spec = connection.spec.model_copy(update={"client_type": wanted})
     values = setting_values.known(row, spec, facts) if facts else dict(spec.additional_settings)

@@ -26,7 +26,7 @@ PARTS = ("cluster", "subscription")
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
-        "object-missing": "A secret, config map or service account of the connection is gone.",
+        "object-missing": "A service account, or the object with the settings, of the connection is gone.",
         "object-replaced": "Another object of that name stands there: its uid is not the one on record.",
         "object-edited": "A label or annotation of ours was changed or removed.",
         "values-edited": "A value of the settings is not the one that was written.",

@@ -15,7 +15,7 @@ from shared.catalogue import Catalogue
 from shared.errors import RefusedError
 from shared.fitness import Fit, Fitness, credential_of, unseen
 from shared.models import ConnectionId, Finding, Provenance
-from shared.spec import ConnectionSpec
+from shared.spec import PROVIDER_CLASS, ConnectionSpec
 from shared.steps.base import ANNOTATION_CLIENT_ID, role_thing
 from shared.steps.federated_credential import BUDGET
 from shared.steps.granting import item_of
@@ -97,8 +97,8 @@ class DryRun:
         account += "" if client_id or spec.service_account else _UNKNOWN_ID
         settings = self._settings(spec, row, fit)
         objects = {
-            "secret": None if spec.settings_in else settings,
-            "configMap": settings if spec.settings_in else None,
+            place: settings if place == (spec.settings_in or "secret") else None
+            for place in ("secret", "configMap", PROVIDER_CLASS)
         }
         if not spec.by_identity:
             none = ("identity", "federatedCredential", "roleAssignments", "serviceAccount")

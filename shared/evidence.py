@@ -168,6 +168,15 @@ def _objects(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
             yield from _planned(planned.name, intent)
 
 
+_RESTORABLE = {
+    "ServiceAccount": "yes",
+    "Secret": "unknown",
+    "ConfigMap": "unknown",
+    "SecretProviderClass": "unknown",
+}
+"""What is known of a kind before it is looked at."""
+
+
 def _planned(step: str, intent: Intent) -> Iterator[dict[str, Any]]:
     """What a step that is not done means to remove, and whether that could be put back, if known."""
     for plan in intent.plans():
@@ -175,7 +184,7 @@ def _planned(step: str, intent: Intent) -> Iterator[dict[str, Any]]:
         for thing in things:
             named = {name: thing[name] for name in _NAMES if name in thing}
             kind = str(thing.get("kind", _KINDS[step]))
-            known = {"ServiceAccount": "yes", "Secret": "unknown", "ConfigMap": "unknown"}.get(kind, "no")
+            known = _RESTORABLE.get(kind, "no")
             why = {"why": _LATER} if known == "unknown" else {}
             yield {"step": step, "outcome": "planned", "kind": kind, **named, "restorable": known, **why}
 

@@ -25,6 +25,8 @@ class Fact:
     """Variants that have it; empty for all."""
     publicly: str
     """What it looks like in Azure's public cloud, for people; never used for a connection."""
+    optional: bool = False
+    """Only some connections need it: those ask for it themselves."""
 
     def value(self, answer: Mapping[str, Any]) -> str:
         """The fact in an answer, in its form; an empty string if it is not there or not of that form."""

@@ -19,7 +19,7 @@ from shared.models import Connection, ConnectionId, ConnectionState, Finding, Ki
 from shared.ports import Credential, Identity, ManagedCluster
 from shared.spec import ConnectionSpec
 from shared.state import State
-from shared.steps import provided_account
+from shared.steps import mounts, provided_account
 from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
@@ -109,7 +109,10 @@ class Fitness:
         return Fit(
             findings=looks.told(
                 "what comes before it is not right",
-                conditions=[one.finding for one in row.required(spec.auth_kind)],
+                conditions=[
+                    *(one.finding for one in row.required(spec.auth_kind)),
+                    *([mounts.FINDING] if spec.mounted else []),
+                ],
                 by_identity=spec.by_identity,
             ),
             made=bool(made),
@@ -220,6 +223,8 @@ class Fitness:
         if not looks.hold("cluster-running", lambda: require_running(cluster)):
             return
         await looks.take("namespace-exists", self._namespace(spec))
+        if spec.mounted:
+            await looks.take(mounts.FINDING, mounts.require_driver(self.outside.clusters, spec))
         await looks.take("secret-free", self._settings(spec))
         if spec.service_account:
             await looks.take("service-account-free", self._provided_account(spec, identity))

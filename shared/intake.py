@@ -246,7 +246,7 @@ class Intake:
             RefusedError: a code of the catalogue or the policy, or ``subscription-not-listed``.
         """
         target = self.catalogue.choose(
-            spec.target_type, spec.target_id, spec.client_type, spec.intent, auth=spec.auth_kind
+            spec.target_type, spec.target_id, spec.client_type, spec.intent, auth=spec.settings_kind
         )
         setting_values.check(target, spec)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):

@@ -1,7 +1,8 @@
 """Manifests that make a workload use a connection, ready to be applied or pasted.
 
 The label turns on AKS workload identity for the pod, the service account carries the identity, and the
-secret or config map carries the settings (azure.github.io/azure-workload-identity, labels and annotations).
+secret or config map carries the settings (azure.github.io/azure-workload-identity, labels and annotations);
+or a SecretProviderClass is mounted (learn.microsoft.com/azure/aks, csi-secrets-store-identity-access).
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from shared.errors import RefusedError
+from shared.spec import PROVIDER_CLASS
 
 CONTAINER = "app"
 PATCH = "patch"
+MOUNT_PATH = "/mnt/secrets-store"
+"""Below which each mounted vault has a folder of its connection's name."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -37,7 +41,8 @@ class Parts:
     container: str = CONTAINER
     """The container that gets the settings; a patch finds it by this name."""
     settings_in: str = "secret"
-    """``secret`` or ``configMap``: how Kubernetes' field names begin that refer to the settings."""
+    """``secret`` or ``configMap``: how Kubernetes' field names begin that refer to the settings; or
+    ``secretProviderClass``, which is mounted."""
 
 
 def snippet(kind: str, parts: Parts) -> str:
@@ -66,17 +71,48 @@ def pod_snippet(
     """YAML of a pod's parts, with a placeholder for the program itself."""
     # JSON strings are YAML strings, also where a name is all digits and would read as a number.
     label, account = _identity(service_account)
-    return f"""\
+    head = f"""\
 metadata:
   namespace: {json.dumps(namespace)}
 {label}spec:
 {account}  containers:
     - name: {json.dumps(container)}
       image: "IMAGE"
+"""
+    if settings_in == PROVIDER_CLASS:
+        mount, volume = _mounted(settings)
+        return head + textwrap.indent(mount, " " * 6) + textwrap.indent(volume, "  ")
+    return f"""{head}\
       envFrom:
         - {settings_in}Ref:
             name: {json.dumps(settings)}
 """
+
+
+def _mounted(settings: str) -> tuple[str, str]:
+    """What a container and a pod need to find a vault's objects as files.
+
+    A volume's name has at most 63 characters, and the connection's part of the class's name at most 60.
+    """
+    volume = settings.removesuffix("-secretproviderclass")
+    mount = f"""\
+volumeMounts:
+  - name: {json.dumps(volume)}
+    mountPath: {json.dumps(f"{MOUNT_PATH}/{volume.removeprefix('sc-')}")}
+    readOnly: true
+"""
+    return (
+        mount,
+        f"""\
+volumes:
+  - name: {json.dumps(volume)}
+    csi:
+      driver: "secrets-store.csi.k8s.io"
+      readOnly: true
+      volumeAttributes:
+        secretProviderClass: {json.dumps(settings)}
+""",
+    )
 
 
 def _identity(service_account: str) -> tuple[str, str]:
@@ -162,6 +198,9 @@ spec:
 
 def _settings(parts: Parts) -> str:
     name, kind = json.dumps(parts.settings), parts.settings_in
+    if kind == PROVIDER_CLASS:
+        mount, volume = _mounted(parts.settings)
+        return textwrap.indent(mount, " " * 10) + textwrap.indent(volume, " " * 6)
     if not parts.keys:
         text = f"envFrom:\n  - {kind}Ref:\n      name: {name}\n"
         return textwrap.indent(text, " " * 10)

@@ -38,6 +38,7 @@ _LATER_FIELDS = (
     "additional_settings",
     "auth_type",
     "settings_in",
+    "vault_objects",
 )
 """Fields that came later: left out of a hash while they say nothing, so that stored hashes stay true."""
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -142,6 +143,8 @@ def config_map_name(connection_name: str) -> str:
 
 def settings_object(spec: ConnectionSpec) -> tuple[str, str]:
     """Kind and name of the object with a connection's settings."""
+    if spec.mounted:
+        return "SecretProviderClass", f"sc-{fold_name(spec.name)}-secretproviderclass"
     if spec.settings_in:
         return "ConfigMap", config_map_name(spec.name)
     return "Secret", secret_name(spec.name)
@@ -149,7 +152,8 @@ def settings_object(spec: ConnectionSpec) -> tuple[str, str]:
 
 def settings_name_part(object_name: str) -> str:
     """What an object's name holds of its connection's: the way back from ``settings_object``."""
-    return object_name.removeprefix("sc-").removesuffix("-secret").removesuffix("-configmap")
+    name = object_name.removeprefix("sc-").removesuffix("-secretproviderclass")
+    return name.removesuffix("-secret").removesuffix("-configmap")
 
 
 def service_account_name(client_id: str) -> str:

@@ -35,10 +35,11 @@ from shared.users import Users
 KINDS: Mapping[OrphanKind, tuple[str, str, str]] = {
     OrphanKind.SECRET: ("settings", "Secret", "secrets"),
     OrphanKind.CONFIG_MAP: ("settings", "ConfigMap", "configmaps"),
+    OrphanKind.PROVIDER_CLASS: ("settings", "SecretProviderClass", "secretproviderclasses"),
     OrphanKind.SERVICE_ACCOUNT: ("service_account", "ServiceAccount", "serviceaccounts"),
 }
 """Step, Kubernetes kind and plural of cluster objects."""
-_SETTINGS = frozenset({OrphanKind.SECRET, OrphanKind.CONFIG_MAP})
+_SETTINGS = frozenset({OrphanKind.SECRET, OrphanKind.CONFIG_MAP, OrphanKind.PROVIDER_CLASS})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class OrphanPruner:
         return _Found(
             step=step,
             planned={
-                **({"kind": kind} if orphan.kind is OrphanKind.CONFIG_MAP else {}),
+                **({"kind": kind} if orphan.kind in _SETTINGS - {OrphanKind.SECRET} else {}),
                 "namespace": orphan.namespace,
                 "name": orphan.name,
                 "provenance": Provenance.OBSERVED,

@@ -32,6 +32,7 @@ class OrphanKind(StrEnum):
 
     SECRET = "secret"
     CONFIG_MAP = "config-map"
+    PROVIDER_CLASS = "secret-provider-class"
     SERVICE_ACCOUNT = "service-account"
     IDENTITY = "identity"
     CREDENTIAL = "credential"

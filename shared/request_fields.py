@@ -7,10 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
-from pydantic import (
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-)
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
 from shared import naming
@@ -19,6 +17,14 @@ from shared.refusals import like_credential
 CLUSTER = "Microsoft.ContainerService/managedClusters"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _LINKER = "/providers/microsoft.servicelinker/linkers/"
+
+
+class RequestModel(BaseModel):
+    """Base of the wire's models: camelCase, nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, use_attribute_docstrings=True
+    )
 
 
 def broken(code: str, rule: str) -> NoReturn:
@@ -88,7 +94,23 @@ TypeName = Annotated[str, _text(r"^[a-z][a-z0-9-]{0,31}$", "a target type such a
 ClientType = Annotated[str, _text(r"^[A-Za-z][A-Za-z-]{0,31}$", "a client type such as none or python")]
 Intent = Annotated[str, _text(r"^(read|write|send|receive|manage)$", "read, write, send, receive or manage")]
 AuthType = Annotated[str, _text(r"^(workloadIdentity|secret)$", "workloadIdentity or secret")]
-SettingsIn = Annotated[str, _text(r"^(secret|configMap)$", "secret or configMap")]
+SettingsIn = Annotated[
+    str,
+    _text(r"^(secret|configMap|secretProviderClass)$", "secret, configMap or secretProviderClass"),
+]
+VaultName = Annotated[
+    str, _text(r"^[A-Za-z0-9-]{1,127}$", "letters, digits and '-', at most 127", "invalid-vault-object")
+]
+"""A name in a vault (learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates)."""
+VaultType = Annotated[str, _text(r"^(secret|key|cert)$", "secret, key or cert", "invalid-vault-object")]
+FileName = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,126}$",
+        "letters, digits and ._-, at most 127, no dot first",
+        "invalid-vault-object",
+    ),
+]
 RequestId = Annotated[
     str, _text(r"^[A-Za-z0-9._:-]{1,128}$", "letters, digits and ._:-, at most 128", "invalid-id")
 ]

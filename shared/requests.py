@@ -7,17 +7,11 @@ is silently converted, is a connection that differs from what its author wrote. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared import naming
@@ -39,12 +33,14 @@ from shared.request_fields import (
     LinkerId,
     Name,
     RequestId,
+    RequestModel,
     SettingKey,
     SettingsIn,
     TypeName,
     arm_id,
     broken,
 )
+from shared.request_mounts import VaultObject, as_asked, by_file, mount_fault
 from shared.spec import ConnectionSpec
 
 MESSAGE_BYTES = 64 * 1024
@@ -57,15 +53,7 @@ SETTINGS_LIMIT = 32
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
 
 
-class _RequestModel(BaseModel):
-    """Base of the wire's models: camelCase, nothing unknown, nothing converted."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, use_attribute_docstrings=True
-    )
-
-
-class Target(_RequestModel):
+class Target(RequestModel):
     """The Azure service resource to connect to."""
 
     type: TypeName
@@ -74,7 +62,7 @@ class Target(_RequestModel):
     """ARM id of the target."""
 
 
-class ConnectionKey(_RequestModel):
+class ConnectionKey(RequestModel):
     """What makes a connection the same connection."""
 
     name: Name
@@ -112,10 +100,17 @@ class NewConnection(ConnectionKey):
     auth_type: AuthType = "workloadIdentity"
     """How the workload proves who it is; ``secret`` (a key of the target) only where the policy allows it."""
     settings_in: SettingsIn = "secret"
-    """Kind of the object that holds the settings."""
+    """Kind of the object that holds the settings; ``secretProviderClass`` mounts a vault into pods."""
+    vault_objects: Annotated[Sequence[VaultObject], Field(max_length=SETTINGS_LIMIT)] = Field(
+        default_factory=list
+    )
+    """What is mounted of a vault; given with ``settingsIn`` ``secretProviderClass``, and only then."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        kept = {"customizedKeys": self.customized_keys, "additionalSettings": self.additional_settings}
+        if fault := mount_fault(self.settings_in, self.vault_objects, kept=kept, intent=self.intent):
+            broken("settings-mismatch", fault)
         if self.auth_type == "secret":
             odd = {"intent": self.intent, "identityId": self.identity_id}
             odd["serviceAccount"] = self.service_account
@@ -128,7 +123,7 @@ class NewConnection(ConnectionKey):
         return self
 
 
-class _Request(_RequestModel):
+class _Request(RequestModel):
     request_id: RequestId = ""
     """The sender's key: the same key again is the same request. By default the queue message's id."""
 
@@ -255,6 +250,7 @@ def to_spec(request: CreateRequest | UpdateRequest) -> ConnectionSpec:
         additional_settings=dict(asked.additional_settings),
         auth_type="" if asked.auth_type == "workloadIdentity" else asked.auth_type,
         settings_in="" if asked.settings_in == "secret" else asked.settings_in,
+        vault_objects=by_file(asked.vault_objects),
     )
 
 
@@ -265,7 +261,8 @@ def to_body(spec: ConnectionSpec) -> dict[str, Any]:
         for name, value in spec.model_dump(mode="json", exclude_defaults=True).items()
         if name in NewConnection.model_fields
     }
-    return {**body, "target": {"type": spec.target_type, "id": spec.target_id}}
+    mounted = {"vaultObjects": as_asked(spec.vault_objects)} if spec.mounted else {}
+    return {**body, **mounted, "target": {"type": spec.target_type, "id": spec.target_id}}
 
 
 def connection_id_of(request: Request) -> ConnectionId:

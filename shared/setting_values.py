@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared import templates
+from shared import templates, vault_objects
 from shared.errors import RefusedError
 from shared.spec import ConnectionSpec
 from shared.targets import TargetType
@@ -24,6 +24,8 @@ def values(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> d
     Raises:
         RefusedError: ``unknown-client-type``.
     """
+    if spec.mounted:
+        return vault_objects.parameters(row.auth[spec.settings_kind].parameters, spec, facts)
     own = row.settings(spec.client_type, facts, auth=spec.auth_kind)
     return {**{_named(spec, key): value for key, value in own.items()}, **spec.additional_settings}
 
@@ -34,7 +36,7 @@ def known(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> di
     Raises:
         RefusedError: ``unknown-client-type``.
     """
-    source = row.auth[spec.auth_kind].keys
+    source = row.auth[spec.settings_kind].keys
     if source is None:
         return values(row, spec, facts)
     told = {**facts, **{name: templates.fill(template, facts) for name, template in source.named.items()}}
@@ -46,6 +48,8 @@ def known(row: TargetType, spec: ConnectionSpec, facts: Mapping[str, str]) -> di
 
 def keys(row: TargetType, spec: ConnectionSpec, *, variant: str = "") -> tuple[str, ...]:
     """Keys of one variant of the target, or of every, in alphabetical order."""
+    if spec.mounted:
+        return tuple(sorted(row.auth[spec.settings_kind].parameters))
     own = row.setting_keys(spec.client_type, auth=spec.auth_kind, variant=variant)
     named = {_named(spec, key) for key in own}
     return tuple(sorted(named | set(spec.additional_settings)))
@@ -55,6 +59,8 @@ def harmless(row: TargetType, spec: ConnectionSpec) -> frozenset[str]:
     """Keys whose values hold no credential; none if that is unknown, or the connection has one."""
     if not spec.by_identity:
         return frozenset()
+    if spec.mounted:
+        return frozenset(row.auth[spec.settings_kind].parameters)
     named = {_named(spec, key) for key in row.harmless_keys(spec.client_type)}
     return frozenset(named | set(spec.additional_settings))
 

@@ -22,6 +22,12 @@ class Note(Model):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+PROVIDER_CLASS = "secretProviderClass"
+"""Where settings are of a connection whose vault is mounted."""
+CSI_DRIVER = "csiDriver"
+"""The catalogue's name of Service Connector's mode ``--enable-csi``."""
+
+
 class ConnectionSpec(Model):
     """What was asked for: one workload, one target."""
 
@@ -45,12 +51,25 @@ class ConnectionSpec(Model):
     auth_type: str = ""
     """How the workload proves who it is: ``secret`` by a key of the target; empty through its identity."""
     settings_in: str = ""
-    """Kind of the object with the settings: ``configMap``; empty is a secret, as Service Connector's."""
+    """Kind of the object with the settings: ``configMap`` or ``secretProviderClass``; empty is a secret, as
+    Service Connector's."""
+    vault_objects: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+    """What a pod mounts of a vault, by name of the file: ``name`` and ``type`` of the vault's object."""
 
     @property
     def auth_kind(self) -> str:
         """The auth kind in the catalogue's words."""
         return self.auth_type or "workloadIdentity"
+
+    @property
+    def mounted(self) -> bool:
+        """The Secrets Store CSI Driver mounts what the vault holds: settings are a SecretProviderClass."""
+        return self.settings_in == PROVIDER_CLASS
+
+    @property
+    def settings_kind(self) -> str:
+        """Under which of the catalogue's auth kinds its settings stand."""
+        return CSI_DRIVER if self.mounted else self.auth_kind
 
     @property
     def by_identity(self) -> bool:

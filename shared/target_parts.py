@@ -139,6 +139,8 @@ class AuthKind:
     """What Azure's answer must say instead of what the row requires."""
     keys: KeySource | None = None
     """Set if the settings hold a key of the target."""
+    parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Templates of a SecretProviderClass's parameters, which then stand in the place of settings."""
 
     @property
     def client_types(self) -> tuple[str, ...]:

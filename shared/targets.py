@@ -178,9 +178,9 @@ class TargetType:
             if fact.variants and variant not in fact.variants:
                 continue
             value = fact.value((parent or {}) if fact.of_parent else resource)
-            if not value:
+            if not value and not fact.optional:
                 raise PermanentError("endpoint-missing", f"{self.title} {target_id} has no {fact.paths[0]}")
-            found[name] = value
+            found |= {name: value} if value else {}
         return found
 
     def settings(

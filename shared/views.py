@@ -9,6 +9,7 @@ from typing import Any
 from shared import naming
 from shared.models import Cause, Connection, Intent, Kind, Operation, StepRecord
 from shared.records import RequestRecord
+from shared.spec import PROVIDER_CLASS
 from shared.state import Snapshot
 
 
@@ -27,12 +28,18 @@ def connection(value: Connection, intents: Mapping[str, Intent], *, base_url: st
         "databaseUser": _database_user(user.outputs) if user and user.outputs else None,
         "federatedCredential": credential.outputs.get("name") if credential else None,
         "kubernetes": {
-            "secret": None if value.spec.settings_in else naming.secret_name(value.spec.name),
-            "configMap": naming.config_map_name(value.spec.name) if value.spec.settings_in else None,
+            **_settings_object(value),
             "serviceAccount": account.planned.get("name") if account else None,
         },
     }
     return listed(value, base_url=base_url) | made
+
+
+def _settings_object(value: Connection) -> dict[str, str | None]:
+    """Name of the object with the settings under its kind; the others are null."""
+    _, name = naming.settings_object(value.spec)
+    kind = value.spec.settings_in or "secret"
+    return {one: name if one == kind else None for one in ("secret", "configMap", PROVIDER_CLASS)}
 
 
 def _database_user(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +62,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "authType": spec.auth_kind,
         "serviceAccount": spec.service_account or None,
         "settingsIn": spec.settings_in or "secret",
+        "vaultObjects": {file: dict(one) for file, one in spec.vault_objects.items()},
         "customizedKeys": dict(spec.customized_keys),
         "additionalSettings": dict(spec.additional_settings),
         "generation": value.generation,

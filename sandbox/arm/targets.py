@@ -171,6 +171,7 @@ class Vaults(ResourceType):
         properties.setdefault("softDeleteRetentionInDays", 90)
         properties.setdefault("enableRbacAuthorization", True)
         properties["vaultUri"] = f"{self.world.topology.dataplane_url}/vault/{call.id.name}/"
+        properties["tenantId"] = self.world.topology.tenant_id
         self.keep(body, existing)
         return Answer(200, body)
 

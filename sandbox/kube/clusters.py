@@ -14,7 +14,8 @@ from sandbox.kube.clock import timestamp
 from sandbox.kube.controllers import Controllers
 from sandbox.kube.deletion import Deletion
 from sandbox.kube.registry import Registry
-from sandbox.kube.store import Store, new_uid
+from sandbox.kube.resources import DEFINED, DEFINITIONS
+from sandbox.kube.store import Key, Store, new_uid
 from sandbox.kube.tokens import Issuer, new_signing_key
 from sandbox.topology import Topology
 
@@ -49,6 +50,13 @@ class Cluster:
         self.registry = Registry(self.store, controllers)
         self.deletion = Deletion(self.store, controllers)
         self._controllers = controllers
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Groups of custom resources that nobody has defined here."""
+        return frozenset(
+            group for group, name in DEFINED.items() if self.store.get(Key(DEFINITIONS, "", name)) is None
+        )
 
     def fill(self) -> None:
         """Put into a new cluster what every cluster has."""

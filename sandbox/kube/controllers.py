@@ -1,7 +1,8 @@
 """What a cluster's controllers do after a write, at once instead of a moment later.
 
-Namespaces get a ``default`` service account, a deleted namespace takes its contents along, objects
-go with the last of their owners, and an object marked for deletion goes when its last finalizer does.
+Namespaces get a ``default`` service account, a deleted namespace takes its contents along, a deleted
+definition of a kind its objects; objects go with the last of their owners, and an object marked for deletion
+goes when its last finalizer does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 
 from sandbox.kube.bootstrap import namespace_contents
 from sandbox.kube.clock import timestamp
-from sandbox.kube.resources import Object
+from sandbox.kube.resources import DEFINITIONS, Object
 from sandbox.kube.store import Key, Store, new_uid
 
 
@@ -78,6 +79,9 @@ class Controllers:
 
     def _remove(self, key: Key, *, orphan: bool = False) -> Object:
         last = self._store.remove(key)
+        if key.resource == DEFINITIONS:
+            for one, _ in list(self._store.each(key.name)):
+                self._store.remove(one)
         uid = last["metadata"]["uid"]
         for dependent in self._store.dependents(uid):
             self._release(dependent, uid, orphan=orphan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sandbox.kube.resources import GROUPS, RESOURCES, REVIEWS, STORED_VERBS, Object, Resource
@@ -19,8 +20,13 @@ VERSION = {
 }
 
 
-def document(path: str) -> Object | None:
-    """The discovery document at a path (no slash at either end), or None."""
+def document(path: str, absent: Collection[str] = ()) -> Object | None:
+    """The discovery document at a path (no slash at either end), or None.
+
+    Args:
+        path: what is asked for.
+        absent: groups that this cluster does not serve.
+    """
     if path == "version":
         return dict(VERSION)
     if path == "api":
@@ -29,13 +35,13 @@ def document(path: str) -> Object | None:
         return {
             "kind": "APIGroupList",
             "apiVersion": "v1",
-            "groups": [_group(group) for group in GROUPS],
+            "groups": [_group(group) for group in GROUPS if group not in absent],
         }
     if path == "api/v1":
         return _resource_list("")
     root, _, rest = path.partition("/")
     group, _, version = rest.partition("/")
-    if root != "apis" or group not in GROUPS:
+    if root != "apis" or group not in GROUPS or group in absent:
         return None
     if version == "v1":
         return _resource_list(group)

@@ -31,7 +31,7 @@ _UNOWNED_METADATA = (
     "managedFields",
     "selfLink",
 )
-_GRANULAR_MAPS = ("labels", "annotations", "data", "binaryData")
+_GRANULAR_MAPS = ("labels", "annotations", "data", "binaryData", "parameters")
 """Free-form maps: an update that makes one owns the map itself too."""
 
 

@@ -79,7 +79,7 @@ class _Call:
 
     async def answer(self, path: str) -> web.StreamResponse:
         target = addressed(path)
-        if target is not None:
+        if target is not None and target.resource.group not in self.cluster.absent:
             return await self._resource(target)
         review = reviewed(path)
         if review is not None:
@@ -111,7 +111,7 @@ class _Call:
             return web.json_response(self.cluster.issuer.metadata())
         if path == "openid/v1/jwks":
             return web.json_response(self.cluster.issuer.keys(), content_type="application/jwk-set+json")
-        document = discovery.document(path)
+        document = discovery.document(path, self.cluster.absent)
         if document is None:
             return web.Response(status=404, text="404 page not found\n")
         return web.json_response(document)

@@ -34,6 +34,9 @@ class Resource:
     selectable: tuple[str, ...] = ()
     """Field selectors besides metadata.name and metadata.namespace."""
 
+    defined: bool = False
+    """Served only while its CustomResourceDefinition is there."""
+
     @property
     def api_version(self) -> str:
         """What stands in an object's apiVersion."""
@@ -135,6 +138,24 @@ RESOURCES = (
     _workload("replicasets", "ReplicaSet", "apps", short_names=("rs",)),
     _workload("jobs", "Job", "batch"),
     _workload("cronjobs", "CronJob", "batch", short_names=("cj",)),
+    Resource(
+        plural="customresourcedefinitions",
+        kind="CustomResourceDefinition",
+        group="apiextensions.k8s.io",
+        namespaced=False,
+        fields=_SPEC,
+        short_names=("crd", "crds"),
+        subresources=("status",),
+        returns_deleted=True,
+    ),
+    Resource(
+        plural="secretproviderclasses",
+        kind="SecretProviderClass",
+        group="secrets-store.csi.x-k8s.io",
+        fields=_SPEC,
+        returns_deleted=True,
+        defined=True,
+    ),
     Resource(plural="roles", kind="Role", group=_RBAC, fields=_fields("rules")),
     Resource(plural="rolebindings", kind="RoleBinding", group=_RBAC, fields=_fields("subjects roleRef")),
     Resource(
@@ -153,6 +174,8 @@ RESOURCES = (
     ),
 )
 
+DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
+"""Qualified name of the kind that brings other kinds."""
 REVIEWS = {
     ("authentication.k8s.io", "tokenreviews"): "TokenReview",
     ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
@@ -161,6 +184,8 @@ REVIEWS = {
 }
 """Questions that are asked by POST and never stored."""
 
+DEFINED = {row.group: f"{row.plural}.{row.group}" for row in RESOURCES if row.defined}
+"""Groups of custom resources, and the name of the definition that brings each."""
 BY_PATH = {(row.group, row.version, row.plural): row for row in RESOURCES}
 BY_NAME = {row.qualified: row for row in RESOURCES}
 GROUPS = tuple(

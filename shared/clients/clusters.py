@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,15 +10,15 @@ from shared.clients.arm_connection import ArmConnection
 from shared.clients.cluster_reach import ClusterReach
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent
-from shared.clients.kube_connection import KubeConnection
+from shared.clients.kube_kinds import require_served, serves
 from shared.clients.kube_objects import applied, namespace_path, object_of, only, path_of, users_path
 from shared.clients.kube_ownership import takeover
+from shared.clients.kube_pages import pages
 from shared.clients.kube_uses import EARLIER, UNSERVED, USERS, use_of
 from shared.errors import PermanentError, TransientError
 from shared.naming import MANAGED_BY
 from shared.ports import KubeObject, ManagedCluster, Use
 
-PAGE_LIMIT = 500
 TERMINATING = "Terminating"
 TAKEOVERS = 3
 """Tries to become the owner of what we have just made."""
@@ -67,14 +66,20 @@ class AksClusters:
         *,
         values: bool = False,
     ) -> KubeObject | None:
-        """Read the metadata of a service account, secret or config map; values only if asked for."""
+        """Read the metadata of an object; values only if asked for."""
         path = path_of(kind, namespace, name)
+        if not await self.serves(cluster_id, kind):
+            return None
         accept = "application/json" if values else METADATA_ONLY
         found = await self._reach.call(
             cluster_id,
             lambda kube: kube.send("GET", path, intent=Intent.READ, accept=accept),
         )
         return None if found is None else object_of(kind, found)
+
+    async def serves(self, cluster_id: str, kind: str) -> bool:
+        """Say whether the cluster knows a kind; only what an add-on brings can be missing."""
+        return await serves(self._reach, cluster_id, kind)
 
     async def apply(
         self,
@@ -96,6 +101,7 @@ class AksClusters:
             PermanentError: ``field-conflict`` if another manager owns a field.
             TransientError: ``kubernetes-conflict`` if the object is not as it was read.
         """
+        await require_served(self._reach, cluster_id, kind)
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
         body = only(body, uid=uid, resource_version=resource_version) if uid else body
         where = (cluster_id, path_of(kind, namespace, name))
@@ -164,8 +170,9 @@ class AksClusters:
         """Make an object that is not there, under field manager ``mooring``.
 
         Raises:
-            PermanentError: ``object-exists`` if somebody made one of that name.
+            PermanentError: ``object-exists`` if somebody made one of that name; ``kind-not-served``.
         """
+        await require_served(self._reach, cluster_id, kind)
         body = applied(kind, namespace, name, labels=labels, annotations=annotations, data=data)
         found = await self._reach.call(
             cluster_id,
@@ -210,14 +217,14 @@ class AksClusters:
         return answer is not None
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts, secrets and config maps in a namespace: one list for each kind of user.
+        """What uses service accounts and settings in a namespace: one list for each kind of user.
 
         Raises:
             PermanentError: ``kubernetes-access-denied`` if one of the lists is refused: a part is no answer.
         """
         everywhere = [kind for kind in USERS if kind not in EARLIER]
         lists = await asyncio.gather(
-            *(self._pages(cluster_id, users_path(USERS[kind], namespace)) for kind in everywhere),
+            *(pages(self._reach, cluster_id, users_path(USERS[kind], namespace)) for kind in everywhere),
         )
         bodies = dict(zip(everywhere, lists, strict=True))
         for kind, earlier in EARLIER.items():
@@ -230,11 +237,11 @@ class AksClusters:
     ) -> list[dict[str, Any]]:
         """Items of a kind under the version of today, or under that of an old cluster."""
         try:
-            return await self._pages(cluster_id, users_path(now, namespace))
+            return await pages(self._reach, cluster_id, users_path(now, namespace))
         except TransientError as error:
             if error.code not in UNSERVED:
                 raise
-        return await self._pages(cluster_id, users_path(earlier, namespace))
+        return await pages(self._reach, cluster_id, users_path(earlier, namespace))
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
         """Metadata of every object of one of these kinds in a namespace, or in the whole cluster.
@@ -242,35 +249,17 @@ class AksClusters:
         Raises:
             PermanentError: ``kubernetes-access-denied`` without the right to list them.
         """
-        items = await self._pages(cluster_id, path_of(kind, namespace), accept=METADATA_LIST_ONLY)
+        if not await self.serves(cluster_id, kind):
+            return []
+        items = await pages(self._reach, cluster_id, path_of(kind, namespace), accept=METADATA_LIST_ONLY)
         return [object_of(kind, item) for item in items]
 
     async def list_namespaces(self, cluster_id: str) -> Mapping[str, bool]:
         """Every namespace; ``False`` for one that is being removed."""
-        items = await self._pages(cluster_id, "/api/v1/namespaces")
+        items = await pages(self._reach, cluster_id, "/api/v1/namespaces")
         return {
             item["metadata"]["name"]: (item.get("status") or {}).get("phase") != TERMINATING for item in items
         }
-
-    async def _pages(
-        self, cluster_id: str, path: str, *, accept: str = "application/json"
-    ) -> list[dict[str, Any]]:
-        """Items of a collection, page after page."""
-        items: list[dict[str, Any]] = []
-        resume = ""
-        while True:
-            query = {"limit": str(PAGE_LIMIT), **({"continue": resume} if resume else {})}
-            read = functools.partial(
-                KubeConnection.send, method="GET", path=path, intent=Intent.READ, query=query, accept=accept
-            )
-            page = await self._reach.call(cluster_id, read)
-            if page is None:
-                # An empty list answers 200; one that is missing, or has a hole, must not pass for empty.
-                raise TransientError("list-broken", path)
-            items += page.get("items") or []
-            resume = (page.get("metadata") or {}).get("continue") or ""
-            if not resume:
-                return items
 
     async def request_token(self, cluster_id: str, namespace: str, name: str, *, audience: str) -> str:
         """Mint a short-lived token of a service account (TokenRequest); only with PROVE=on.

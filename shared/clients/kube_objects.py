@@ -11,8 +11,17 @@ from urllib.parse import quote
 from shared.errors import PermanentError
 from shared.ports import KubeObject
 
-PATHS = {"ServiceAccount": "serviceaccounts", "Secret": "secrets", "ConfigMap": "configmaps"}
-WITH_DATA = frozenset({"Secret", "ConfigMap"})
+PROVIDER_CLASS = "SecretProviderClass"
+PATHS = {
+    "ServiceAccount": "serviceaccounts",
+    "Secret": "secrets",
+    "ConfigMap": "configmaps",
+    PROVIDER_CLASS: "secretproviderclasses",
+}
+ADDED: Mapping[str, str] = {PROVIDER_CLASS: "secrets-store.csi.x-k8s.io/v1"}
+"""API version of kinds that an add-on brings (secrets-store-csi-driver.sigs.k8s.io, concepts)."""
+PROVIDER = "azure"
+WITH_DATA = frozenset({"Secret", "ConfigMap", PROVIDER_CLASS})
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
@@ -23,7 +32,8 @@ def path_of(kind: str, namespace: str, name: str = "") -> str:
     """
     if kind not in PATHS:
         raise PermanentError("kind-unknown", kind)
-    path = f"{namespace_path(namespace) if namespace else '/api/v1'}/{PATHS[kind]}"
+    root = f"/apis/{ADDED[kind]}" if kind in ADDED else "/api/v1"
+    path = f"{namespace_path(namespace, root=root) if namespace else root}/{PATHS[kind]}"
     return f"{path}/{quote(name, safe='')}" if name else path
 
 
@@ -39,9 +49,11 @@ def users_path(kind: tuple[str, str], namespace: str) -> str:
 
 
 def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
-    """Read an object's JSON; a secret's values are decoded."""
+    """Read an object's JSON; a secret's values are decoded, and a class's are its parameters."""
     metadata = body.get("metadata") or {}
     data = (body.get("data") or {}) if kind in WITH_DATA else {}
+    if kind == PROVIDER_CLASS:
+        data = (body.get("spec") or {}).get("parameters") or {}
     decoded = _decoded if kind == "Secret" else str
     return KubeObject(
         kind=kind,
@@ -53,8 +65,17 @@ def object_of(kind: str, body: Mapping[str, Any]) -> KubeObject:
         annotations=dict(metadata.get("annotations") or {}),
         data={key: decoded(value) for key, value in data.items()},
         created_at=metadata.get("creationTimestamp") or "",
-        secret_type=str(body.get("type") or "") if kind == "Secret" else "",
+        secret_type=_type(kind, body),
     )
+
+
+def _type(kind: str, body: Mapping[str, Any]) -> str:
+    """A secret's type; of a class what it has besides parameters of our provider, empty for nothing."""
+    if kind == PROVIDER_CLASS and body.get("spec"):
+        provider = str(body["spec"].get("provider") or "")
+        more = sorted(set(body["spec"]) - {"provider", "parameters"})
+        return " with ".join([provider, *more]) if more or provider != PROVIDER else ""
+    return str(body.get("type") or "") if kind == "Secret" else ""
 
 
 def applied(
@@ -72,7 +93,7 @@ def applied(
     the API server does not keep, and later applies would neither prune nor see conflicts.
     """
     body: dict[str, Any] = {
-        "apiVersion": "v1",
+        "apiVersion": ADDED.get(kind, "v1"),
         "kind": kind,
         "metadata": {
             "name": name,
@@ -84,6 +105,8 @@ def applied(
     if data is not None:
         if kind not in WITH_DATA:
             raise PermanentError("kind-unknown", f"a {kind} has no data")
+        if kind == PROVIDER_CLASS:
+            return {**body, "spec": {"provider": PROVIDER, "parameters": dict(data)}}
         encoded = _encoded if kind == "Secret" else str
         body["data"] = {key: encoded(value) for key, value in data.items()}
     return body

@@ -1,7 +1,8 @@
 """What uses service accounts, secrets and config maps: pods, what makes pods, and service accounts.
 
 A use is what the API server would need to start a pod: the account, and every secret and config map that its
-containers, volumes and image pulls name (kubernetes.io, "Secrets", "ConfigMaps", "Pod spec"). What makes pods
+containers, volumes and image pulls name (kubernetes.io, "Secrets", "ConfigMaps", "Pod spec"); and every
+SecretProviderClass that a volume mounts (secrets-store-csi-driver.sigs.k8s.io, concepts). What makes pods
 counts without any pod: a deployment scaled to zero comes back, a cron job runs tonight.
 """
 
@@ -32,6 +33,7 @@ UNSERVED = frozenset({"list-broken", "cluster-unreachable"})
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 FINISHED_CONDITIONS = frozenset({"Complete", "Failed"})
+SECRETS_STORE = "secrets-store.csi.k8s.io"
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 _SECRET_NAMES = (("secret", "secretName"), ("azureFile", "secretName"))
 _SECRET_REFERENCES = ("cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos")
@@ -53,6 +55,7 @@ def use_of(kind: str, body: Mapping[str, Any]) -> Use | None:
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         secrets=_names({"name": found} for found in _secrets(spec)),
         config_maps=_names({"name": found} for found in _config_maps(spec)),
+        provider_classes=_names({"name": found} for found in _provider_classes(spec)),
     )
 
 
@@ -101,6 +104,13 @@ def _config_maps(spec: Mapping[str, Any]) -> Iterable[str]:
         yield (volume.get("configMap") or {}).get("name", "")
         for source in (volume.get("projected") or {}).get("sources") or []:
             yield (source.get("configMap") or {}).get("name", "")
+
+
+def _provider_classes(spec: Mapping[str, Any]) -> Iterable[str]:
+    for volume in spec.get("volumes") or []:
+        source = volume.get("csi") or {}
+        if source.get("driver") == SECRETS_STORE:
+            yield (source.get("volumeAttributes") or {}).get("secretProviderClass", "")
 
 
 def _secrets(spec: Mapping[str, Any]) -> Iterable[str]:

@@ -24,7 +24,7 @@ class ManagedCluster:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KubeObject:
-    """Metadata of a service account, secret or config map, and values when asked for."""
+    """Metadata of a service account or an object with settings, and values when asked for."""
 
     kind: str
     namespace: str
@@ -34,7 +34,7 @@ class KubeObject:
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     data: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """Decoded values; never logged."""
+    """Decoded values, of a SecretProviderClass its parameters; never logged."""
     created_at: str = ""
     """The API server's ``creationTimestamp``."""
     secret_type: str = ""
@@ -43,7 +43,7 @@ class KubeObject:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A pod, or what makes pods, that uses a service account, secrets or config maps."""
+    """A pod, or what makes pods, that uses a service account or objects with settings."""
 
     kind: str
     """Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob."""
@@ -51,6 +51,7 @@ class Use:
     service_account: str
     secrets: tuple[str, ...]
     config_maps: tuple[str, ...] = ()
+    provider_classes: tuple[str, ...] = ()
 
 
 class Clusters(Protocol):
@@ -81,7 +82,14 @@ class Clusters(Protocol):
         *,
         values: bool = False,
     ) -> KubeObject | None:
-        """Read the metadata of a service account, secret or config map; values only if asked for."""
+        """Read the metadata of a service account or an object with settings; values only if asked for.
+
+        ``None`` also where the cluster does not serve the kind: what an add-on brings goes with it.
+        """
+        ...
+
+    async def serves(self, cluster_id: str, kind: str) -> bool:
+        """Say whether the cluster knows a kind; only what an add-on brings can be missing."""
         ...
 
     async def apply(
@@ -124,12 +132,14 @@ class Clusters(Protocol):
         """Make an object that is not there, under field manager ``mooring``.
 
         Raises:
-            PermanentError: ``object-exists`` if somebody made one of that name.
+            PermanentError: ``object-exists`` if somebody made one of that name; ``kind-not-served``.
         """
         ...
 
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
         """Metadata of every object of one of these kinds in a namespace, or in the whole cluster.
+
+        Empty where the cluster does not serve the kind.
 
         Raises:
             PermanentError: ``kubernetes-access-denied`` without the right to list them.
@@ -158,7 +168,7 @@ class Clusters(Protocol):
         ...
 
     async def list_uses(self, cluster_id: str, namespace: str) -> list[Use]:
-        """What uses service accounts, secrets and config maps in a namespace.
+        """What uses service accounts and objects with settings in a namespace.
 
         Pods that are not finished, and whatever makes pods: deployments (scaled to zero too), stateful sets,
         daemon sets, replica sets without an owner, jobs that are not finished, cron jobs.

@@ -21,11 +21,13 @@ from shared.recovering.recoveries import RECOVERY, Found, FoundRows, Outcome
 from shared.recovering.survey import Claim, Seen, Surveyor, Unknown, ours
 from shared.spec import ConnectionSpec
 from shared.sweeping import scope
-from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, look
+from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, PROVIDER_CLASS, SECRET, look
 from shared.sweeping.ledger import AT_ONCE, Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 
 SIBLING = "sibling-not-recovered"
+SETTINGS = (SECRET, CONFIG_MAP, PROVIDER_CLASS)
+"""Kinds of objects with settings, which tell what was asked for."""
 STAGE = "connections"
 
 
@@ -65,7 +67,7 @@ class RecoverySlice:
         """A look at the cluster; ``None`` if the secrets or accounts could not be listed, which is noted."""
         view = await look(self.lookout.outside, ledger, cluster, policy)
         ledger.count_once("linkers", len(view.linkers or {}))
-        if not {SECRET, CONFIG_MAP, ACCOUNT} <= set(view.objects):
+        if not {*SETTINGS, ACCOUNT} <= set(view.objects):
             return None
         return Surveyor(
             outside=self.lookout.outside,
@@ -210,7 +212,7 @@ def _identity_id(surveyor: Surveyor, claim: Claim) -> str:
 
 def _secrets(surveyor: Surveyor) -> list[KubeObject]:
     objects = surveyor.view.objects
-    return [one for kind in (SECRET, CONFIG_MAP) for _, one in sorted(objects[kind].items()) if ours(one)]
+    return [one for kind in SETTINGS for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
 def _blocked(silent: Sequence[Claim], claims: Sequence[Claim]) -> dict[str, str]:

@@ -33,6 +33,7 @@ _USED: Mapping[str, Callable[[Use], Collection[str]]] = {
     "ServiceAccount": lambda use: (use.service_account,),
     "Secret": lambda use: use.secrets,
     "ConfigMap": lambda use: use.config_maps,
+    "SecretProviderClass": lambda use: use.provider_classes,
 }
 """Names that a use holds of each kind."""
 

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import naming
+from shared import naming, setting_values
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
 from shared.spec import ConnectionSpec
-from shared.steps import grants, keys, provided_account
+from shared.steps import grants, keys, mounts, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.registration import target_missing
@@ -70,6 +70,7 @@ class Preflight:
                 remedy=f"{_deleting(ctx)}, and create it again",
             ),
             _namespace(spec.namespace, known=known),
+            *(await mounts.looked_at(ctx.outside.clusters, spec) if spec.mounted else []),
         ]
 
     async def _beginnings(self, ctx: StepContext, *, issuer: str) -> list[Finding]:
@@ -94,8 +95,8 @@ class Preflight:
             PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
-                credential-budget, service-account-missing, service-account-taken, the codes of
-                ``database_servers.looked_at`` and of the conditions that the target's row requires;
+                credential-budget, secrets-store-off, service-account-missing, service-account-taken, the
+                codes of ``database_servers.looked_at`` and of the conditions that the target's row requires;
                 cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
@@ -122,6 +123,8 @@ class Preflight:
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
+        if spec.mounted:
+            await mounts.require_driver(ctx.outside.clusters, spec)
         await self._refuse_foreign_settings(ctx)
         if spec.service_account:
             await provided_account.require_free(ctx)
@@ -134,6 +137,8 @@ class Preflight:
         facts = ctx.target.facts(
             spec.target_id, target, client_id="", parent=parent, connection_name=spec.name
         )
+        if spec.mounted:
+            setting_values.values(ctx.target, spec, facts)  # only to learn here whether they are known
         said = {"warnings": warnings} if warnings else {}
         return Done(outputs={"issuer": cluster.issuer, "location": cluster.location, "facts": facts, **said})
 

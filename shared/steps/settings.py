@@ -1,10 +1,10 @@
-"""The Kubernetes secret or config map with the settings that a program needs.
+"""The Kubernetes secret or config map with the settings that a program needs, or what mounts a vault.
 
 They hold no credential, but where a connection by a key of the target was asked for: then it is fetched anew
 each time, and kept nowhere else.
 
-The secret's name and the keys equal Service Connector's; it makes no config maps. Endpoints come from the
-target's own GET (preflight).
+The secret's name and the keys equal Service Connector's; it makes no config maps, and leaves the
+SecretProviderClass of a mounted vault to its users. Endpoints come from the target's own GET (preflight).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Secrets, config maps and service accounts that look like a connection's and that nobody on record owns.
 
 They look so by our labels or by Service Connector's names (``sc-<folded name>-secret``, ``sc-account-<client
-id>``; azure-cli ``serviceconnector/_utils.py``), which has none for config
-maps. They are reported: whoever made them was never seen alive.
+id>``; azure-cli ``serviceconnector/_utils.py``), which has none for config maps and SecretProviderClasses.
+They are reported: whoever made them was never seen alive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.steps.base import (
     account_thing,
 )
 from shared.sweeping import on_record
-from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, SECRET, ClusterView
+from shared.sweeping.cluster_view import ACCOUNT, CONFIG_MAP, PROVIDER_CLASS, SECRET, ClusterView
 from shared.sweeping.ledger import Ledger, side_by_side
 from shared.sweeping.lookout import Lookout
 from shared.sweeping.on_record import OnRecord
@@ -33,11 +33,15 @@ LABELS_SHOWN = 32
 """Kubernetes does not bound their number, a row its size: 32 of 380 characters fit."""
 _SECRET = re.compile(r"sc-([a-z0-9]+)-secret")
 _CONFIG_MAP = re.compile(r"sc-([a-z0-9]+)-configmap")
+_PROVIDER_CLASS = re.compile(r"sc-([a-z0-9]+)-secretproviderclass")
 _ACCOUNT = re.compile(r"sc-account-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_NAMES = {SECRET: _SECRET, CONFIG_MAP: _CONFIG_MAP, ACCOUNT: _ACCOUNT}
+_NAMES = {SECRET: _SECRET, CONFIG_MAP: _CONFIG_MAP, PROVIDER_CLASS: _PROVIDER_CLASS, ACCOUNT: _ACCOUNT}
+_OURS_ALONE = frozenset({CONFIG_MAP, PROVIDER_CLASS})
+"""Kinds that Service Connector does not make: their names alone say nothing."""
 _KINDS = {
     SECRET: OrphanKind.SECRET,
     CONFIG_MAP: OrphanKind.CONFIG_MAP,
+    PROVIDER_CLASS: OrphanKind.PROVIDER_CLASS,
     ACCOUNT: OrphanKind.SERVICE_ACCOUNT,
 }
 
@@ -111,7 +115,7 @@ def _suspect(one: KubeObject, found: OnView, present: set[str]) -> bool:
         {LABEL_CONNECTION, LABEL_WORKLOAD} & set(one.labels)
     )
     named = _NAMES[one.kind].fullmatch(one.name)
-    if not (labelled or (named and one.kind != CONFIG_MAP)) or ANNOTATION_KEEP in one.annotations:
+    if not (labelled or (named and one.kind not in _OURS_ALONE)) or ANNOTATION_KEEP in one.annotations:
         return False
     if not view.lists(one.kind, one.namespace) or (one.kind, one.namespace, one.name) in found.living:
         return False

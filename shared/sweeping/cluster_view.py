@@ -19,6 +19,8 @@ from shared.sweeping.ledger import Ledger
 from shared.throttling import THROTTLED
 
 SECRET, CONFIG_MAP, ACCOUNT = "Secret", "ConfigMap", "ServiceAccount"
+PROVIDER_CLASS = "SecretProviderClass"
+"""Nothing is listed, and nothing missing, where a cluster does not know it."""
 UNREACHABLE = "unreachable"
 Objects = Mapping[tuple[str, str], KubeObject]
 
@@ -76,7 +78,7 @@ async def _look_inside(outside: Outside, ledger: Ledger, view: ClusterView) -> N
         return
     if view.namespaces is None:
         ledger.count_once("namespacesNotListed")
-    for kind in (SECRET, CONFIG_MAP, ACCOUNT):
+    for kind in (SECRET, CONFIG_MAP, PROVIDER_CLASS, ACCOUNT):
         await _list_objects(outside, ledger, view, kind)
         if UNREACHABLE in ledger.details:
             view.objects.clear()

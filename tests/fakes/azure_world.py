@@ -40,6 +40,8 @@ class StoredCluster:
     """Kubernetes JSON of what makes pods, and of service accounts with lists of secrets, by namespace,
     kind and name."""
     reachable: bool = True
+    secrets_store: bool = False
+    """Whether it has the Secrets Store CSI Driver."""
 
 
 class AzureWorld:

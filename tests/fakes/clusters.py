@@ -14,7 +14,8 @@ from shared.naming import MANAGED_BY, fold_id, subject
 from shared.ports import KubeObject, ManagedCluster, Use
 from tests.fakes.azure_world import AzureWorld, StoredCluster, StoredObject
 
-KINDS = frozenset({"ServiceAccount", "Secret", "ConfigMap"})
+PROVIDER_CLASS = "SecretProviderClass"
+KINDS = frozenset({"ServiceAccount", "Secret", "ConfigMap", PROVIDER_CLASS})
 
 
 class InMemoryClusters:
@@ -50,6 +51,9 @@ class InMemoryClusters:
             return None
         seen = _seen(key, found)
         return seen if values else dataclasses.replace(seen, data={}, secret_type="")
+
+    async def serves(self, cluster_id: str, kind: str) -> bool:
+        return kind != PROVIDER_CLASS or self._cluster(cluster_id).secrets_store
 
     async def apply(
         self,
@@ -96,6 +100,8 @@ class InMemoryClusters:
     async def list_objects(self, cluster_id: str, kind: str, namespace: str = "") -> list[KubeObject]:
         cluster = self._cluster(cluster_id)
         _key(kind, namespace, "")
+        if not await self.serves(cluster_id, kind):
+            return []
         if not self.may_list:
             raise PermanentError("kubernetes-access-denied", f"cannot list {kind}")
         return [
@@ -169,6 +175,13 @@ class InMemoryClusters:
         self._put(cluster, key, fields, manager, force=True)
         return _seen(key, cluster.objects[key])
 
+    def set_secrets_store(self, cluster_id: str, *, on: bool) -> None:
+        """Switch the add-on on or off; its objects go with it."""
+        cluster = self._cluster(cluster_id)
+        cluster.secrets_store = on
+        for key in [key for key in cluster.objects if key[0] == PROVIDER_CLASS and not on]:
+            del cluster.objects[key]
+
     def end_namespace(self, cluster_id: str, namespace: str) -> None:
         """A namespace that is being removed and is not gone yet."""
         cluster = self._cluster(cluster_id)
@@ -209,6 +222,8 @@ class InMemoryClusters:
         cluster = self._cluster(cluster_id)
         if data is not None and kind == "ServiceAccount":
             raise PermanentError("kind-unknown", f"a {kind} has no data")
+        if kind == PROVIDER_CLASS and not cluster.secrets_store:
+            raise PermanentError("kind-not-served", f"the cluster has no {kind}")
         if namespace not in cluster.namespaces:
             raise PermanentError("namespace-not-found", namespace)
         if namespace in cluster.terminating:

@@ -14,6 +14,7 @@ from shared.targets import TargetType
 
 CLIENT = "99999999-8888-7777-6666-555555555555"
 CONNECTION = "orders-1"
+TENANT = "99999999-9999-4999-8999-999999999999"
 _FILE = Path(__file__).parents[1] / "data" / "target_answers.json"
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -45,6 +46,7 @@ class Example:
             "clientId": CLIENT,
             "connectionName": CONNECTION,
             "user": f"aad_{CONNECTION}",
+            "tenantId": TENANT,
             "location": "westeurope",
             "region": "westeurope",
         }

@@ -143,9 +143,9 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
 }
 """Which faults each call can meet. Calls that engine, steps, intake and events never make are not here.
 
-Nor are those of ``cosmos``, ``redis`` and ``databases``, nor ``resources.list_keys``: the simulated
-connections are to storage and vaults and through identities, and a cell that no call can reach would only
-stand in the way of the others. Unit tests break those calls one by one.
+Nor are those of ``cosmos``, ``redis`` and ``databases``, nor ``resources.list_keys`` and ``clusters.serves``:
+the simulated connections are to storage and vaults and through identities, and mount none; a cell that no
+call can reach would only stand in the way of the others. Unit tests break those calls one by one.
 """
 
 WRITES = frozenset(

@@ -345,7 +345,9 @@ def test_the_tables_page_has_every_table():
     assert set(re.findall(r"^## `(\w+)`$", text, re.MULTILINE)) == set(rows.TABLES)
 
 
-@pytest.mark.parametrize("file", ["role.yaml", "role-prove.yaml", "role-sweep.yaml"])
+@pytest.mark.parametrize(
+    "file", ["role.yaml", "role-prove.yaml", "role-sweep.yaml", "role-secrets-store.yaml"]
+)
 def test_the_permissions_page_has_every_verb_that_the_cluster_role_grants(file: str):
     role = yaml.safe_load((ROOT / "infra" / "kubernetes" / file).read_text(encoding="utf-8"))
     granted = {
