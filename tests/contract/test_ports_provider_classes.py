@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import PermanentError, TransientError
 from tests.contract.ports_azure import NAMESPACE, Azure
-from tests.contract.ports_secrets_store import secrets_store, sync_to_a_secret
+from tests.contract.ports_secrets_store import require_custom_objects, secrets_store, sync_to_a_secret
 
 pytest_plugins = ("tests.contract.ports_fixtures",)
 
@@ -34,7 +34,15 @@ async def test_a_cluster_without_the_driver_has_none_and_takes_none(azure: Azure
         await azure.clusters.apply(*where, **MARKS, data={"a": "1"})
 
 
+async def test_a_cluster_with_the_driver_has_none_at_first(azure: Azure):
+    with secrets_store(azure):
+        assert await azure.clusters.serves(azure.cluster_id, KIND) is True
+        assert await azure.clusters.get(*place(azure)) is None
+        assert await azure.clusters.list_objects(azure.cluster_id, KIND, NAMESPACE) == []
+
+
 async def test_one_is_made_once_changed_listed_and_deleted_only_as_it_was_read(azure: Azure):
+    require_custom_objects(azure)
     where = place(azure)
     with secrets_store(azure):
         assert await azure.clusters.serves(azure.cluster_id, KIND) is True
@@ -58,6 +66,7 @@ async def test_one_is_made_once_changed_listed_and_deleted_only_as_it_was_read(a
 
 
 async def test_with_the_driver_its_objects_go(azure: Azure):
+    require_custom_objects(azure)
     where = place(azure)
     with secrets_store(azure):
         await azure.clusters.create(*where, **MARKS, data={"keyvaultName": "v"})
@@ -69,6 +78,7 @@ async def test_with_the_driver_its_objects_go(azure: Azure):
 async def test_what_somebody_adds_besides_parameters_is_told(azure: Azure):
     if azure.fake_clusters is not None:
         pytest.skip("the fake keeps no more than what is written")
+    require_custom_objects(azure)
     where = place(azure)
     with secrets_store(azure):
         await azure.clusters.create(*where, **MARKS, data={"keyvaultName": "v"})
