@@ -124,12 +124,16 @@ async def _update(services: Services, req: func.HttpRequest) -> func.HttpRespons
     if stored is None or not (stored.value.state.live or stored.value.active):
         return no_connection(connection_id)
     patch = http_requests.json_object(req.get_body())
-    whole = http_requests.merged(requests.to_body(stored.value.spec), patch)
+    under_way = [await services.state.operation(one) for one in stored.value.active]
+    ahead = [one.value for one in under_way if one is not None and not one.value.state.final]
+    # A patch of what was would silently undo an update that waits still.
+    present = changes.newest(stored.value, ahead)
+    whole = http_requests.merged(requests.to_body(present), patch)
     body = {"action": "update", "connection": whole}
     request = requests.decode(json.dumps(body))
     if isinstance(request, requests.UpdateRequest) and requests.connection_id_of(request) != connection_id:
         wanted = requests.to_spec(request)
-        changes.refuse_change(stored.value.spec, wanted, services.catalogue.find(wanted.target_type))
+        changes.refuse_change(present, wanted, services.catalogue.find(wanted.target_type))
     return await _submit(services, req, body)
 
 
