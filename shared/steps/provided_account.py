@@ -137,7 +137,12 @@ async def apply(ctx: StepContext) -> Done:
             "clientId": client_id,
         },
     )
-    await ctx.users.join(_thing(ctx, spec.service_account), ctx.user, settled=ctx.recorder.settled)
+    await ctx.users.join(
+        _thing(ctx, spec.service_account),
+        ctx.user,
+        settled=ctx.recorder.settled,
+        details={"uid": there.uid},
+    )
     applied = await annotate(ctx, there, {ANNOTATION_CLIENT_ID: client_id})
     return Done(outputs={"name": applied.name, "uid": applied.uid, "clientId": client_id})
 
@@ -179,7 +184,9 @@ async def remove(ctx: StepContext, removal: Removal, plan: Plan) -> None:
     if leaving.shared:
         removal.keep(item, "still-shared", "still used")
         return
-    known = {**item, "thing": thing, "uid": plan.planned["uid"], "clientId": plan.planned["clientId"]}
+    # The owner may have made the account anew, and another connection have marked it since.
+    uid = leaving.details.get("uid") or plan.planned["uid"]
+    known = {**item, "thing": thing, "uid": uid, "clientId": plan.planned["clientId"]}
     if guarded:
         removal.keep(item, "protected-namespace", f"{namespace} is protected by the policy")
     elif leaving.last:

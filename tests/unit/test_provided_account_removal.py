@@ -58,6 +58,21 @@ async def test_an_account_made_anew_by_its_owner_is_left_alone_by_a_delete(their
     assert await theirs.state(ID) == "deleted"
 
 
+async def test_the_last_user_takes_the_mark_back_that_another_one_wrote_on_the_account_made_anew(
+    theirs: LocalApp,
+):
+    first = Bench(theirs, service_account=ACCOUNT)
+    await first.up_to("service_account")
+    del theirs.world.clusters[naming.fold_id(CLUSTER)].objects["ServiceAccount", "shop", ACCOUNT]
+    make_account(theirs)
+    second = Bench(theirs, "orders-more", service_account=ACCOUNT)
+    await second.up_to("service_account")
+    for bench in (second, first):
+        bench.become(Kind.DELETE)
+        await bench.revert("service_account")
+    assert await named(theirs) == ""
+
+
 async def test_a_prune_takes_the_mark_and_is_not_held_by_the_accounts_pods(tmp_path: Path):
     app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="0")
     allow(app)
