@@ -25,7 +25,7 @@ check: $(READY) ## lint, format, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-unit: $(READY) ## the unit tests alone, about half a minute
+unit: $(READY) ## the unit tests alone
 	@$(BIN)/python -m pytest tests/unit
 
 chaos: $(READY) $(NODE_READY) ## kill hosts, restart Azurite, take Azure away, for two minutes

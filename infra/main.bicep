@@ -22,7 +22,7 @@ param extraTags object = {}
 
 // --- what Mooring may reach
 
-@description('Subscriptions with clusters or targets: GUIDs separated by commas. Empty: the one deployed to.')
+@description('More subscriptions with clusters or targets: GUIDs separated by commas. The one deployed to is always watched: the identities are in it.')
 param watchedSubscriptionIds string = ''
 
 @description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas. Empty: none, and no connection can be made.')
@@ -144,7 +144,8 @@ var prefix = loadJsonContent('abbreviations.json')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var shortToken = take(token, 6)
 var tags = union(extraTags, { 'azd-env-name': environmentName })
-var watched = empty(watchedSubscriptionIds) ? [subscription().subscriptionId] : map(split(watchedSubscriptionIds, ','), id => toLower(trim(id)))
+var listed = empty(watchedSubscriptionIds) ? [] : map(split(watchedSubscriptionIds, ','), id => toLower(trim(id)))
+var watched = union([subscription().subscriptionId], listed)
 var targetGroups = empty(targetResourceGroupIds) ? [] : map(split(targetResourceGroupIds, ','), id => trim(id))
 var dataGroups = dataGrants ? targetGroups : []
 var delegable = empty(delegableRoles) ? [] : map(split(delegableRoles, ','), name => trim(name))

@@ -75,6 +75,16 @@ def refuse_unmade() -> None:
     )
 
 
+def newest(connection: Connection, running: Sequence[Operation]) -> ConnectionSpec:
+    """A connection's properties as they will be once all has ended that was asked for.
+
+    Args:
+        connection: as it is.
+        running: its operations that have not ended, oldest first.
+    """
+    return next((other.spec for other in reversed(running) if other.spec is not None), connection.spec)
+
+
 def begins_from(
     connection: Connection,
     running: Sequence[Operation],
@@ -99,9 +109,9 @@ def begins_from(
     kinds = {other.kind for other in running}
     if kinds & {Kind.DELETE, Kind.RESTORE} or not (connection.state.live or Kind.CREATE in kinds):
         refuse_unmade()
-    present = [other.spec for other in running if other.spec is not None] or [connection.spec]
-    refuse_change(present[-1], wanted, row)
-    return naming.spec_hash(present[-1])
+    present = newest(connection, running)
+    refuse_change(present, wanted, row)
+    return naming.spec_hash(present)
 
 
 def _same_resource(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetType) -> bool:

@@ -248,6 +248,8 @@ class Intake:
         target = self.catalogue.choose(
             spec.target_type, spec.target_id, spec.client_type, spec.intent, auth=spec.settings_kind
         )
+        if target.database is not None:
+            target.database.check_name(spec.name)
         setting_values.check(target, spec)
         for field, resource_id in (("clusterId", spec.cluster_id), ("target.id", spec.target_id)):
             if naming.subscription_of(resource_id) not in self.subscription_ids:
@@ -261,8 +263,7 @@ class Intake:
             policy = self.load_policy()
         except PermanentError as error:
             raise RefusedError(error.code, error.detail, remedy=error.remedy) from error
-        roles = target.roles(spec.intent) if spec.by_identity else ()
-        policy.judge(spec, [role.name for role in roles])
+        policy.judge(spec, target.rights(spec.intent) if spec.by_identity else ())
 
     async def _ensure_started(self, record: RequestRecord) -> None:
         if record.outcome == "opened":

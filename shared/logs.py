@@ -1,8 +1,9 @@
 """Structured log lines that always say which connection, operation, step and attempt they are about.
 
 An event name is a constant (``step-ended``); everything that varies is a field. Each field goes into the
-record's ``extra`` (Application Insights shows it as a custom dimension) and, as ``key=value``, behind
-the event name, so that a plain console says as much. Nothing here reads the environment or knows Azure.
+record's ``extra`` and, as ``key=value``, behind the event name: a plain console shows the message alone, and
+so does Application Insights, because the Functions worker hands on nothing else of a record
+(azure-functions-python-worker, ``Dispatcher.on_logging``). Nothing here reads the environment or knows Azure.
 
 Fields are cut to 256 characters and to one line: much of them is other people's text. Tokens, secrets
 and message bodies are never logged; callers pass ids, codes and counts.

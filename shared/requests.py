@@ -136,7 +136,7 @@ class CreateRequest(_Request):
 
 
 class UpdateRequest(_Request):
-    """Change a connection that is there: its intent, its client type, or the part of its target."""
+    """Change a connection that is there: its intent, client type, settings, or the part of its target."""
 
     action: Literal["update"]
     connection: NewConnection

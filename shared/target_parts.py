@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 from shared import naming
 from shared.conditions import Condition
+from shared.errors import RefusedError
 from shared.ports import Privileges
+
+USER_LENGTH = 63
+"""Bytes of an identifier; PostgreSQL cuts off what is longer (postgresql.org, "Lexical Structure")."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,25 @@ class DatabaseAccess:
     """Of the tokens with which the app itself signs in."""
     privileges: Mapping[str, Privileges]
     """What the user may do, by intent; the empty one is Service Connector's."""
+
+    def right(self, intent: str) -> str:
+        """The name by which a policy lists what the user may do."""
+        return f"Database user ({intent or 'full'})"
+
+    def check_name(self, connection_name: str) -> None:
+        """Refuse a connection whose user's name the server would cut off, and then not find.
+
+        Raises:
+            RefusedError: ``invalid-name``.
+        """
+        longest = USER_LENGTH - len(naming.database_user(""))
+        if len(connection_name) > longest:
+            raise RefusedError(
+                "invalid-name",
+                f"name: a database user is named after it: at most {longest} characters",
+                field="connection.name",
+                remedy="choose a shorter name",
+            )
 
 
 RolesByVariant = Mapping[str, tuple[Role, ...]]

@@ -133,6 +133,15 @@ class TargetType:
             )
         return _of_variant(self.intents[intent] if intent else self.default_roles, variant)
 
+    def rights(self, intent: str = "") -> tuple[str, ...]:
+        """What a policy must list: names of roles, or of what a user of the database may do.
+
+        Raises:
+            RefusedError: ``unknown-intent``.
+        """
+        roles = tuple(role.name for role in self.roles(intent))
+        return roles if self.database is None else (self.database.right(intent),)
+
     def roles_of_connector(self, *, variant: str = "") -> tuple[Role, ...]:
         """Roles that Service Connector would give, of one variant or of all."""
         return _of_variant(self.connector_roles, variant)

@@ -21,10 +21,12 @@ async def give(
     """Grant exactly these privileges.
 
     Raises:
-        PermanentError: ``database-grant-refused``: the app has no power over something; the transaction must
-            not be committed.
+        PermanentError: ``database-grant-refused``: the app has no power over something, or the user owns more
+            than it shall have; the transaction must not be committed.
     """
-    relations = await session.fetch(sql.RELATIONS, privileges.schema)
+    relations = _but_its_own(
+        database, name, privileges, await session.fetch(sql.RELATIONS, privileges.schema)
+    )
     _require_power(server, database, privileges, relations)
     await take(session, name)
     await _grant(session, database, name, privileges, relations)
@@ -64,6 +66,22 @@ async def compare(session: Any, name: str, privileges: Privileges) -> Access:
 
 async def _quoted(session: Any, name: str) -> str:
     return str(await session.fetchval("SELECT quote_ident($1)", name))
+
+
+def _but_its_own(database: str, name: str, privileges: Privileges, relations: Sequence[Any]) -> Sequence[Any]:
+    """What belongs to others: on its own tables a user may do everything, and nothing is granted there.
+
+    A user that may make things in the database comes to own some. For any other that is more than it shall
+    have, and no grant can take it away.
+    """
+    own = [one for one in relations if one["owner"] == name]
+    if own and "CREATE" not in privileges.on_database:
+        raise PermanentError(
+            "database-grant-refused",
+            f"{len(own)} of schema {privileges.schema} belong to {name} itself",
+            remedy=f'in database {database}: REASSIGN OWNED BY "{name}" TO <owner>;',
+        )
+    return [one for one in relations if one["owner"] != name]
 
 
 def _require_power(

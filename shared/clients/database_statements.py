@@ -65,7 +65,7 @@ SELECT pg_get_userbyid(b.datdba)::text FROM pg_database b
 GRANTED = """
 SELECT 'relation' AS kind, n.nspname::text AS schema, c.relname::text AS name, '' AS owner
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE pg_has_role(c.relowner, 'USAGE')
+ WHERE pg_has_role(c.relowner, 'USAGE') AND c.relowner <> to_regrole($1)::oid
    AND (EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = to_regrole($1)::oid)
      OR EXISTS (SELECT FROM pg_attribute t, aclexplode(t.attacl) a
                  WHERE t.attrelid = c.oid AND a.grantee = to_regrole($1)::oid))
@@ -84,7 +84,9 @@ SELECT CASE f.defaclobjtype WHEN 'r' THEN 'tables' ELSE 'sequences' END,
  WHERE f.defaclobjtype IN ('r', 'S') AND pg_has_role(f.defaclrole, 'USAGE')
    AND EXISTS (SELECT FROM aclexplode(f.defaclacl) a WHERE a.grantee = to_regrole($1)::oid)
 """
-"""Where in this database a user (quoted) has been granted something that the app can revoke."""
+"""Where in this database a user (quoted) has been granted something that the app can revoke.
+
+What an owner has on its own tables stands among the grants too, and is left: it could not read them else."""
 
 _DEFAULTS = "ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I REVOKE ALL ON"
 REVOKE = {

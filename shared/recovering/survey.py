@@ -143,7 +143,8 @@ class Surveyor:
         if spec is None:
             raise Unknown(claim.reason)
         if not spec.by_identity:
-            raise Unknown("by-key", "nothing in Azure tells whose key it is")
+            # Nothing in Azure tells of it: the secret's own word would be all.
+            raise Unknown("connected-by-key", "nothing in Azure confirms it; send the create request again")
         try:
             spec = await self._whole(claim.secret, spec)
             self.judge(spec)
@@ -168,9 +169,6 @@ class Surveyor:
 
     async def _survey(self, claim: Claim, spec: ConnectionSpec, scopes: frozenset[str]) -> Seen:
         notes: list[str] = []
-        if not spec.by_identity:
-            # Nothing in Azure tells of it: the secret's own word would be all.
-            raise Unknown("connected-by-key", "nothing in Azure confirms it; send the create request again")
         identity = await self._identity(spec)
         account = self._account(spec, identity)
         if account is None:

@@ -128,8 +128,8 @@ class DatabaseAccess:
     async def _take_earlier(self, ctx: StepContext, item: Mapping[str, Any]) -> None:
         """Take away what this life was given before on another server or in another database."""
         for other in _planned(ctx):
-            if other["serverId"] == item["serverId"] and other["name"] == item["name"]:
-                continue
+            if user_thing(other) == user_thing(item):
+                continue  # ids differ in casing between requests, and the user is the same
             server = await reached(ctx, other)
             leaving = await leave(ctx, user_thing(other))
             if leaving.last and server is not None and not await _foreign(ctx, server, other):

@@ -137,7 +137,12 @@ async def apply(ctx: StepContext) -> Done:
             "clientId": client_id,
         },
     )
-    await ctx.users.join(_thing(ctx, spec.service_account), ctx.user, settled=ctx.recorder.settled)
+    await ctx.users.join(
+        _thing(ctx, spec.service_account),
+        ctx.user,
+        settled=ctx.recorder.settled,
+        details={"uid": there.uid},
+    )
     applied = await annotate(ctx, there, {ANNOTATION_CLIENT_ID: client_id})
     return Done(outputs={"name": applied.name, "uid": applied.uid, "clientId": client_id})
 
@@ -174,14 +179,22 @@ async def remove(ctx: StepContext, removal: Removal, plan: Plan) -> None:
         else:
             removal.say(item, "last-user", **_NOT_BACK)
         return
-    if (await leave(ctx, thing)).shared:
+    guarded = protects(ctx, namespace)  # before leaving: a row that is closing makes every newcomer wait
+    leaving = await leave(ctx, thing)
+    if leaving.shared:
         removal.keep(item, "still-shared", "still used")
         return
-    known = {**item, "thing": thing, "uid": plan.planned["uid"], "clientId": plan.planned["clientId"]}
-    if protects(ctx, namespace):
+    # The owner may have made the account anew, and another connection have marked it since.
+    uid = leaving.details.get("uid") or plan.planned["uid"]
+    known = {**item, "thing": thing, "uid": uid, "clientId": plan.planned["clientId"]}
+    if guarded:
         removal.keep(item, "protected-namespace", f"{namespace} is protected by the policy")
-    else:
+    elif leaving.last:
         await _take_back(ctx, removal, plan, known)
+    else:
+        # Never joined, or taken back by an earlier run: what stands there is its owner's or a newcomer's, who
+        # may join at any moment, for no row of ours keeps them out.
+        removal.remove(known, "already-gone", found=False, **_NOT_BACK)
     await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 
 

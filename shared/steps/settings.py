@@ -95,21 +95,23 @@ class Settings:
             },
         )
         values = await self._values(ctx)
-        applied = await put_object(
-            ctx,
-            there,
-            kind,
-            name,
-            ours=is_ours,
-            refusal=refusal,
-            labels={
-                LABEL_MANAGED_BY: naming.MANAGED_BY,
-                LABEL_CONNECTION: ctx.connection.connection_id,
-            },
-            annotations={ANNOTATION_NONCE: str(planned["nonce"]), ANNOTATION_REQUEST: text_of(spec)},
-            data=values,
-            force=ctx.repairing,
-        )
+        told = setting_values.known(ctx.target, spec, ctx.facts)
+        with keys.untold(value for key, value in values.items() if key not in told):
+            applied = await put_object(
+                ctx,
+                there,
+                kind,
+                name,
+                ours=is_ours,
+                refusal=refusal,
+                labels={
+                    LABEL_MANAGED_BY: naming.MANAGED_BY,
+                    LABEL_CONNECTION: ctx.connection.connection_id,
+                },
+                annotations={ANNOTATION_NONCE: str(planned["nonce"]), ANNOTATION_REQUEST: text_of(spec)},
+                data=values,
+                force=ctx.repairing,
+            )
         version = f"{applied.uid} {applied.resource_version}"
         return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values), "version": version})
 

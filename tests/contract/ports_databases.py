@@ -87,7 +87,8 @@ class FakeOwner:
         self._server.roles[name] = StoredRole()
 
     async def may(self, user: str, privilege: str, relation: str) -> bool:
-        return privilege in self._database.grants.get(user, {}).get(relation, set())
+        granted = self._database.grants.get(user, {}).get(relation, set())
+        return privilege in granted or self._database.relations.get(relation) == user
 
     async def withdraw(self) -> None:
         self._server.acts_for.clear()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,41 +18,7 @@ from tests.contract.ports_sandbox import control
 GROUP = "secrets-store.csi.x-k8s.io"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAME = f"secretproviderclasses.{GROUP}"
-TEXT = {"type": "string"}
-SPEC = {
-    "type": "object",
-    "properties": {
-        "provider": TEXT,
-        "parameters": {"type": "object", "additionalProperties": TEXT},
-        "secretObjects": {
-            "type": "array",
-            "items": {"type": "object", "properties": {"secretName": TEXT, "type": TEXT}},
-        },
-    },
-}
-DEFINITION: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": NAME},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {
-            "kind": "SecretProviderClass",
-            "listKind": "SecretProviderClassList",
-            "plural": "secretproviderclasses",
-            "singular": "secretproviderclass",
-        },
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": SPEC}}},
-            }
-        ],
-    },
-}
+DEFINITION = Path(__file__).parents[1] / "data" / "secret_provider_class_definition.json"
 """As little of the driver's own definition as tells what we write and what we look at."""
 SECONDS = 30.0
 
@@ -63,7 +31,7 @@ def secrets_store(azure: Azure) -> Iterator[None]:
         yield
         azure.fake_clusters.set_secrets_store(azure.cluster_id, on=False)
         return
-    _as_admin(azure, "POST", DEFINITIONS, DEFINITION)
+    _as_admin(azure, "POST", DEFINITIONS, json.loads(DEFINITION.read_text(encoding="utf-8")))
     _wait(azure, served=True)
     try:
         yield

@@ -201,6 +201,33 @@ async def test_a_user_that_owns_a_table_is_kept_from_signing_in_and_never_droppe
     assert again.may_sign_in
 
 
+async def test_a_user_that_may_make_tables_keeps_its_own_and_gets_no_less_by_that(bench: Bench):
+    name = bench.name()
+    await bench.owner.make("orders")
+    await bench.owner.make("own")
+    await made(bench, name, ALL)
+    await bench.owner.give_away("own", name)
+    await bench.owner.make("later")
+    await made(bench, name, ALL)
+    assert await bench.owner.may(name, "SELECT", "own")
+    assert await bench.owner.may(name, "INSERT", "later")
+    seen = await bench.databases.access(bench.server, bench.database, name, privileges=ALL)
+    assert seen.lacking == ()
+    await bench.databases.revoke(bench.server, bench.database, name, mark=MARK)
+    assert await bench.owner.may(name, "SELECT", "own"), "its data is not shut away from it"
+    assert not await bench.owner.may(name, "SELECT", "orders")
+
+
+async def test_a_user_is_not_narrowed_while_it_owns_a_table(bench: Bench):
+    name = bench.name()
+    await bench.owner.make("own")
+    await made(bench, name, ALL)
+    await bench.owner.give_away("own", name)
+    with pytest.raises(PermanentError, match="database-grant-refused") as refused:
+        await bench.databases.grant(bench.server, bench.database, name, mark=MARK, privileges=READ)
+    assert "REASSIGN OWNED" in refused.value.remedy
+
+
 async def test_a_database_that_is_gone_has_nothing_to_revoke_and_cannot_be_granted(bench: Bench):
     name = bench.name()
     await made(bench, name)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import json
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from sandbox.node import PodResult
 from sandbox.pod import run_pod
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PROVIDER_CLASSES = REPOSITORY / "tests" / "data" / "secret_provider_class_definition.json"
 EXAMPLES = REPOSITORY / "examples"
 AUDIENCE = "api://AzureADTokenExchange"
 VAULT_PROGRAM = """
@@ -42,6 +44,8 @@ class Cluster:
     contract: Contract
     core: Any
     rbac: Any
+    extensions: Any
+    custom: Any
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -50,7 +54,13 @@ class Cluster:
         configuration.ssl_ca_cert = contract.ca_file
         configuration.api_key = {"BearerToken": f"Bearer {contract.kubernetes_admin_token}"}
         async with kube.ApiClient(configuration) as api:
-            yield cls(contract, kube.CoreV1Api(api), kube.RbacAuthorizationV1Api(api))
+            yield cls(
+                contract,
+                kube.CoreV1Api(api),
+                kube.RbacAuthorizationV1Api(api),
+                kube.ApiextensionsV1Api(api),
+                kube.CustomObjectsApi(api),
+            )
 
     async def new_namespace(self, name: str) -> str:
         await self.core.create_namespace({"metadata": {"name": name}})
@@ -72,6 +82,19 @@ class Cluster:
         """Names of the config maps but the cluster's own CA."""
         found = await self.core.list_namespaced_config_map(namespace)
         return sorted(one.metadata.name for one in found.items if one.metadata.name != "kube-root-ca.crt")
+
+    async def enable_secrets_store(self) -> None:
+        """What of the add-on the API server sees: the kind of its objects."""
+        await self.extensions.create_custom_resource_definition(json.loads(PROVIDER_CLASSES.read_text()))
+
+    async def provider_class(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A SecretProviderClass as JSON, or ``None``."""
+        found: dict[str, Any] | None = await _or_none(
+            self.custom.get_namespaced_custom_object(
+                "secrets-store.csi.x-k8s.io", "v1", namespace, "secretproviderclasses", name
+            )
+        )
+        return found
 
     async def account(self, namespace: str, name: str) -> Any:
         return await _or_none(self.core.read_namespaced_service_account(name, namespace))

@@ -143,7 +143,7 @@ class World(AzureOwner):
     async def request(self, action: str, connection: Json, *, patience: float = PATIENCE_SECONDS) -> Json:
         """Send one request by queue and wait for its end; returns the operation."""
         request_id = f"{action}-{uuid.uuid4().hex}"
-        if action != "create":
+        if action not in {"create", "update"}:
             connection = {name: connection[name] for name in ("name", "clusterId", "namespace")}
         await self.send({"action": action, "requestId": request_id, "connection": connection})
         return await self.ended(request_id, patience=patience)

@@ -117,9 +117,10 @@ class InMemoryDatabases:
         if self._ours(server, name, mark) is None:
             raise TransientError("database-changed", f"{name} is gone")
         acts_for = self._server(server).acts_for
-        theirs = {
-            owner for one, owner in stored.relations.items() if owner not in acts_for and _on(privileges, one)
-        }
+        if name in stored.relations.values() and "CREATE" not in privileges.on_database:
+            raise PermanentError("database-grant-refused", f"{name} itself", remedy="REASSIGN OWNED")
+        others = {one: owner for one, owner in stored.relations.items() if owner != name}
+        theirs = {owner for one, owner in others.items() if owner not in acts_for and _on(privileges, one)}
         everybodys = {"CONNECT", "TEMPORARY"}
         beyond = set(privileges.on_database) - everybodys
         if theirs or (beyond and stored.owner not in acts_for):
@@ -127,9 +128,9 @@ class InMemoryDatabases:
         stored.grants[name] = {
             "database": set(privileges.on_database),
             "schema": set(privileges.on_schema),
-            **{one: set(_on(privileges, one)) for one in stored.relations if _on(privileges, one)},
+            **{one: set(_on(privileges, one)) for one in others if _on(privileges, one)},
         }
-        owners = {stored.owner, *stored.relations.values()} & acts_for if privileges.lasting else set()
+        owners = {stored.owner, *others.values()} & acts_for if privileges.lasting else set()
         stored.lasting[name] = dict.fromkeys(owners, privileges)
 
     async def access(

@@ -20,6 +20,8 @@ SECRET = re.compile(
     r"secret|password|token|apikey|accountkey|accesskey|sas\b|connectionstring", re.IGNORECASE
 )
 NOT_SECRET = {"token", "shortToken"}
+AZD = ">= 1.23.4"
+"""``.funcignore`` since 1.18.0, objects from variables since 1.23.4 (azd's own CHANGELOG.md)."""
 RUNTIME = ("function_app.py", "host.json", "handlers", "shared", "requirements.txt", "policy.toml")
 NOT_DEPLOYED = ("infra", "tests", "sandbox", "docs", ".venv", "node_modules", "local.settings.json", ".azure")
 
@@ -129,6 +131,17 @@ def parameters_of_azd_are_those_of_main(deployment: Deployment) -> Iterator[str]
                 yield f"{name}: default {found[3]!r} here, {shown!r} in main.bicep"
 
 
+def the_subscription_of_the_identities_is_watched(deployment: Deployment) -> Iterator[str]:
+    """Its roles may be assigned there, and the deletion of an identity is heard of and believed."""
+    watched = deployment.main.variables["watched"].value
+    if watched != "union([subscription().subscriptionId], listed)":
+        yield f"watched are {watched}"
+    (roles,) = deployment.uses("role-definitions")
+    scopes = roles.params["assignableScopes"]
+    if scopes != "map(watched, id => '/subscriptions/${id}')":
+        yield f"roles may be assigned in {scopes}"
+
+
 def azure_yaml_and_tags_agree(deployment: Deployment) -> Iterator[str]:
     project = yaml.safe_load((deployment.root / "azure.yaml").read_text(encoding="utf-8"))
     if set(project["services"]) != {"app"}:
@@ -136,6 +149,8 @@ def azure_yaml_and_tags_agree(deployment: Deployment) -> Iterator[str]:
     service = project["services"].get("app", {})
     if service != {"project": ".", "language": "python", "host": "function"}:
         yield f"service {service}"
+    if project["requiredVersions"] != {"azd": AZD}:
+        yield f"azd {project['requiredVersions']}"
     if project["infra"] != {"provider": "bicep", "path": "infra", "module": "main"}:
         yield f"infra {project['infra']}"
     for name, hook in project["hooks"].items():
@@ -174,6 +189,7 @@ RULES = (
     outputs_of_main_are_upper_case,
     no_secret_goes_in_or_out,
     parameters_of_azd_are_those_of_main,
+    the_subscription_of_the_identities_is_watched,
     azure_yaml_and_tags_agree,
     the_package_is_the_app_and_nothing_else,
 )

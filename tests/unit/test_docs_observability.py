@@ -41,5 +41,19 @@ def test_the_trace_in_the_page_is_its_operations():
     assert trace_of(found[1])[0] == found[2]
 
 
+def test_no_query_looks_for_fields_of_a_log_line_outside_of_its_message():
+    """The Functions worker hands on a record's level, category and message (``shared/logs.py``)."""
+    pages = [*(ROOT / "docs").rglob("*.md")]
+    queries = [
+        query
+        for page in pages
+        for query in re.findall(r"```kusto\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    queries += [path.read_text(encoding="utf-8") for path in (ROOT / "infra" / "queries").glob("*.kql")]
+    asked = [query for query in queries if re.search(r"^traces\b", query, re.MULTILINE)]
+    assert len(asked) > 10
+    assert [query for query in asked if "customDimensions" in query] == []
+
+
 if __name__ == "__main__":
     PAGE.write_text(with_generated_part(PAGE.read_text(encoding="utf-8"), metrics_table()), encoding="utf-8")

@@ -11,6 +11,7 @@ import azure.functions as func
 import pytest
 
 from handlers import timers
+from handlers.http_answers import guarded
 from shared import naming, wiring
 from shared.errors import PermanentError, TransientError
 from shared.models import StepMessage
@@ -146,6 +147,16 @@ async def test_services_are_made_once_and_a_wrong_setting_is_said(monkeypatch: p
 
     with pytest.raises(PermanentError, match="settings-invalid"):
         await wiring.Wiring(fail).services()
+
+
+async def test_an_app_with_bad_settings_names_them_over_http():
+    async def never(_services: object) -> func.HttpResponse:
+        raise AssertionError("there are no services")
+
+    answer = await guarded(wiring.Wiring(lambda: Settings.from_environment({})), never)
+    problem = json.loads(answer.get_body())
+    assert (answer.status_code, problem["code"]) == (500, "settings-invalid")
+    assert "AZURE_TENANT_ID" in problem["detail"]
 
 
 @pytest.mark.parametrize("scale", ["x", "nan", "0", "1001"])

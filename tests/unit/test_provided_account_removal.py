@@ -29,6 +29,7 @@ from tests.fakes.local_app import (
 )
 from tests.fakes.step_bench import Bench
 from tests.fakes.sweeps import connected
+from tests.unit.test_races import at_once, once
 
 
 @pytest.fixture
@@ -55,6 +56,21 @@ async def test_an_account_made_anew_by_its_owner_is_left_alone_by_a_delete(their
     await remove(theirs)
     assert await account(theirs) == anew
     assert await theirs.state(ID) == "deleted"
+
+
+async def test_the_last_user_takes_the_mark_back_that_another_one_wrote_on_the_account_made_anew(
+    theirs: LocalApp,
+):
+    first = Bench(theirs, service_account=ACCOUNT)
+    await first.up_to("service_account")
+    del theirs.world.clusters[naming.fold_id(CLUSTER)].objects["ServiceAccount", "shop", ACCOUNT]
+    make_account(theirs)
+    second = Bench(theirs, "orders-more", service_account=ACCOUNT)
+    await second.up_to("service_account")
+    for bench in (second, first):
+        bench.become(Kind.DELETE)
+        await bench.revert("service_account")
+    assert await named(theirs) == ""
 
 
 async def test_a_prune_takes_the_mark_and_is_not_held_by_the_accounts_pods(tmp_path: Path):
@@ -141,6 +157,25 @@ async def test_a_late_write_of_the_mark_is_taken_back_at_the_end(theirs: LocalAp
         await bench.apply("verify_gone")
     assert await named(theirs) == ""
     assert (await bench.apply("verify_gone")).outputs["verified"] == ["annotation"]
+
+
+async def test_a_newcomer_keeps_the_mark_that_a_removal_has_taken_back_before(theirs: LocalApp):
+    bench = Bench(theirs, service_account=ACCOUNT)
+    await bench.up_to("settings")
+    own = await named(theirs)
+    bench.become(Kind.DELETE)
+    await bench.revert("service_account")
+    assert await named(theirs) == ""
+    newcomer = Bench(theirs, "orders-more", service_account=ACCOUNT)
+    newcomer.intents = {name: bench.intents[name] for name in ("preflight", "managed_identity")}
+
+    def comes(call: Call) -> None:
+        at_once(newcomer.apply("service_account"))
+
+    # The outcome was lost, so the step runs again: it has no row any more that keeps newcomers out.
+    theirs.journal.after = once("state.get", comes)
+    await bench.revert("service_account")
+    assert await named(theirs) == own
 
 
 async def test_a_cluster_that_goes_at_the_end_took_the_mark_too(theirs: LocalApp):

@@ -148,4 +148,4 @@ async def test_a_connection_by_a_key_is_told_and_hinders_nobody(app: LocalApp):
     await connected(app, "orders-keys", target={"type": "keyvault", "id": VAULT})
     lose_tables(app)
     claim(app, auth_type="secret")
-    assert outcomes(await recovered(app)) == {"orders-blob": "by-key", "orders-keys": "recovered"}
+    assert outcomes(await recovered(app)) == {"orders-blob": "connected-by-key", "orders-keys": "recovered"}

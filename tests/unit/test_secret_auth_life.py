@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 
 from shared import naming, setting_values
 from shared.catalogue import catalogue
-from shared.errors import TransientError
+from shared.errors import MooringError, PermanentError, TransientError
 from shared.ports import Lock
 from shared.steps.base import LABEL_CONNECTION
+from shared.steps.keys import UNTOLD
 from tests.fakes.by_key import (
     ID,
     KEY,
@@ -117,6 +120,32 @@ async def test_a_broken_fetch_is_made_again_and_leaves_nothing_behind(
     assert await app.state(ID) == "configured"
     assert KEY in secret(app).data[SETTING]
     assert KEY not in stored(app)
+
+
+@pytest.mark.parametrize("form", [str, lambda one: base64.b64encode(one.encode()).decode()])
+@pytest.mark.parametrize("kind", [PermanentError, TransientError])
+async def test_an_answer_that_quotes_the_key_is_not_told(
+    app: LocalApp, kind: type[MooringError], form: Callable[[str], str], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    account = naming.fold_id(STORAGE).rsplit("/", 1)[-1]
+    value = f"DefaultEndpointsProtocol=https;AccountName={account};AccountKey={KEY}"
+
+    def rule(call: Call) -> BaseException | None:
+        quoting = kind("kubernetes-error", f"admission webhook denied {form(value)}")
+        return quoting if call.name == "clusters.create" else None
+
+    app.journal.before = rule
+    await app.send(body())
+    await app.settle()
+    step = next(one for one in (await shown(app))["steps"] if one["name"] == "settings")
+    assert step["detail"].endswith(UNTOLD)
+    for text in (stored(app), caplog.text):
+        assert form(value)[:40] not in text
+
+
+async def shown(app: LocalApp) -> Any:
+    return await get(app, "get_operation", operationId=(await app.operations(ID))[-1].operation_id)
 
 
 # --- after it was made ------------------------------------------------------------------------------
