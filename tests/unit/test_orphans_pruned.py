@@ -24,13 +24,16 @@ SECRET, ACCOUNT = "sc-lost-secret", "sc-account-lost"
 KINDS = {
     OrphanKind.SECRET: ("Secret", SECRET),
     OrphanKind.CONFIG_MAP: ("ConfigMap", "sc-lost-configmap"),
+    OrphanKind.PROVIDER_CLASS: ("SecretProviderClass", "sc-lost-secretproviderclass"),
     OrphanKind.SERVICE_ACCOUNT: ("ServiceAccount", ACCOUNT),
 }
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> LocalApp:
-    return make_app(tmp_path, MOORING_PRUNE_CONFIRM_SECONDS="1")
+    made = make_app(tmp_path, MOORING_PRUNE_CONFIRM_SECONDS="1")
+    made.clusters.set_secrets_store(CLUSTER, on=True)
+    return made
 
 
 async def reported(app: LocalApp, kind: OrphanKind, *, namespace: str = "shop", **changes: object) -> Orphan:
