@@ -4,6 +4,7 @@ import json
 import uuid
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 import azure.functions as func
 
@@ -17,7 +18,7 @@ from handlers.http_answers import (
     problem,
     refused,
 )
-from handlers.http_lists import LeftOut
+from handlers.http_lists import LeftOut, after, last_of
 from shared import changes, configuration, drift, manifest, naming, requests, views
 from shared.models import Connection
 from shared.records import RequestRecord
@@ -172,10 +173,11 @@ async def _get(services: Services, req: func.HttpRequest) -> func.HttpResponse:
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
     drifts = await services.sweeping.drifts.all() if req.params.get("drift") == "true" else None
-    left_out = LeftOut()
+    left_out, last = LeftOut(), ""
     if drifts is None:
-        found: list[Connection] = left_out.note(await services.state.connections(limit=LIST_LIMIT))
-        looked_at = len(found) + left_out.number
+        page = left_out.note(await services.state.connections(limit=LIST_LIMIT, after=after(req)))
+        found: list[Connection] = page
+        looked_at, last = len(page) + len(page.unreadable), last_of(page)
     else:
         ids = sorted(drifts)[:LIST_LIMIT]
         stored = [await left_out.read(one, services.state.connection(one)) for one in ids]
@@ -194,7 +196,9 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
         ]
         shown = [one for one in seen if one["drift"]]
     truncated = looked_at >= LIST_LIMIT
-    return answer({"connections": shown, "truncated": truncated, **left_out.told()})
+    query = urlencode({**{name: value for name, value in wanted.items() if value}, "after": last})
+    url = f"{base_url(req)}/connections?{query}" if truncated and last else None
+    return answer({"connections": shown, "truncated": truncated, "next": url, **left_out.told()})
 
 
 async def _manifest(services: Services, req: func.HttpRequest) -> func.HttpResponse:

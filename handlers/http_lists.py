@@ -1,14 +1,38 @@
-"""What an HTTP list leaves out: rows that this version does not understand, counted and named in the log."""
+"""HTTP lists: pages, and what is left out: rows that this version does not understand, counted and logged."""
 
 import logging
+import re
 from collections.abc import Awaitable
 
-from shared.errors import UnreadableRowError
+import azure.functions as func
+
+from shared.errors import RefusedError, UnreadableRowError
 from shared.logs import bind
+from shared.models import Connection
 from shared.rows import Listed
 
 LOGGED = 20
 """Keys that are logged of one list; the count says how many there are."""
+_CONNECTION_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def after(req: func.HttpRequest) -> str:
+    """Id of the connection behind which a page begins, as ``next`` of the page before has it; may be empty.
+
+    Raises:
+        RefusedError: ``invalid-id``.
+    """
+    given = str(req.params.get("after", ""))
+    if given and not _CONNECTION_ID.fullmatch(given):
+        detail = "after is a connection's id, as next has it"
+        raise RefusedError("invalid-id", detail, field="after", remedy="follow next")
+    return given
+
+
+def last_of(page: Listed[Connection]) -> str:
+    """Id of the last connection of a page, unreadable or not."""
+    unreadable = (key.partition("/")[0] for key in page.unreadable)
+    return max([*(one.connection_id for one in page), *unreadable], default="")
 
 
 class LeftOut:

@@ -1,18 +1,14 @@
 """HTTP: what stays when Mooring is taken away."""
 
-import re
-
 import azure.functions as func
 
 from handlers.http_answers import answer, base_url, guarded
-from handlers.http_lists import LeftOut
+from handlers.http_lists import LeftOut, after, last_of
 from shared import remains
-from shared.errors import RefusedError
 from shared.services import Services
 from shared.wiring import Wiring
 
 PAGE = 200
-_CONNECTION_ID = re.compile(r"[0-9a-f]{24}")
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -29,12 +25,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
 
 
 async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
-    after = req.params.get("after", "")
-    if after and not _CONNECTION_ID.fullmatch(after):
-        detail = "after is a connection's id, as next has it"
-        raise RefusedError("invalid-id", detail, field="after", remedy="follow next")
     left_out = LeftOut()
-    page = left_out.note(await services.state.connections(limit=PAGE, after=after))
+    page = left_out.note(await services.state.connections(limit=PAGE, after=after(req)))
     found = []
     for connection in page:
         if not (connection.state.live or connection.active):
@@ -55,9 +47,5 @@ async def _list(services: Services, req: func.HttpRequest) -> func.HttpResponse:
                 }
             )
     more = len(page) + len(page.unreadable) >= PAGE
-    last = max(
-        [*(one.connection_id for one in page), *(key.partition("/")[0] for key in page.unreadable)],
-        default="",
-    )
-    url = f"{base_url(req)}/remains?after={last}" if more else None
+    url = f"{base_url(req)}/remains?after={last_of(page)}" if more else None
     return answer({"connections": found, "next": url, **left_out.told()})

@@ -1,10 +1,12 @@
 """Connections over HTTP: create, read, delete, validate, and the answers' statuses."""
 
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 import pytest
 
+from handlers import http_api
 from shared.errors import MooringError, PermanentError, TransientError
 from tests.fakes.http_app import SITE, HttpApp
 from tests.fakes.local_app import CLUSTER, STORAGE, VAULT, LocalApp, create_body, delete_body, deletion_event
@@ -214,3 +216,25 @@ async def test_lists_are_filtered_by_state_namespace_and_cluster(app: LocalApp, 
     assert await names(namespace="other") == []
     assert len(await names(clusterId=CLUSTER.upper())) == 2
     assert await names(clusterId=f"{CLUSTER}2") == []
+
+
+async def test_a_filtered_list_goes_on_behind_its_first_page(
+    app: LocalApp, http: HttpApp, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http_api, "LIST_LIMIT", 2)
+    names = {"orders-blob", "orders-one", "orders-two", "orders-three", "orders-four"}
+    for name in sorted(names):
+        await created(app, name, namespace="other" if name == "orders-one" else "shop")
+    url: str | None = f"{SITE}/api/connections?namespace=shop&clusterId={CLUSTER}"
+    found: list[str] = []
+    pages = 0
+    while url:
+        params = dict(parse_qsl(urlsplit(url).query))
+        status, page, _ = await http.call("list_connections", params=params)
+        assert (status, page["truncated"]) == (200, page["next"] is not None)
+        found += [one["name"] for one in page["connections"]]
+        url, pages = page["next"], pages + 1
+    assert sorted(found) == sorted(names - {"orders-one"})
+    assert pages == 3
+    status, problem, _ = await http.call("list_connections", params={"after": "x"})
+    assert (status, problem["code"], problem["field"]) == (400, "invalid-id", "after")
