@@ -283,3 +283,5 @@ class Done(Model):
     detail: str = ""
     remedy: str = ""
     """With ``detail``, for people: of an early end, and the next command after it."""
+    earlier_plans: int | None = None
+    """How many of the step's earlier plans are still needed, the newest; ``None``: all of them."""

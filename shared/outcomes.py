@@ -62,7 +62,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
                 generation=operation.generation,
                 planned=known.planned if known else {},
                 outputs=result.outputs,
-                previous=known.previous if known else (),
+                previous=known.previous[: result.earlier_plans] if known else (),
             ),
         )
     if operation.kind is Kind.PRUNE and step.name == plans.CONFIRMED_BY and not result.ends_operation:

@@ -104,16 +104,15 @@ class Rebuilder:
             await self.limits.remember_canary(target_id, api_version=seen.target.api_version)
 
     async def _join(self, seen: Seen) -> None:
-        spec, identity = seen.spec, seen.identity
+        identity = seen.identity
         group = naming.fold_id(self.identity_resource_group_id)
         workload = identity.tags.get(TAG_WORKLOAD, "")
         made_by_us = bool(workload) and naming.resource_group_of(identity.resource_id) == group
-        nonce = seen.account.annotations.get(ANNOTATION_NONCE, "") if seen.account else ""
         things: dict[str, Mapping[str, Any]] = {
             identity_thing(identity.resource_id): {"workload": workload} if made_by_us else {},
             **{role_thing(item): {} for item in seen.assignments},
             credential_thing(identity.resource_id, seen.credential.issuer, seen.credential.subject): {},
-            _account_thing(seen): {"nonce": nonce} if nonce and not spec.service_account else {},
+            _account_thing(seen): _account_details(seen),
         }
         user = User(connection_id=ConnectionId(seen.connection_id), generation=GENERATION)
         for thing, details in things.items():
@@ -182,6 +181,16 @@ def _account_thing(seen: Seen) -> str:
     if spec.service_account:
         return named_thing(spec.cluster_id, spec.namespace, spec.service_account)
     return account_thing(spec.cluster_id, spec.namespace, seen.identity.client_id)
+
+
+def _account_details(seen: Seen) -> Mapping[str, Any]:
+    """What the users row knows of the service account, as whoever joined it would have said."""
+    if seen.account is None:
+        return {}
+    if seen.spec.service_account:
+        return {"uid": seen.account.uid}
+    nonce = seen.account.annotations.get(ANNOTATION_NONCE, "")
+    return {"nonce": nonce} if nonce else {}
 
 
 def _account(seen: Seen) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -22,6 +22,9 @@ from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_sti
 from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
 
+EARLIER_PLANS = 4
+"""Earlier plans that stay on record though nothing is left of them: a row has room for a few dozen."""
+
 
 class RoleAssignments:
     """The role assignments exist, or are gone with their last user."""
@@ -78,8 +81,8 @@ class RoleAssignments:
             # An equal assignment under another name was there before us: it is used, never deleted.
             provenance = Provenance.ADOPTED if assignment.existing else Provenance.CREATED
             made.append({**item, "name": assignment.name, "provenance": provenance})
-        await self._revoke_earlier(ctx, keep=keep)
-        return Done(outputs={"assignments": made})
+        stays = await self._revoke_earlier(ctx, keep=keep)
+        return Done(outputs={"assignments": made}, earlier_plans=await _needed(ctx, stays=stays))
 
     async def revert(self, ctx: StepContext) -> Done:
         """Revoke each assignment with its last user.
@@ -119,16 +122,34 @@ class RoleAssignments:
             removal.remove(gone, why, restorable="no", why=MADE_AGAIN)
         return removal.done()
 
-    async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> None:
-        """Revoke what this life was given before and is not given any more.
+    async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> bool:
+        """Revoke what this life was given before and is not given any more; says whether some of it stays.
 
         A create that narrows the intent, or names another target, would else leave the wider right behind
         until the connection is deleted.
         """
+        stays = False
         for item in _planned(ctx):
-            if role_thing(item) not in keep and item["provenance"] != Provenance.ADOPTED:
-                kept = await _linked(ctx, item) or await _foreign(ctx, item)
-                await _revoke(ctx, item, kept=bool(kept))
+            if role_thing(item) in keep:
+                continue
+            if item["provenance"] == Provenance.ADOPTED:
+                stays = True
+                continue
+            kept = await _linked(ctx, item) or await _foreign(ctx, item)
+            await _revoke(ctx, item, kept=bool(kept))
+            stays = stays or bool(kept)
+        return stays
+
+
+async def _needed(ctx: StepContext, *, stays: bool) -> int | None:
+    """How many earlier plans a removal has to look at still; ``None``: all.
+
+    A connection that is updated again and again, each time to another part of its target, would else outgrow
+    its row. What was planned long ago is revoked, and no write of it can land any more.
+    """
+    if stays or len(ctx.plans) <= EARLIER_PLANS or await ctx.recorder.in_doubt_seconds(removals=False):
+        return None
+    return EARLIER_PLANS
 
 
 async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:

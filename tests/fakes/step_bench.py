@@ -166,7 +166,7 @@ class Bench:
                 generation=self.operation.generation,
                 planned=known.planned if known else {},
                 outputs=result.outputs,
-                previous=known.previous if known else (),
+                previous=known.previous[: result.earlier_plans] if known else (),
             )
         self.done[name] = result.outputs
         return result
