@@ -145,21 +145,23 @@ async def take_away(ctx: StepContext, server: DatabaseServer, item: Mapping[str,
             sign in any more.
     """
     databases, name, mark = ctx.outside.databases, item["name"], item["mark"]
-    for database in _databases(ctx, item):
-        await databases.revoke(server, database, name, mark=mark)
-    user = await databases.user(server, name)
-    if user is None:
-        return False
-    if user.owns_in:
-        await databases.bar_user(server, name, mark=mark)
-        raise NotYetError("owns-data", _owning(name, user.owns_in), seconds=ctx.rules.hold_recheck_seconds)
     try:
+        # What the user has passed on to others cannot be taken from it alone, either.
+        for database in _databases(ctx, item):
+            await databases.revoke(server, database, name, mark=mark)
+        user = await databases.user(server, name)
+        if user is None:
+            return False
+        if user.owns_in:
+            await databases.bar_user(server, name, mark=mark)
+            detail = _owning(name, user.owns_in)
+            raise NotYetError("owns-data", detail, seconds=ctx.rules.hold_recheck_seconds)
         return await databases.drop_user(server, name, mark=mark)
     except PermanentError as error:
         if error.code != "database-user-bound":
             raise
         await databases.bar_user(server, name, mark=mark)
-        detail = f'{error.detail}; REVOKE by hand what others granted "{name}" in other databases'
+        detail = f'{error.detail}; REVOKE by hand what "{name}" passed on, or others granted it'
         raise NotYetError("owns-data", detail, seconds=ctx.rules.hold_recheck_seconds) from error
 
 
