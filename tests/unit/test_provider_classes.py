@@ -102,6 +102,17 @@ async def test_a_manifest_mounts_it(app: LocalApp):
     assert volume["csi"]["volumeAttributes"] == {"secretProviderClass": NAME}
 
 
+@pytest.mark.parametrize("kind", ["pod", "deployment", "job", "patch"])
+async def test_every_kind_of_manifest_mounts_it(app: LocalApp, kind: str):
+    await created(app)
+    found = yaml.safe_load(await get(app, "get_manifest", connectionId=ID, params={"kind": kind}))
+    spec = found["spec"] if kind == "pod" else found["spec"]["template"]["spec"]
+    ((volume,), (container,)) = spec["volumes"], spec["containers"]
+    assert volume["csi"]["volumeAttributes"] == {"secretProviderClass": NAME}
+    assert [one["name"] for one in container["volumeMounts"]] == [volume["name"]]
+    assert not {"env", "envFrom"} & set(container)
+
+
 async def test_its_parameters_are_listed_as_settings(app: LocalApp):
     await created(app)
     found = await get(app, "get_configuration", connectionId=ID)
