@@ -61,7 +61,7 @@ async def test_what_service_connector_leaves_behind_is_held_while_used_and_then_
     secret, account = "sc-theirblob-secret", f"sc-account-{identity.client_id}"
     seen = await observed(world, namespace)
     assert seen["linkerId"].lower() == linker_id.lower()
-    assert seen["kubernetes"] == {"secret": secret, "serviceAccount": account}
+    assert seen["kubernetes"] == {"secret": secret, "configMap": None, "serviceAccount": account}
 
     refused = await world.api(
         "POST", "connections", {"connection": world.spec("TheirBlob", namespace=namespace)}
