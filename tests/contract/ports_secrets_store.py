@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.contract.ports_azure import NAMESPACE, Azure
 from tests.contract.ports_sandbox import control
@@ -38,20 +35,6 @@ def secrets_store(azure: Azure) -> Iterator[None]:
     finally:
         _as_admin(azure, "DELETE", f"{DEFINITIONS}/{NAME}")
         _wait(azure, served=False)
-
-
-def require_custom_objects(azure: Azure) -> None:
-    """Skip on an API server that dies of custom objects.
-
-    Of Kubernetes before 1.22 built with Go 1.18 or newer: its vendored ``reflect2`` walks maps in a way that
-    newer runtimes do not bear, and the process ends at the first custom object with a map in it.
-    """
-    if azure.fake_clusters is not None:
-        return
-    version = _as_admin(azure, "GET", "/version")
-    found = re.match(r"go1\.(\d+)", version["goVersion"])
-    if found and int(found[1]) >= 18 and int(re.sub(r"\D", "", version["minor"])) < 22:
-        pytest.skip(f"{version['gitVersion']} built with {version['goVersion']} dies of custom objects")
 
 
 def sync_to_a_secret(azure: Azure, name: str) -> None:
