@@ -6,6 +6,7 @@ Policy Assignment - Create Update); refusals follow what users report of them. N
 
 from __future__ import annotations
 
+import abc
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +29,7 @@ COSMOS_LIMIT = 2000
 RETRY_AFTER_SECONDS = 15
 
 
-class DataGrants(ResourceType):
+class DataGrants(ResourceType, abc.ABC):
     """What both services have in common: a write is accepted, and refused while another one runs."""
 
     kind = ""
@@ -41,9 +42,9 @@ class DataGrants(ResourceType):
     def not_found(self, call: Call) -> ArmError:
         return ArmError(404, "NotFound", f"The grant '{call.id.name}' was not found.")
 
+    @abc.abstractmethod
     def busy(self, owner: str) -> ArmError:
         """The refusal while another change of the resource runs."""
-        raise NotImplementedError
 
     def made(self, call: Call, existing: Body | None) -> Body:
         return {
@@ -53,13 +54,13 @@ class DataGrants(ResourceType):
             "properties": dict(self.checked(call)),
         }
 
+    @abc.abstractmethod
     def checked(self, call: Call) -> Mapping[str, Any]:
         """Properties of a grant as the service keeps them.
 
         Raises:
             ArmError: 400 in the service's words.
         """
-        raise NotImplementedError
 
     def begun(self, verb: str, call: Call, **payload: Any) -> Operation:
         """Begin a change.
