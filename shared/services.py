@@ -133,7 +133,7 @@ def build(
         clock=clock,
         subscription_ids=subscription_ids,
         app_client_id=settings.client_id,
-        load_policy=lambda: load_policy(settings.policy_file),
+        load_policy=read_policy,
     )
     intake = Intake(
         opener=opener,
@@ -143,7 +143,7 @@ def build(
         queue=queue,
         catalogue=rows,
         clock=clock,
-        load_policy=lambda: load_policy(settings.policy_file),
+        load_policy=read_policy,
         subscription_ids=subscription_ids,
         telemetry=telemetry,
     )
@@ -158,7 +158,7 @@ def build(
         catalogue=rows,
         clock=clock,
         subscription_ids=subscription_ids,
-        load_policy=lambda: load_policy(settings.policy_file),
+        load_policy=read_policy,
         logger=logger,
     )
     events = EventIntake(
