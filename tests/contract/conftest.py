@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ import pytest
 from azure.identity.aio import ClientSecretCredential
 
 from sandbox.arm.application import make_app as make_arm
+from sandbox.contract import Contract
 from sandbox.entra.application import make_app as make_entra
 from sandbox.kube.app import make_app as make_kubernetes
 from sandbox.layout import prepare
+from sandbox.owner import Owner
 from sandbox.server import serve
 from sandbox.topology import Topology
+from tests.contract.dataplane_world import World
 
 POLL_SECONDS = 0.05
+REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(slots=True)
@@ -126,3 +132,31 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
     for server in servers:
         server.cancel()
     await asyncio.gather(*servers, return_exceptions=True)
+
+
+@pytest.fixture(scope="module")
+def dataplane() -> Iterator[Contract]:
+    """A sandbox of the module's own, without the app."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "sandbox", "up", "--no-app", "--die-with-parent"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    ) as process:
+        assert process.stdout is not None
+        running = Contract.from_json(process.stdout.readline())
+        try:
+            yield running
+        finally:
+            process.terminate()
+            assert process.wait(timeout=15) == 0
+            assert not Path(running.state_dir).exists()
+
+
+@pytest.fixture
+async def world(dataplane: Contract) -> AsyncIterator[World]:
+    tls = ssl.create_default_context(cafile=dataplane.ca_file)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
+        made = World(dataplane, Owner(Topology.load(Path(dataplane.topology_file)), http), http)
+        async with made.credential:
+            yield made

@@ -23,17 +23,11 @@ import aiohttp
 from sandbox.owner import Owner
 from sandbox.topology import Topology
 from shared.clients.kube_uses import EARLIER, USERS
-from shared.naming import AUDIENCE, MANAGED_BY, fold_id, subject
+from shared.naming import AUDIENCE, MANAGED_BY, subject
 from shared.ports import Clusters, Credential, Grants, Identities, Linkers, Lock, Prover, Resources, Roles
-from shared.target_parts import COSMOS_ROLE, REDIS_POLICY
 from tests.contract.ports_sandbox import Contract, control
 from tests.fakes.azure_world import AzureWorld
 from tests.fakes.clusters import InMemoryClusters
-from tests.fakes.grants import InMemoryGrants
-from tests.fakes.identities import InMemoryIdentities
-from tests.fakes.prover import InMemoryProver
-from tests.fakes.resources import InMemoryLinkers, InMemoryResources
-from tests.fakes.roles import InMemoryRoles
 
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
 MANAGED_IDENTITY_CONTRIBUTOR = "e40ec5ca-96e0-45a2-b4ff-59039f2c2b59"
@@ -264,37 +258,6 @@ class Azure:
         tls = ssl.create_default_context(cafile=contract["ca_file"])
         with urllib.request.urlopen(request, context=tls, timeout=30):  # noqa: S310 - loopback
             pass
-
-
-def fake_azure() -> Azure:
-    world = AzureWorld()
-    base = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
-    cluster_id = f"{base}/rg-shop/providers/Microsoft.ContainerService/managedClusters/aks-shop"
-    storage_id = f"{base}/rg-shop/providers/Microsoft.Storage/storageAccounts/stshop"
-    world.add_group(f"{base}/rg-shop-identities")
-    world.add_cluster(cluster_id, namespaces=(NAMESPACE,))
-    world.add_resource(storage_id, {"properties": {"primaryEndpoints": {"blob": "https://blob.example/"}}})
-    world.data_planes["https://blob.example/?comp=list"] = storage_id
-    keys = [{"keyName": f"key{number}", "value": f"value-of-{number}"} for number in (1, 2)]
-    world.keys[fold_id(storage_id)] = {"keys": keys}
-    clusters = InMemoryClusters(world)
-    return Azure(
-        identities=InMemoryIdentities(world),
-        roles=InMemoryRoles(world),
-        cosmos=InMemoryGrants(world, COSMOS_ROLE),
-        redis=InMemoryGrants(world, REDIS_POLICY),
-        resources=InMemoryResources(world),
-        linkers=InMemoryLinkers(world),
-        clusters=clusters,
-        prover=InMemoryProver(world),
-        subscription=SUBSCRIPTION,
-        identity_group=f"{base}/rg-shop-identities",
-        cluster_id=cluster_id,
-        storage_id=storage_id,
-        blob_url="https://blob.example/?comp=list",
-        fake_clusters=clusters,
-        fake_world=world,
-    )
 
 
 def credential(

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.contract.ports_azure import Azure, fake_azure
+from tests.contract.ports_azure import Azure
+from tests.contract.ports_fake import fake_azure
 from tests.contract.ports_sandbox import Contract, adapters, running_sandbox
 
 

@@ -6,9 +6,7 @@ place, and know nothing of how the product decides.
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from shared.clients.kube_uses import use_of
@@ -21,6 +19,7 @@ from shared.users import Shared, User
 from tests.fakes.azure_world import StoredObject
 from tests.simulation.ports import RUN, Run
 from tests.simulation.records import SERVING, Records, account_thing, role_thing
+from tests.simulation.removals import Removals
 from tests.simulation.turns import Turns
 from tests.simulation.world import STALE_SECONDS, SimulatedWorld
 
@@ -44,8 +43,7 @@ class Oracles:
         self.made_objects: set[str] = set()
         self.landed_late: set[object] = set()
         self.turns = Turns(self.fail)
-        self._cap = cap
-        self._removals: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
+        self._removals = Removals(self.fail, cap)
         self._checks: Mapping[str, Callable[..., None]] = {
             "roles.delete": self._role_delete,
             "identities.delete": self._identity_delete,
@@ -247,7 +245,7 @@ class Oracles:
 
     def _unused(self, run: Run, thing: str) -> None:
         """Nobody but the connection that is going away uses the thing."""
-        self._count_removal(run)
+        self._removals.count(run, self.records)
         for shared in self.records.shared():
             others = [user for user in shared.users if user.connection_id != run.connection_id]
             if shared.thing == thing and others:
@@ -257,7 +255,7 @@ class Oracles:
                 self.fail(f"{thing} is deleted, and {held.connection.connection_id} is configured with it")
 
     def _no_serving_secret(self, run: Run, cluster_id: str, namespace: str, name: str) -> None:
-        self._count_removal(run)
+        self._removals.count(run, self.records)
         for held in self.records.held():
             keys = held.objects("settings")
             if held.connection.state in SERVING and (fold_id(cluster_id), namespace, name) in keys:
@@ -281,22 +279,3 @@ class Oracles:
                 continue
             if use.service_account == name if kind == "ServiceAccount" else name in use.secrets:
                 self.fail(f"{kind} {namespace}/{name} is pruned while pod {pod} uses it")
-
-    def _count_removal(self, run: Run) -> None:
-        operation = self.records.operation(run.operation_id)
-        if operation is None or operation.kind is not Kind.PRUNE:
-            return
-        confirmed = self.records.step(run.operation_id, "confirm_gone")
-        at = confirmed.outputs.get("confirmedAt") if confirmed else None
-        if at is None:
-            self.fail(f"{run.operation_id} removes something and has confirmed nothing")
-            return
-        if operation.released:
-            return  # a person has let it go beyond the cap
-        held = self.records.held_by(run.connection_id)
-        assert held is not None
-        hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
-        taken = self._removals[fold_id(held.connection.spec.cluster_id), hour]
-        taken.add(run.operation_id)
-        if len(taken) > self._cap:
-            self.fail(f"{len(taken)} prunes of one cluster in hour {hour}, the cap is {self._cap}")

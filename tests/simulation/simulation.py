@@ -17,13 +17,13 @@ from typing import Any
 
 from shared import engine as engine_module
 from shared import limits, recording, records, state, users
-from shared.policy import Policy
 from shared.rows import key_hash
 from shared.services import build
 from shared.settings import Settings
 from shared.steps.surroundings import Outside
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
+from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import Dice
 from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
 from tests.simulation.oracles import Oracles
@@ -35,11 +35,7 @@ from tests.simulation.scheduler import VirtualLoop
 from tests.simulation.storage import SimulatedStore
 from tests.simulation.workload import HORIZON_SECONDS, Workload
 from tests.simulation.world import (
-    CLUSTERS,
-    IDENTITY_GROUP,
-    PROVIDED,
     STALE_SECONDS,
-    SUBSCRIPTION,
     Outward,
     SimulatedWorld,
 )
@@ -49,17 +45,6 @@ FAITHFUL = 8
 """Of so many seeds one parses every row that it reads; the others know what they wrote themselves."""
 CALM_SECONDS = 6 * 3600.0
 """A run that is not at rest so long after the last fault never will be."""
-
-_LISTED = ", ".join(f'"{one}"' for one in CLUSTERS)
-POLICY = f"""
-version = 1
-[[allow]]
-clusters = [{_LISTED}]
-namespaces = ["*"]
-subscriptions = ["{SUBSCRIPTION}"]
-target_types = ["storage-blob", "keyvault"]
-identities = [{", ".join(f'"{one}"' for one in PROVIDED)}]
-"""
 
 
 @dataclasses.dataclass(slots=True)
@@ -81,11 +66,6 @@ class Result:
     def faults(self) -> int:
         """How many calls were broken."""
         return sum(self.struck.values())
-
-
-@functools.cache
-def _policy() -> Policy:
-    return Policy.parse(POLICY)
 
 
 def seeded(seed: int) -> random.Random:
@@ -121,7 +101,7 @@ class Simulation:
         self.workload = Workload(self.world, self.outward, self.platform, seeded(dice.getrandbits(64)))
         self._names = seeded(dice.getrandbits(64))
         self.reports = dice.random() < 0.1
-        settings = _settings(
+        settings = settings_with(
             MOORING_PRUNE_CAP_PER_HOUR=str(cap),
             MOORING_PROVE=dice.choice(("on", "off", "off")),
             MOORING_PRUNE_MODE="report" if self.reports else "enforce",
@@ -243,30 +223,13 @@ class Simulation:
             outside=Outside(**{key: port(key, value) for key, value in self.outward.named().items()}),
             clock=SkewedClock(self.loop.now, skew),
         )
-        intake = dataclasses.replace(services.intake, load_policy=_policy)
-        observer = dataclasses.replace(services.events.observer, load_policy=_policy)
+        intake = dataclasses.replace(services.intake, load_policy=policy)
+        observer = dataclasses.replace(services.events.observer, load_policy=policy)
         events = dataclasses.replace(services.events, observer=observer)
-        rules = dataclasses.replace(services.engine.rules, load_policy=_policy)
+        rules = dataclasses.replace(services.engine.rules, load_policy=policy)
         engine = dataclasses.replace(services.engine, rules=rules)
         host.services = dataclasses.replace(services, intake=intake, events=events, engine=engine)
         self.platform.hosts.append(host)
-
-
-@functools.cache
-def _settings(**overrides: str) -> Settings:
-    return Settings.from_environment(
-        {
-            "AzureWebJobsStorage__queueServiceUri": "https://q.example",
-            "AzureWebJobsStorage__tableServiceUri": "https://t.example",
-            "AZURE_CLIENT_ID": "22222222-2222-4222-8222-222222222222",
-            "AZURE_TENANT_ID": "33333333-3333-4333-8333-333333333333",
-            "MOORING_SUBSCRIPTION_IDS": SUBSCRIPTION,
-            "MOORING_IDENTITY_RESOURCE_GROUP_ID": IDENTITY_GROUP,
-            "MOORING_PRUNE_GRACE_SECONDS": "400",
-            "MOORING_HOLD_RECHECK_SECONDS": "120",
-            **overrides,
-        },
-    )
 
 
 @contextlib.contextmanager

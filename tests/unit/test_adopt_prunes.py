@@ -10,6 +10,7 @@ from shared.errors import PermanentError
 from shared.models import Operation
 from shared.ports import Linker, RoleAssignment
 from shared.steps.base import ANNOTATION_KEEP
+from tests.fakes.linker_events import receive, written_event
 from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, create_body, deletion_event, make_app
 from tests.fakes.their_linker import (
     ASSIGNMENT,
@@ -22,7 +23,6 @@ from tests.fakes.their_linker import (
     make_linker,
 )
 from tests.unit.test_adopt_records import adopted
-from tests.unit.test_event_intake import receive, written_event
 
 KEY = naming.fold_id(IDENTITY)
 

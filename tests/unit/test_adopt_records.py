@@ -8,6 +8,7 @@ import pytest
 from shared import naming
 from shared.models import ConnectionState, Kind
 from tests.fakes.http_app import HttpApp
+from tests.fakes.linker_events import receive, written_event
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
 from tests.fakes.their_linker import (
     ASSIGNMENT,
@@ -19,7 +20,6 @@ from tests.fakes.their_linker import (
     TheirLinker,
     make_linker,
 )
-from tests.unit.test_event_intake import receive, written_event
 
 READS = {"get", "list", "describe", "get_credential", "list_credentials", "list_for_principal"}
 READS |= {"namespace_exists", "list_objects", "list_namespaces", "list_uses"}

@@ -7,7 +7,8 @@ import re
 
 from shared.metrics import METRICS
 from shared.naming import trace_of
-from tests.unit.test_docs import ROOT, with_generated_part
+from tests.unit.pages import ROOT
+from tests.unit.test_docs import with_generated_part
 
 PAGE = ROOT / "docs" / "observability.md"
 

@@ -10,7 +10,7 @@ from shared.models import Kind
 from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import LocalApp
 from tests.fakes.sweeps import connected
-from tests.unit.test_docs import REFERENCE, table_rows
+from tests.unit.pages import REFERENCE, table_rows
 from tests.unit.test_handlers import FUNCTIONS
 
 FILE = REFERENCE / "service-connector.md"

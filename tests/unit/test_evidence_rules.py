@@ -10,7 +10,7 @@ import pytest
 
 from shared import retry
 from shared.prune_rules import BY_RESULT, BY_WAIT, RULES, Verdict, of_result, of_wait
-from tests.unit.test_docs import REFERENCE, ROOT, table_rows
+from tests.unit.pages import REFERENCE, ROOT, table_rows
 
 PRUNE_WAITS = {reason for reason, rule in retry.WAITS.items() if rule.held} | {"confirm"}
 

@@ -14,7 +14,7 @@ from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import LocalApp
 from tests.fakes.recoveries import lose_tables
 from tests.fakes.sweeps import begun, connected, pumped
-from tests.unit.test_docs import REFERENCE, ROOT, first_cells
+from tests.unit.pages import REFERENCE, ROOT, first_cells
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 
 from shared.settings import Settings
 from tests.infra.deployment import Deployment
-from tests.unit.test_docs import REFERENCE, ROOT, first_cells, pages, routes, table_rows
+from tests.unit.pages import REFERENCE, ROOT, first_cells, pages, table_rows
+from tests.unit.test_docs import routes
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 LIVE = ROOT / "docs" / "live-checks.md"

@@ -13,7 +13,7 @@ from tests.fakes.azure_world import StoredObject
 from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import CLUSTER, VAULT, LocalApp, make_app
 from tests.fakes.sweeps import connected, put_linker, swept
-from tests.unit.test_docs import REFERENCE, table_rows
+from tests.unit.pages import REFERENCE, table_rows
 
 SECRET = ("Secret", "shop", "sc-ordersblob-secret")
 

@@ -1,0 +1,61 @@
+"""Links are followed, the index is whole, and no page names somebody's machine."""
+
+import re
+from pathlib import Path
+
+from tests.unit.pages import ROOT, pages
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"src(?:set)?=\"([^\"]+)\"", text)
+
+
+def test_every_relative_link_leads_somewhere():
+    broken = []
+    for page in pages():
+        for link in links(page):
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = page if not path else (page.parent / path).resolve()
+            there = target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors(target))
+            broken += [] if there else [f"{page.relative_to(ROOT)}: {link}"]
+    assert broken == []
+
+
+def test_there_are_links_to_follow():
+    assert sum(len(links(page)) for page in pages()) > 30
+
+
+def test_every_page_below_docs_is_in_its_index():
+    text = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    docs = ROOT / "docs"
+    below = [page for page in pages() if docs in page.parents and page.name != "README.md"]
+    assert [page.name for page in below if f"({page.relative_to(docs)})" not in text] == []
+
+
+def test_every_make_target_that_is_named_exists():
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        name
+        for page in pages()
+        for name in re.findall(r"(?:`|^|\$ )make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named <= known
+
+
+def test_no_page_names_a_place_on_somebodys_machine():
+    place = re.compile(r"(?<![\w.}\]/])/(?:home|work|root|Users|tmp|mnt|opt|private)/|[A-Z]:\\\\")
+    found = [
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in pages()
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if place.search(line)
+    ]
+    assert found == []
