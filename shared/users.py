@@ -154,7 +154,8 @@ class Users:
             user: who leaves.
             operation_id: of the removal.
             landing: seconds for which a write of the leaver may still land. Who leaves a thing to others
-                stays so long: the last of them looks for its own late writes only.
+                stays so long: the last of them looks for its own late writes only. So does who is no user:
+                its own joining may be such a write, and an entry of nobody would keep the thing for ever.
             among_others: the leaver counts on others that stay: it has not looked whether the thing can go.
 
         Raises:
@@ -164,9 +165,11 @@ class Users:
         for _ in range(_TRIES):
             row = await self._store.get(TABLE, key_hash(thing), _KEY)
             if row is None:
+                await _require_landed(landing)
                 return Leaving(last=False, shared=False, details={})
             shared = parse(Shared, row)
             if user not in shared.users:
+                await _require_landed(landing)
                 return Leaving(last=False, shared=True, details=shared.details)
             if shared.users == (user,):
                 if shared.closing == operation_id:
@@ -177,9 +180,7 @@ class Users:
                     )
                 left = shared.model_copy(update={"closing": operation_id})
             else:
-                seconds = await landing() if landing else 0.0
-                if seconds > 0:
-                    raise NotYetError("settle", "a write of its own may still land", seconds=seconds)
+                await _require_landed(landing)
                 left = shared.model_copy(
                     update={"users": tuple(other for other in shared.users if other != user)},
                 )
@@ -227,6 +228,12 @@ class Users:
         except StateConflictError:
             return False
         return True
+
+
+async def _require_landed(landing: Callable[[], Awaitable[float]] | None) -> None:
+    seconds = await landing() if landing else 0.0
+    if seconds > 0:
+        raise NotYetError("settle", "a write of its own may still land", seconds=seconds)
 
 
 def _require_room(shared: Shared) -> None:

@@ -8,7 +8,7 @@ import pytest
 from shared import naming
 from shared.errors import NotYetError, StateConflictError
 from shared.models import ConnectionId, Kind, OperationId
-from shared.ports import Credential
+from shared.ports import Credential, Insert, Remove
 from shared.records import RequestRecord
 from shared.steps.base import account_thing
 from shared.steps.objects import account_of
@@ -174,6 +174,26 @@ async def test_a_name_is_not_given_free_while_a_lost_delete_of_it_may_land(
     bench.in_doubt_seconds = 0.0
     await bench.revert(step)
     assert {row.partition for row in app.store.rows("users")} < joined
+
+
+@pytest.mark.parametrize(
+    "step", ["role_assignments", "federated_credential", "service_account", "managed_identity"]
+)
+async def test_a_delete_goes_on_when_a_lost_joining_of_what_it_removes_has_landed(
+    app: LocalApp, bench: Bench, step: str
+):
+    bench.become(Kind.DELETE)
+    bench.in_doubt_seconds = 90.0
+    things = {row.partition: row for row in app.store.rows("users")}
+    for partition in things:
+        await app.store.transact("users", partition, [Remove(key="thing")])
+    with pytest.raises(NotYetError, match="settle"):
+        await bench.revert(step)
+    for partition, row in things.items():
+        await app.store.transact("users", partition, [Insert(key="thing", columns=row.columns)])
+    bench.in_doubt_seconds = 0.0
+    await bench.revert(step)
+    assert {row.partition for row in app.store.rows("users")} < set(things)
 
 
 async def test_the_mark_of_a_delete_that_failed_stands_until_nothing_of_it_can_land(app: LocalApp):

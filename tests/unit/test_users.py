@@ -123,6 +123,20 @@ async def test_leaving_what_was_never_joined_or_is_forgotten_deletes_nothing(use
     assert stranger == Leaving(last=False, shared=True, details={})
 
 
+async def test_who_is_no_user_yet_stays_while_its_joining_may_land(users: Users):
+    left_seconds = [0.0, 7.5, 0.0, 7.5]
+
+    async def landing() -> float:
+        return left_seconds.pop()
+
+    for shared in (False, True):
+        with pytest.raises(NotYetError, match="settle"):
+            await users.leave(THING, ONE, operation_id=FIRST, landing=landing)
+        left = await users.leave(THING, ONE, operation_id=FIRST, landing=landing)
+        assert left == Leaving(last=False, shared=shared, details={})
+        await users.join(THING, TWO, settled=never)
+
+
 async def test_a_stranger_to_a_thing_that_is_being_removed_is_not_its_last_user(users: Users):
     await users.join(THING, ONE, settled=never)
     await users.leave(THING, ONE, operation_id=FIRST)
