@@ -17,6 +17,8 @@ from tests.simulation.storage import SimulatedStore
 from tests.simulation.world import SimulatedWorld
 
 GHOST = OperationId("ghost")
+NEEDED = ("managed_identity", "role_assignments", "federated_credential", "service_account", "settings")
+"""Steps whose things a configured connection has."""
 
 
 def told_once(records: Records, events: list[dict[str, Any]], *, faults: bool) -> Iterator[str]:
@@ -104,6 +106,10 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
         spec, intents = held.connection.spec, held.intents
         if held.connection.state not in SERVING:
             continue
+        unmade = [step for step in NEEDED if step not in intents or not intents[step].outputs]
+        if unmade:
+            yield f"{spec.name}: configured, and nothing is on record of {', '.join(unmade)}"
+            continue
         identity_id = fold_id(str(intents["managed_identity"].outputs["resourceId"]))
         name = str(intents["federated_credential"].outputs["name"])
         relied = {
@@ -114,9 +120,7 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
         }
         if relied & world.touched:
             continue
-        yield from (
-            f"{held.connection.spec.name}: {text}" for text in _missing(world, held, identity_id, name)
-        )
+        yield from (f"{spec.name}: {text}" for text in _missing(world, held, identity_id, name))
 
 
 def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: str) -> Iterator[str]:
@@ -131,10 +135,12 @@ def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: st
         if (fold_id(item["scope"]), item["name"]) not in world.assignments:
             yield f"configured without its role {item['role']} at {item['scope']}"
     for step, kind in (("service_account", "ServiceAccount"), ("settings", "Secret")):
-        (key,) = held.objects(step)
-        there = world.clusters[key[0]].objects.get((kind, key[1], key[2]))
-        if there is None or there.uid != held.intents[step].outputs["uid"]:
-            yield f"configured without its {kind}"
+        for cluster_id, namespace, name in held.objects(step):
+            if f"{cluster_id}|{namespace}" in world.touched:
+                continue
+            there = world.clusters[cluster_id].objects.get((kind, namespace, name))
+            if there is None or there.uid != held.intents[step].outputs["uid"]:
+                yield f"configured without its {kind}"
 
 
 def nothing_left(

@@ -23,6 +23,7 @@ from shared.settings import Settings
 from shared.steps.surroundings import Outside
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
+from tests.simulation.blame import is_ours
 from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import Dice
 from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
@@ -160,6 +161,9 @@ class Simulation:
 
     @property
     def _broken(self) -> list[str]:
+        for error in self.platform.unexpected:
+            if is_ours(error):
+                raise error
         unexpected = [f"the product raised {error!r}" for error in self.platform.unexpected]
         return [*self.oracles.violations, *unexpected]
 

@@ -43,6 +43,10 @@ class Turns:
             if run is None or run.turn != was.turn:
                 turn = run.turn if run else None
                 self._fail(f"step {key} at turn {was.turn} is run by a message of turn {turn}")
+            operation = records.operation(becomes.operation_id)
+            if operation is None or operation.state.final:
+                state = operation.state if operation else "absent"
+                self._fail(f"step {key} is begun and its operation is {state}")
         if becomes.state is StepState.READY and was.state is StepState.RUNNING:
             if becomes.waiting and not becomes.code and becomes.attempts > was.attempts:
                 self._fail(f"step {key} waits for {becomes.waiting} and is counted as tried")
