@@ -53,6 +53,7 @@ class Accidents:
             self._cluster_goes,
             self._cluster_updates,
             self._cluster_is_away,
+            *[self._namespace_goes] * 2,
             *[self._pod_runs] * 2,
             *[self._others_write] * 2,
             self._foreign_secret,
@@ -120,6 +121,23 @@ class Accidents:
         cluster = self.world.clusters.get(fold_id(cluster_id))
         if cluster is not None:
             cluster.reachable = reachable
+
+    def _namespace_goes(self, at: float) -> None:
+        """With all that is in it; no event tells of that."""
+        cluster_id, namespace = self.random.choice(CLUSTERS), self.random.choice(NAMESPACES)
+        lasts = self.random.uniform(20.0, 300.0)
+
+        def act() -> None:
+            cluster = self.world.clusters.get(fold_id(cluster_id))
+            if cluster is None:
+                return
+            self.world.touched.add(f"{fold_id(cluster_id)}|{namespace}")
+            cluster.namespaces.discard(namespace)
+            cluster.objects = {key: one for key, one in cluster.objects.items() if key[1] != namespace}
+            cluster.pods = {key: one for key, one in cluster.pods.items() if key[0] != namespace}
+            self._script.at(lasts, lambda: cluster.namespaces.add(namespace))
+
+        self._script.at(at, act)
 
     def _pod_runs(self, at: float) -> None:
         def act() -> None:

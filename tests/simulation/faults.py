@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import random
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from shared.errors import MooringError, Pace, PermanentError, StateConflictError, TransientError
 
@@ -168,7 +169,16 @@ WORLD_FAULTS: Mapping[str, str] = {
     "existing": "roles.ensure",
     "remade": "clusters.get",
 }
-"""Faults that the simulated world itself raises, and the call at which each is counted."""
+"""Faults that the simulated world itself makes, and the call at which each is counted."""
+
+SEEN: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "roles.ensure": ("existing", lambda assignment: assignment.existing),
+    "clusters.describe": (
+        "cluster-updating",
+        lambda cluster: cluster is not None and cluster.provisioning_state == "Updating",
+    ),
+}
+"""Those that are no errors: a call answers, and its answer shows them."""
 
 TARGETED = tuple((method, cell) for method, cells in CELLS.items() for cell in cells)
 TARGETS_PER_SEED = 14
@@ -220,10 +230,16 @@ class Dice:
         weights = [_WEIGHTS.get(cell.name, 1.0) for cell in cells]
         return self._strike(method, self._random.choices(cells, weights)[0])
 
-    def note(self, code: str, method: str) -> None:
-        """The world itself raised something."""
+    def note(self, code: str) -> None:
+        """The world itself did something; whatever code is none of its faults is none."""
         if code in WORLD_FAULTS:
-            self.struck[WORLD_FAULTS[code] if code != "existing" else method, code] += 1
+            self.struck[WORLD_FAULTS[code], code] += 1
+
+    def answered(self, method: str, result: Any) -> None:
+        """A call has answered: what the answer shows may be a fault of the world."""
+        code, shows = SEEN.get(method, ("", None))
+        if shows is not None and shows(result):
+            self.note(code)
 
     def _strike(self, method: str, cell: Fault) -> Fault:
         self.struck[method, cell.name] += 1

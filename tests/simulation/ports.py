@@ -212,9 +212,10 @@ async def _effect(wire: Wire, call: Call, *, late: bool = False) -> Any:
         result = await call.inner(*call.arguments, **call.options)
     except MooringError as error:
         wire.watch.failed(error)
-        wire.dice.note(error.code, call.method)
+        wire.dice.note(error.code)
         wire.note(call, error)
         raise
+    wire.dice.answered(call.method, result)
     wire.watch.after(call.method, call.arguments, call.options, result, late=late)
     if wire.rival is not None:
         wire.rival(call, result)

@@ -51,6 +51,7 @@ def _columns(columns: Mapping[str, Any]) -> str:
 def empty_cells(struck: Mapping[tuple[str, str], int]) -> list[tuple[str, str]]:
     """Cells that no seed has reached."""
     wanted = [(method, cell.name) for method, cells in CELLS.items() for cell in cells]
+    wanted += [(method, code) for code, method in WORLD_FAULTS.items()]
     return [cell for cell in wanted if not struck.get(cell)]
 
 
@@ -58,15 +59,12 @@ def matrix(struck: Mapping[tuple[str, str], int]) -> str:
     """Calls down, faults across; a dot where a call cannot meet a fault."""
     names = list(dict.fromkeys(cell.name for cells in CELLS.values() for cell in cells))
     names += [name for name in WORLD_FAULTS if name not in names]
-    methods = [*CELLS, *sorted({method for method, _ in struck} - set(CELLS))]
-    width = max(map(len, methods))
+    width = max(map(len, CELLS))
     rows = [" " * width + "".join(f" {_head(name):>7}" for name in names)]
-    for method in methods:
-        possible = {cell.name for cell in CELLS.get(method, ())}
-        cells = [
-            str(struck.get((method, name), 0)) if name in possible or struck.get((method, name)) else "."
-            for name in names
-        ]
+    for method in CELLS:
+        possible = {cell.name for cell in CELLS[method]}
+        possible |= {code for code, where in WORLD_FAULTS.items() if where == method}
+        cells = [str(struck.get((method, name), 0)) if name in possible else "." for name in names]
         rows.append(f"{method:{width}}" + "".join(f" {cell:>7}" for cell in cells))
     keys = [f"{_head(name)} = {name}" for name in names if _head(name) != name]
     return "\n".join([*rows, "", "; ".join(keys)])

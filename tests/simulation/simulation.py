@@ -25,7 +25,7 @@ from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
 from tests.simulation.blame import is_ours
 from tests.simulation.configuration import policy, settings_with
-from tests.simulation.faults import Dice
+from tests.simulation.faults import SEEN, Dice
 from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
 from tests.simulation.oracles import Oracles
 from tests.simulation.ports import Entry, Port, Wire
@@ -65,8 +65,9 @@ class Result:
 
     @property
     def faults(self) -> int:
-        """How many calls were broken."""
-        return sum(self.struck.values())
+        """How many calls were broken; what an answer only shows is not counted."""
+        shown = {code for code, _ in SEEN.values()}
+        return sum(count for (_, name), count in self.struck.items() if name not in shown)
 
 
 def seeded(seed: int) -> random.Random:
