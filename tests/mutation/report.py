@@ -31,7 +31,8 @@ _NAMED = """
 ## The mistakes that would matter most
 
 `python -m tests.mutation --by-seed` makes each of them in turn and replays the seed that finds it; `make
-test` replays those seeds with and without the mistake.
+test` replays those seeds with and without the mistake. No run meets "generation ignored" by
+itself, since leases keep runs of an earlier life away: at rest one is made to come (`ghosts_change_nothing`).
 
 | Mistake | That is | Found by test | Found by seed |
 |---|---|---|---|

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from shared.naming import fold_id
+from shared.naming import fold_id, secret_name, service_account_name
 from shared.ports import Linker
 from tests.simulation.world import (
     ACCOUNTS,
@@ -194,34 +195,44 @@ class Accidents:
         number = self._script.number()
         cluster_id, namespace = CLUSTERS[0], self.random.choice(NAMESPACES)
         linker_id = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers/theirs{number}"
-        provided = self.world.identities[fold_id(PROVIDED[0])].client_id
         linker = Linker(
             resource_id=linker_id,
             name=f"theirs{number}",
             namespace=namespace,
             target_id=f"{ACCOUNTS[0]}/blobServices/default",
-            client_id=provided if self.random.random() < 0.5 else self.world.guid(),
+            client_id=self.world.guid(),
             client_type="python",
             provisioning_state="Succeeded",
         )
         self.linkers.append(linker_id)
+        self._script.at(at, lambda: self._link(dataclasses.replace(linker, client_id=self._client_id())))
+        gone = at + self.random.uniform(100.0, 700.0)
+        if self.random.random() < 0.3:
+            # A word that is not true (any more): somebody made it again before anybody looked.
+            self._script.at(self.random.uniform(at + 60.0, gone), lambda: self._script.event(linker_id))
+        self._script.at(gone, lambda: self._script.lose(linker_id))
 
-        def act() -> None:
-            self.world.linkers[fold_id(linker_id)] = linker
-            self.world.born[fold_id(linker_id)] = self.world.loop.time()
-            self.world.add_resource(linker_id)
-            self._script.event(linker_id, written=True)
-            late = self.random.uniform(5.0, 90.0) if self.random.random() < 0.6 else 0.0
-            self._script.at(late, objects)
+    def _client_id(self) -> str:
+        """Whose identity a linker works through: a team's, one that Mooring made, or one of nobody here."""
+        ours = [one.client_id for one in self.world.identities.values() if one.resource_id not in PROVIDED]
+        provided = self.world.identities[fold_id(PROVIDED[0])].client_id
+        return self.random.choice((provided, provided, self.world.guid(), *ours[:1]))
+
+    def _link(self, linker: Linker) -> None:
+        cluster_id, namespace = CLUSTERS[0], linker.namespace
+        key = fold_id(linker.resource_id)
+        self.world.linkers[key] = linker
+        self.world.born[key] = self.world.loop.time()
+        self.world.add_resource(linker.resource_id)
+        self._script.event(linker.resource_id, written=True)
 
         def objects() -> None:
             cluster = self.world.clusters[fold_id(cluster_id)]
             was, cluster.reachable = cluster.reachable, True
-            self.outward.clusters.put_object(cluster_id, "Secret", namespace, f"sc-{linker.name}-secret")
-            account = ("ServiceAccount", namespace, f"sc-account-{linker.client_id}")
+            self.outward.clusters.put_object(cluster_id, "Secret", namespace, secret_name(linker.name))
+            account = ("ServiceAccount", namespace, service_account_name(linker.client_id))
             if account not in cluster.objects:
                 self.outward.clusters.put_object(cluster_id, *account)
             cluster.reachable = was
 
-        self._script.at(at, act)
-        self._script.at(at + self.random.uniform(100.0, 700.0), lambda: self._script.lose(linker_id))
+        self._script.at(self.random.uniform(5.0, 90.0) if self.random.random() < 0.6 else 0.0, objects)

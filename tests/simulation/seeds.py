@@ -6,6 +6,7 @@ FOUND: tuple[tuple[int, str], ...] = (
     (29, "a users row that could not be dropped at the first try stayed, closing, for ever"),
     (62, "an account's last user but one left between the last one's two looks, and no pod was looked for"),
     (77, "verify_gone removed an account that a newcomer had made between its look and its delete"),
+    (141, "a delete took a thing for one never joined, and its create's lost joining landed after it"),
     (576, "a host whose clock ran ahead took an operation that was just being opened for one that never was"),
     (2258, "a linker's event that was lost half-way left a user without a connection"),
     (3020, "an identity went with its last user between a newcomer's look and its joining"),

@@ -95,7 +95,7 @@ class Simulation:
             traced=traced,
         )
         self.store = SimulatedStore(self.loop.now, self.loop.second, self.oracles.row)
-        self.records = self.oracles.records = Records(self.store)
+        self.records = self.oracles.records = self.oracles.linked.records = Records(self.store)
         rival = Rival(self.world, self.outward, self.wire.dice, seeded(dice.getrandbits(64)))
         rival.records, self.wire.rival = self.records, rival
         self.topic = InMemoryOutcomeTopic()

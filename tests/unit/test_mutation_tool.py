@@ -24,6 +24,7 @@ NAMES = {
     "stale attempt run",
     "wait counted as attempt",
     "name given free too early",
+    "word of a linker believed",
 }
 
 

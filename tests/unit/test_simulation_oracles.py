@@ -1,0 +1,161 @@
+"""The simulation's own parts: oracles that see what they are for, and a report that hides nothing."""
+
+import collections
+import dataclasses
+
+import pytest
+
+from shared.models import Connection, ConnectionState, StepRecord
+from shared.naming import connection_id, fold_id, secret_name, service_account_name, spec_hash
+from shared.ports import Credential, Linker, RoleAssignment
+from shared.spec import ConnectionSpec
+from tests.mutation.trials import by_seeds
+from tests.simulation import rest
+from tests.simulation.faults import CELLS, WORLD_FAULTS, WRITES
+from tests.simulation.ports import Run
+from tests.simulation.records import Held
+from tests.simulation.report import empty_cells, matrix
+from tests.simulation.run import _conclude
+from tests.simulation.simulation import LEAST_FAULTS, Result, Simulation
+from tests.simulation.world import ACCOUNTS, CLUSTERS, NAMESPACES, PROVIDED
+
+LINKER = f"{CLUSTERS[0]}/providers/Microsoft.ServiceLinker/linkers/theirs"
+
+
+@pytest.fixture
+def run_of() -> tuple[Simulation, Run]:
+    """A removal of a connection, an hour after a linker of the same cluster was made."""
+    simulated = Simulation(1)
+    world, namespace = simulated.world, NAMESPACES[0]
+    provided = world.identities[fold_id(PROVIDED[0])]
+    world.linkers[fold_id(LINKER)] = Linker(
+        resource_id=LINKER,
+        name="theirs",
+        namespace=namespace,
+        target_id=f"{ACCOUNTS[0]}/blobServices/default",
+        client_id=provided.client_id,
+        client_type="python",
+        provisioning_state="Succeeded",
+    )
+    world.born[fold_id(LINKER)] = 0.0
+    spec = ConnectionSpec(
+        name="ours",
+        cluster_id=CLUSTERS[0],
+        namespace=namespace,
+        workload="work",
+        target_type="storage-blob",
+        target_id=ACCOUNTS[0],
+        client_type="none",
+    )
+    ours = connection_id(CLUSTERS[0], namespace, "ours")
+    connection = Connection(
+        connection_id=ours,
+        spec=spec,
+        body_hash=spec_hash(spec),
+        state=ConnectionState.DELETING,
+        created_at=simulated.loop.now(),
+    )
+    simulated.records._held[ours] = Held(connection, {})
+    return simulated, Run("host1", 0, "", connection_id=ours, started_at=3600.0)
+
+
+def remove_all(simulated: Simulation, run: Run, linker: Linker) -> list[str]:
+    """Show each thing of a linker to the oracle as if it were removed; what is told of it."""
+    linked, world = simulated.oracles.linked, simulated.world
+    provided = world.identities[fold_id(PROVIDED[0])]
+    linked.cluster_object(run, "Secret", linker.namespace, secret_name(linker.name))
+    account = service_account_name(linker.client_id)
+    linked.cluster_object(run, "ServiceAccount", linker.namespace, account)
+    issuer = world.clusters[fold_id(CLUSTERS[0])].described.issuer
+    subject = f"system:serviceaccount:{linker.namespace}:{account}"
+    credential = Credential(name="ours", issuer=issuer, subject=subject, audiences=())
+    linked.credential(run, credential)
+    role = RoleAssignment(
+        scope=ACCOUNTS[0], name="n", principal_id=provided.principal_id, role_definition_id="r"
+    )
+    linked.role(run, ACCOUNTS[0], role)
+    linked.identity(run, PROVIDED[0])
+    return [text.split(" ", maxsplit=1)[0] for text in simulated.oracles.violations]
+
+
+def test_nothing_that_a_living_linker_works_through_is_removed_unseen(run_of: tuple[Simulation, Run]):
+    simulated, run = run_of
+    linker = simulated.world.linkers[fold_id(LINKER)]
+    told = remove_all(simulated, run, linker)
+    assert told == ["Secret", "ServiceAccount", "credential", "role", "identity"]
+
+
+def test_a_linker_that_a_run_could_not_know_of_and_one_that_is_gone_bind_nobody(
+    run_of: tuple[Simulation, Run],
+):
+    simulated, run = run_of
+    linker = simulated.world.linkers[fold_id(LINKER)]
+    simulated.world.born[fold_id(LINKER)] = run.started_at - 20.0
+    assert remove_all(simulated, run, linker) == []
+    simulated.world.born[fold_id(LINKER)] = 0.0
+    del simulated.world.linkers[fold_id(LINKER)]
+    assert remove_all(simulated, run, linker) == []
+
+
+def test_a_matrix_is_not_full_while_a_fault_of_the_world_was_never_met():
+    struck = collections.Counter(
+        {(method, cell.name): 1 for method, cells in CELLS.items() for cell in cells}
+    )
+    assert empty_cells(struck) == [(method, code) for code, method in WORLD_FAULTS.items()]
+    row = next(line for line in matrix(struck).splitlines() if line.startswith("clusters.describe"))
+    assert " 0" in row
+    struck.update({(method, code): 1 for code, method in WORLD_FAULTS.items()})
+    assert empty_cells(struck) == []
+
+
+def test_writes_to_tables_queues_and_topic_can_land_late_and_hang():
+    for method in (
+        "state.transact",
+        "queue.announce",
+        "queue.forward_event",
+        "queue.reject",
+        "topic.publish",
+    ):
+        assert {"late", "hang"} <= {cell.how for cell in CELLS[method]}
+        assert method in WRITES
+
+
+@pytest.mark.parametrize(("faults", "code"), [(LEAST_FAULTS - 1, 2), (LEAST_FAULTS, 0)])
+def test_a_seed_that_met_too_few_faults_fails_the_run(faults: int, code: int):
+    struck = collections.Counter({("roles.ensure", "409"): faults, ("roles.ensure", "existing"): 99})
+    result = Result(1, [], struck, 20, collections.Counter(), 1, 1, 1.0, 1.0, [])
+    assert _conclude([result], 1.0) == code
+
+
+def test_an_oracle_that_breaks_finds_no_mistake_and_a_product_that_does_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def product(_: Simulation) -> None:
+        StepRecord.model_validate_json("")
+
+    def oracle(simulated: Simulation) -> None:
+        simulated.records.operation(None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Simulation, "run", product)
+    assert "ValidationError" in by_seeds(1, 1)
+    monkeypatch.setattr(Simulation, "run", oracle)
+    with pytest.raises(AttributeError):
+        by_seeds(1, 1)
+
+
+def test_an_oracle_that_breaks_within_a_call_of_the_product_ends_the_run():
+    simulated = Simulation(1, traced=False)
+    simulated.oracles._checks = {"identities.ensure": simulated.oracles._role_delete}
+    with pytest.raises(TypeError):
+        simulated.run()
+
+
+def test_a_connection_is_not_taken_for_whole_because_nothing_is_on_record_of_it(
+    run_of: tuple[Simulation, Run],
+):
+    simulated, run = run_of
+    held = simulated.records._held[run.connection_id]
+    serving = held.connection.model_copy(update={"state": ConnectionState.CONFIGURED})
+    simulated.records._held[run.connection_id] = dataclasses.replace(held, connection=serving)
+    (told,) = rest.nothing_missing(simulated.world, simulated.records)
+    assert "managed_identity, role_assignments" in told
