@@ -100,7 +100,7 @@ class Users:
             thing: the thing's own name, any text.
             user: who joins; joining twice changes nothing.
             settled: says whether an operation has ended and nothing that it sent can land any more.
-            details: added to what the row knows.
+            details: added to what the row knows; lists grow, all else is replaced.
 
         Raises:
             NotYetError: ``closing``: its last user is on the way out.
@@ -127,7 +127,7 @@ class Users:
                 update={
                     "users": users,
                     "closing": OperationId(""),
-                    "details": {**shared.details, **(details or {})},
+                    "details": _added(shared.details, details or {}),
                 },
             )
             if joined == shared:
@@ -228,6 +228,15 @@ class Users:
         except StateConflictError:
             return False
         return True
+
+
+def _added(known: Mapping[str, Any], details: Mapping[str, Any]) -> Mapping[str, Any]:
+    grown = {
+        name: [*known.get(name, ()), *(one for one in value if one not in known.get(name, ()))]
+        for name, value in details.items()
+        if isinstance(value, list)
+    }
+    return {**known, **details, **grown}
 
 
 async def _require_landed(landing: Callable[[], Awaitable[float]] | None) -> None:

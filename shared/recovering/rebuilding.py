@@ -28,6 +28,7 @@ from shared.steps.base import (
     role_thing,
 )
 from shared.steps.making import SECRET
+from shared.steps.objects import details_with
 from shared.steps.provided_account import named_thing
 from shared.users import User, Users
 
@@ -190,7 +191,7 @@ def _account_details(seen: Seen) -> Mapping[str, Any]:
     if seen.spec.service_account:
         return {"uid": seen.account.uid}
     nonce = seen.account.annotations.get(ANNOTATION_NONCE, "")
-    return {"nonce": nonce} if nonce else {}
+    return details_with(nonce) if nonce else {}
 
 
 def _account(seen: Seen) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -165,7 +165,7 @@ async def remove_object(
     """
     cluster_id = ctx.connection.spec.cluster_id
     namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
-    nonces = {str(plan.planned.get("nonce", "")), str((known or {}).get("nonce", ""))} - {""}
+    nonces = {str(plan.planned.get("nonce", "")), *nonces_of(known or {})} - {""}
     bare = {"kind": kind, "thing": thing, "namespace": namespace, "name": name}
     item = {**bare, "nonces": sorted(nonces)}
     if protects(ctx, namespace):
@@ -220,6 +220,19 @@ def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
         return "uid"
     made = plan.planned.get("provenance") == Provenance.CREATED
     return "nonce" if made and there.annotations.get(ANNOTATION_NONCE) in nonces else ""
+
+
+def details_with(nonce: str) -> dict[str, Any]:
+    """What the users row of an account is told of a write.
+
+    Two that make it at once write a nonce each, and what stays on it need not be what was told last.
+    """
+    return {"nonce": nonce, "nonces": [nonce]}
+
+
+def nonces_of(details: Mapping[str, Any]) -> set[str]:
+    """Each nonce that an account may bear by what its users row knows."""
+    return {str(details.get("nonce", "")), *map(str, details.get("nonces", ()))} - {""}
 
 
 def account_of(name: str) -> str:

@@ -27,7 +27,7 @@ from shared.steps.base import (
     found,
 )
 from shared.steps.making import SECRET
-from shared.steps.objects import account_of, remove_object
+from shared.steps.objects import account_of, details_with, remove_object
 from shared.steps.removal import Removal, live_linkers, same_secret
 
 KEPT_BY = "restore"
@@ -137,7 +137,7 @@ class RestoredObjects:
                 self._thing(ctx, one.name),
                 ctx.user,
                 settled=ctx.recorder.settled,
-                details={"nonce": nonce},
+                details=details_with(nonce),
             )
         else:
             labels[LABEL_CONNECTION] = ctx.connection.connection_id

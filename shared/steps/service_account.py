@@ -22,7 +22,14 @@ from shared.steps.base import (
     owned,
 )
 from shared.steps.making import put_object
-from shared.steps.objects import account_of, cluster_lost, hold_if_used, remove_object
+from shared.steps.objects import (
+    account_of,
+    cluster_lost,
+    details_with,
+    hold_if_used,
+    nonces_of,
+    remove_object,
+)
 from shared.steps.removal import Removal, leave, live_linkers, require_still_gone
 
 KIND = "ServiceAccount"
@@ -74,7 +81,7 @@ class ServiceAccount:
         refusal = foreign_account(spec.namespace, name)
 
         shared = await ctx.users.get(self._thing(ctx, client_id))
-        nonces = {str(shared.details.get("nonce", ""))} if shared else set()
+        nonces = nonces_of(shared.details) if shared else set()
 
         def is_ours(thing: KubeObject) -> bool:
             mark = (LABEL_WORKLOAD, ctx.workload_key)
@@ -95,7 +102,7 @@ class ServiceAccount:
             self._thing(ctx, client_id),
             ctx.user,
             settled=ctx.recorder.settled,
-            details={"nonce": nonce},
+            details=details_with(nonce),
         )
         applied = await put_object(
             ctx,

@@ -113,6 +113,25 @@ async def test_who_becomes_the_last_user_of_an_account_unawares_looks_for_its_po
     assert held.value.reason == "in-use"
 
 
+async def test_an_account_that_two_made_at_once_goes_with_the_last_of_them(app: LocalApp):
+    first, second = Bench(app), Bench(app, "orders-blob-2")
+    for one in (first, second):
+        await one.up_to("federated_credential")
+
+    def comes(call: Call) -> None:
+        at_once(second.apply("service_account"))
+
+    app.journal.before = once("clusters.create", comes)
+    await first.apply("service_account")
+    intent = second.intents["service_account"]
+    second.intents["service_account"] = intent.model_copy(update={"outputs": {}})
+    for one in (first, second):
+        one.become(Kind.DELETE)
+        await one.revert("service_account")
+    accounts = [key for key in app.world.clusters[naming.fold_id(CLUSTER)].objects if key[0] != "Secret"]
+    assert accounts == []
+
+
 async def test_a_users_row_is_dropped_even_if_the_first_try_meets_a_conflict(app: LocalApp):
     users, user = (
         app.services.engine.users,
