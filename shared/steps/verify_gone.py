@@ -70,6 +70,10 @@ class VerifyGone:
         if not thing:
             return await again(ctx, item, remove=True)
         known = await ctx.users.get(thing)
+        if known is not None and ctx.user in known.users and not known.closing:
+            # No newcomer: a joining of this life whose answer was lost landed after this operation had left.
+            left = await ctx.users.leave(thing, ctx.user, operation_id=operation_id)
+            known = await ctx.users.get(thing) if left.last else known
         if known is not None and known.closing != operation_id:
             return False
         back = known is not None or await again(ctx, item, remove=False)

@@ -1,5 +1,6 @@
 """Races that the simulation found, each in its smallest form."""
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,8 @@ from shared.users import User
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.step_bench import Bench
+
+OTHER = User(connection_id=ConnectionId("other"), generation=1)
 
 
 @pytest.fixture
@@ -94,12 +97,12 @@ async def test_who_becomes_the_last_user_of_an_account_unawares_looks_for_its_po
 ):
     name = str(bench.intents["service_account"].planned["name"])
     thing = account_thing(CLUSTER, "shop", account_of(name))
-    users, other = app.services.engine.users, User(connection_id=ConnectionId("other"), generation=1)
-    await users.join(thing, other, settled=bench.context("service_account").recorder.settled)
+    users = app.services.engine.users
+    await users.join(thing, OTHER, settled=bench.context("service_account").recorder.settled)
     app.clusters.put_pod(CLUSTER, "shop", "orders-1", {"serviceAccountName": name})
 
     def other_goes(call: Call) -> None:
-        at_once(users.leave(thing, other, operation_id=OperationId("o")))
+        at_once(users.leave(thing, OTHER, operation_id=OperationId("o")))
 
     bench.become(Kind.PRUNE)
     app.journal.after = once("state.get", other_goes)
@@ -213,6 +216,24 @@ async def test_a_delete_goes_on_when_a_lost_joining_of_what_it_removes_has_lande
     bench.in_doubt_seconds = 0.0
     await bench.revert(step)
     assert {row.partition for row in app.store.rows("users")} < set(things)
+
+
+@pytest.mark.parametrize("step", ["role_assignments", "federated_credential", "service_account"])
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_lost_joining_that_lands_after_the_removal_leaves_no_user(
+    app: LocalApp, bench: Bench, step: str, shared: bool
+):
+    rows = {row.partition: row for row in app.store.rows("users")}
+    bench.become(Kind.DELETE)
+    await bench.revert(step)
+    (gone,) = set(rows) - {row.partition for row in app.store.rows("users")}
+    await app.store.transact("users", gone, [Insert(key="thing", columns=rows[gone].columns)])
+    users, thing = app.services.engine.users, json.loads(str(rows[gone].columns["body"]))["thing"]
+    if shared:
+        await users.join(thing, OTHER, settled=bench.context(step).recorder.settled)
+    await bench.apply("verify_gone")
+    left = await users.get(thing)
+    assert (left.users if left else ()) == ((OTHER,) if shared else ())
 
 
 async def test_the_mark_of_a_delete_that_failed_stands_until_nothing_of_it_can_land(app: LocalApp):
