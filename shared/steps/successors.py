@@ -92,15 +92,20 @@ async def _is_same_target(ctx: StepContext, successor: str, candidate: str) -> b
 
     Without a recorded endpoint the name alone says that it is the same.
     """
-    body = await ctx.outside.resources.get(successor, api_version=ctx.target.api_version)
-    if body is None:
+    rest = ctx.connection.spec.target_id.strip("/").split("/")[TOP_LEVEL_PARTS - 1 :]
+    target_id = "/".join([candidate, *rest])
+    whole_id = ctx.target.existence_id(target_id)
+    whole = await ctx.outside.resources.get(whole_id, api_version=ctx.target.api_version)
+    if whole is None:
+        return False
+    is_part = naming.fold_id(successor).startswith(f"{naming.fold_id(whole_id)}/")
+    if is_part and not await ctx.outside.resources.get(successor, api_version=ctx.target.api_version):
         return False
     preflight = ctx.intents.get("preflight")
     facts = preflight.outputs.get("facts") if preflight else None
     if not facts:
         return True
-    rest = ctx.connection.spec.target_id.strip("/").split("/")[TOP_LEVEL_PARTS - 1 :]
-    present = ctx.target.facts("/".join([candidate, *rest]), body, client_id="")
+    present = ctx.target.facts(target_id, whole, client_id="")
     return bool(present["endpoint"] == facts.get("endpoint"))
 
 

@@ -198,6 +198,9 @@ def test_the_roles_of_what_works_are_those_that_the_app_may_delegate():
 def test_the_app_may_read_what_works():
     actions = json.loads((ROOT / "infra/roles/reader.json").read_text())["actions"]
     templates = {template for row in WORKING for template in (row.existence_template, row.parent_template)}
+    templates |= {
+        row.scope_template + one.suffix for row in WORKING for one in row.children if one.is_resource
+    }
     assert {f"{type_of(template)}/read" for template in templates if template} <= set(actions)
 
 
