@@ -149,7 +149,9 @@ def unwrapped(value: Any) -> str:
 def _what_is_read(data: dict[str, Any]) -> dict[str, Any]:
     kept = {name: part for name, part in data.items() if name in _READ}
     info = data.get("resourceInfo")
-    return {**kept, "resourceInfo": {"id": info.get("id")}} if isinstance(info, dict) else kept
+    if isinstance(info, dict):
+        kept["resourceInfo"] = {name: info[name] for name in ("id", "type") if name in info}
+    return kept
 
 
 def _size(event: dict[str, Any]) -> int:
