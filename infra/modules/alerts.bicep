@@ -53,13 +53,6 @@ var rules = [
     query: loadTextContent('../queries/access-denied.kql')
   }
   {
-    name: 'events-gone'
-    title: 'An event subscription was deleted'
-    severity: 2
-    window: 'PT15M'
-    query: loadTextContent('../queries/events-gone.kql')
-  }
-  {
     name: 'unexpected'
     title: 'Code met what it should never meet'
     severity: 2
