@@ -67,6 +67,13 @@ var rules = [
     query: loadTextContent('../queries/backlog.kql')
   }
   {
+    name: 'stuck'
+    title: 'Nobody takes what is due'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('../queries/stuck.kql')
+  }
+  {
     name: 'throttled'
     title: 'Azure has asked for patience for long'
     severity: 3
@@ -114,6 +121,13 @@ var rules = [
     severity: 2
     window: 'PT1H'
     query: loadTextContent('../queries/cluster-unreachable.kql')
+  }
+  {
+    name: 'cluster-silent'
+    title: 'A cluster gave two sweeps no answer'
+    severity: 2
+    window: 'PT3H'
+    query: loadTextContent('../queries/cluster-silent.kql')
   }
   {
     name: 'credential-limit'

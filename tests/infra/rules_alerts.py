@@ -127,7 +127,7 @@ def every_query_is_one_alert(deployment: Deployment) -> Iterator[str]:
         named.append(found[1] if found else "")
         if named[-1] != rule["name"]:
             yield f"{rule['name']} asks {rule['query']}"
-        if rule["severity"] not in range(4) or not re.fullmatch(r"PT(15M|30M|1H)", rule["window"]):
+        if rule["severity"] not in range(4) or not re.fullmatch(r"PT(15M|30M|1H|3H)", rule["window"]):
             yield f"{rule['name']}: severity {rule['severity']}, window {rule['window']}"
     shipped = {path.stem for path in (deployment.infra / "queries").glob("*.kql")}
     if sorted(named) != sorted(shipped):
