@@ -84,10 +84,11 @@ def _present_part(ctx: StepContext, cause: Cause) -> str:
 
     Rows that lead from a resource to its connections outlive what an update takes away.
     """
-    target_id = ctx.connection.spec.target_id
-    if cause.kind != "target" or naming.fold_id(cause.resource_id) in naming.ancestors(target_id):
+    target_id, gone_id = ctx.connection.spec.target_id, naming.fold_id(cause.resource_id)
+    if cause.kind != "target" or gone_id in naming.ancestors(target_id):
         return ""
-    return ctx.target.relied_on(target_id)[-1]
+    relied_on = ctx.target.relied_on(target_id)
+    return relied_on[-1] if gone_id.startswith(f"{naming.fold_id(relied_on[0])}/") else ""
 
 
 async def _namespace_there(ctx: StepContext, cause: Cause) -> bool:
