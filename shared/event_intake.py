@@ -17,7 +17,7 @@ from shared.decoding import decode
 from shared.errors import PermanentError, RefusedError, TransientError
 from shared.event_notes import GoOn, LookAgain
 from shared.logs import bind
-from shared.models import Cause, Kind
+from shared.models import Cause, Kind, Operation, OperationState
 from shared.observing import Observer
 from shared.opening import Asked, Opener
 from shared.parking import COPIES, KEPT, Parking, essence
@@ -30,6 +30,10 @@ _STRENGTH = ("cluster", "linker", "target", "identity", "credential")
 UNREACHABLE = "cluster-unreachable"
 _TO_DO = frozenset({events.Decision.CANDIDATE, events.Decision.OBSERVE})
 """Decisions about an event that something follows from."""
+ALIVE = "resource-alive"
+"""Result of a prune whose cause is there."""
+OPENINGS = 8
+"""How often one event opens a prune of one connection, each after the one before it came to nothing."""
 PRUNES_PER_MESSAGE = 200
 """A function has 5 minutes, and opening a prune is some ten calls to the state store and the queue."""
 
@@ -223,16 +227,19 @@ class EventIntake:
             event_id=deletion.event_id,
             event_time=deletion.event_time,
         )
-        key = f"prune|{dependent.kind}|{dependent.resource_id}|{dependent.generation}|{deletion.event_id}"
-        await self.opener.open(
-            Asked(
+        life = f"{dependent.kind}|{dependent.resource_id}|{dependent.generation}"
+        key = f"prune|{life}|{deletion.event_id}|{deletion.event_time}"
+        for number in range(OPENINGS):
+            asked = Asked(
                 kind=Kind.PRUNE,
                 connection_id=dependent.connection_id,
-                key=key,
+                key=f"{key}|{number}" if number else key,
                 cause=cause,
                 generation=dependent.generation,
-            ),
-        )
+            )
+            answer = await self.opener.open(asked)
+            if answer.before is None or not _came_to_nothing(answer.before):
+                return
 
 
 @dataclasses.dataclass(slots=True)
@@ -251,6 +258,15 @@ class _Opened:
 
     def __str__(self) -> str:
         return f"prunes:{self.prunes}" + (f"+{self.more}" if self.more else "")
+
+
+def _came_to_nothing(operation: Operation) -> bool:
+    """Say whether an ended prune leaves open what became of its cause since.
+
+    A later event may have no time or id of its own, or be the same one, put back after a fault or told before
+    Azure showed it: it cannot be told from a repeat, and asking once more costs a look.
+    """
+    return operation.state is OperationState.FAILED or operation.code == ALIVE
 
 
 def _rank(dependent: Dependent) -> tuple[int, int]:
