@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from shared import naming
+from shared import naming, templates
 from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
@@ -44,6 +44,8 @@ class Catalogue:
     rows: tuple[TargetType, ...]
     credentials: frozenset[str] = frozenset()
     """Placeholders of value templates that stand for a credential."""
+    credential_settings: frozenset[str] = frozenset()
+    """Folded names of settings that have a credential in them, of every row and auth kind."""
     also_watched: frozenset[str] = frozenset()
     """Folded types of targets without a row of that type: of other sources than AKS, or without an id."""
 
@@ -139,9 +141,16 @@ def parse(text: str) -> Catalogue:
     listed = {**document["roles"], **document["nativeRoles"]}
     roles = {name: Role(name=name, id=role_id) for name, role_id in listed.items()}
     conditions = {name: _condition(one) for name, one in document["conditions"].items()}
+    rows = tuple(_row(row, roles, conditions) for row in document["targets"])
+    credentials = frozenset(document["credentials"])
+    groups = (group for row in rows for auth in row.auth.values() for group in auth.settings)
+    values = ((key, value) for group in groups for key, value in group.values.items())
     return Catalogue(
-        rows=tuple(_row(row, roles, conditions) for row in document["targets"]),
-        credentials=frozenset(document["credentials"]),
+        rows=rows,
+        credentials=credentials,
+        credential_settings=frozenset(
+            key.lower() for key, value in values if templates.places(value) & credentials
+        ),
         also_watched=frozenset(map(str.lower, document["alsoWatched"])),
     )
 

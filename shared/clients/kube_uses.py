@@ -3,7 +3,8 @@
 A use is what the API server would need to start a pod: the account, and every secret and config map that its
 containers, volumes and image pulls name (kubernetes.io, "Secrets", "ConfigMaps", "Pod spec"); and every
 SecretProviderClass that a volume mounts (secrets-store-csi-driver.sigs.k8s.io, concepts). What makes pods
-counts without any pod: a deployment scaled to zero comes back, a cron job runs tonight.
+counts without any pod: a deployment scaled to zero comes back, a cron job runs tonight. Custom resources are
+not listed, so what they make stands for them: a replica set of one that is scaled to zero.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ EARLIER: Mapping[str, tuple[str, str]] = {"CronJob": ("/apis/batch/v1beta1", "cr
 UNSERVED = frozenset({"list-broken", "cluster-unreachable"})
 """How a version that an API server does not serve looks: a plain 404, without a Kubernetes status."""
 
+DEPLOYMENT_GROUPS = frozenset({"apps", "extensions"})
+"""API groups of ``Deployment``: today's, and that of Kubernetes before 1.16, which owners may still name."""
+
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 FINISHED_CONDITIONS = frozenset({"Complete", "Failed"})
 SECRETS_STORE = "secrets-store.csi.k8s.io"
@@ -46,7 +50,7 @@ def use_of(kind: str, body: Mapping[str, Any]) -> Use | None:
     if kind == "ServiceAccount":
         listed = _names([*(body.get("secrets") or []), *(body.get("imagePullSecrets") or [])])
         return Use(kind=kind, name=name, service_account="", secrets=listed) if listed else None
-    if _finished(kind, body) or _made_by_another(kind, body):
+    if _finished(kind, body) or _of_a_deployment(kind, body):
         return None
     spec = _pod_spec(kind, body)
     return Use(
@@ -78,10 +82,19 @@ def _finished(kind: str, body: Mapping[str, Any]) -> bool:
     return kind == "Pod" and status.get("phase") in FINISHED_PHASES
 
 
-def _made_by_another(kind: str, body: Mapping[str, Any]) -> bool:
-    """A deployment keeps replica sets of its past: the deployment is the user, not they."""
+def _of_a_deployment(kind: str, body: Mapping[str, Any]) -> bool:
+    """A deployment keeps replica sets of its past: the deployment is the user, and it is listed itself.
+
+    Nothing else is passed over for its owner: another controller is not listed, and what a pod or job of
+    today was started with may be gone from its owner by now.
+    """
     owners = (body.get("metadata") or {}).get("ownerReferences") or []
-    return kind == "ReplicaSet" and any(owner.get("controller") for owner in owners)
+    return kind == "ReplicaSet" and any(
+        owner.get("controller")
+        and owner.get("kind") == "Deployment"
+        and str(owner.get("apiVersion", "")).partition("/")[0] in DEPLOYMENT_GROUPS
+        for owner in owners
+    )
 
 
 def _names(references: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

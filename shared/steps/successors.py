@@ -88,20 +88,38 @@ async def _is_same(ctx: StepContext, cause: Cause, successor: str, candidate: st
 
 
 async def _is_same_target(ctx: StepContext, successor: str, candidate: str) -> bool:
-    """By the endpoint; every target type has one, and with it a name that Azure gives only once.
+    """By what settings are made of: with an endpoint goes a name that Azure gives only once.
 
-    Without a recorded endpoint the name alone says that it is the same.
+    Without recorded facts the name alone says that it is the same.
+
+    Raises:
+        PermanentError: ``successor-unknown``: none of its facts was recorded.
     """
-    body = await ctx.outside.resources.get(successor, api_version=ctx.target.api_version)
+    api_version = ctx.target.api_version
+    body = await ctx.outside.resources.get(successor, api_version=api_version)
     if body is None:
         return False
     preflight = ctx.intents.get("preflight")
-    facts = preflight.outputs.get("facts") if preflight else None
-    if not facts:
+    recorded = preflight.outputs.get("facts") if preflight else None
+    if not recorded:
         return True
+    # What is above a target is the candidate itself, and moves with it.
+    above = bool(ctx.target.parent_template)
+    parent = await ctx.outside.resources.get(candidate, api_version=api_version) if above else None
     rest = ctx.connection.spec.target_id.strip("/").split("/")[TOP_LEVEL_PARTS - 1 :]
-    present = ctx.target.facts("/".join([candidate, *rest]), body, client_id="")
-    return bool(present["endpoint"] == facts.get("endpoint"))
+    present = ctx.target.facts("/".join([candidate, *rest]), body, client_id="", parent=parent)
+    known = [
+        name
+        for name, fact in ctx.target.wanted.items()
+        if not fact.optional and name in present and name in recorded
+    ]
+    if not known:
+        raise _unknown(successor)
+    return all(present[name] == recorded[name] for name in known)
+
+
+def _unknown(successor: str) -> PermanentError:
+    return PermanentError("successor-unknown", f"nothing on record tells {successor} from what is missing")
 
 
 def _same(recorded: str, present: str, successor: str) -> bool:
@@ -111,7 +129,7 @@ def _same(recorded: str, present: str, successor: str) -> bool:
         PermanentError: ``successor-unknown`` without a recorded one.
     """
     if not recorded:
-        raise PermanentError("successor-unknown", f"nothing on record tells {successor} from what is missing")
+        raise _unknown(successor)
     return recorded.lower() == present.lower()
 
 

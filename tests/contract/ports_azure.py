@@ -136,7 +136,8 @@ class Azure:
             return
         for root, plural in (USERS[kind], EARLIER.get(kind, USERS[kind])):
             group = root.removeprefix("/apis/").removeprefix("/api/")
-            whole = {"apiVersion": group, "kind": kind, **body, "metadata": {"name": name}}
+            metadata = {**body.get("metadata", {}), "name": name}
+            whole = {"apiVersion": group, "kind": kind, **body, "metadata": metadata}
             try:
                 self._as_admin("POST", f"{root}/namespaces/{NAMESPACE}/{plural}", whole)
             except urllib.error.HTTPError as refused:

@@ -80,8 +80,8 @@ def test_leases_are_renewed_so_that_a_long_run_is_not_taken_by_a_second_host(
     host.process.send_signal(signal.SIGSTOP)
     try:
         with (
-            sandbox.host("lease1", "--lease-seconds", "1", state="lease") as first,
-            sandbox.host("lease2", "--lease-seconds", "1", state="lease") as second,
+            sandbox.host("lease1", "--lease-seconds", "2", state="lease") as first,
+            sandbox.host("lease2", "--lease-seconds", "2", state="lease") as second,
         ):
             sandbox.queue("slow").send_message("2.6")
             assert sandbox.take("seen") == ["slept"]
@@ -99,6 +99,7 @@ def test_a_stopping_host_finishes_its_running_message_and_deletes_it(sandbox: Sa
     host.process.send_signal(signal.SIGSTOP)
     try:
         with sandbox.host("stopping", state="stopping") as stopping:
+            sandbox.queue("seen").clear_messages()
             sandbox.queue("slow").send_message("2")
             wait_for(lambda: not sandbox.content("slow"), what="the message to be taken")
             stopping.process.terminate()

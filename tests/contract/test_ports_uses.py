@@ -89,6 +89,29 @@ async def test_what_makes_pods_is_a_user_without_any_pod(azure: Azure, kind: str
     assert found.secrets == (f"{name}-secret",)
 
 
+def owned(body: dict[str, Any], api_version: str, kind: str) -> dict[str, Any]:
+    """The same, made by a controller."""
+    owner = {"apiVersion": api_version, "kind": kind, "name": "o", "uid": str(uuid.uuid4())}
+    return {**body, "metadata": {"ownerReferences": [{**owner, "controller": True}]}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_custom_controller_made_is_a_user_without_any_pod(azure: Azure, kind: str):
+    name = f"w-{uuid.uuid4().hex[:8]}"
+    body = owned(workload(kind, name), "argoproj.io/v1alpha1", "Rollout")
+    azure.put_workload(kind, name, body)
+    uses = await azure.clusters.list_uses(azure.cluster_id, NAMESPACE)
+    [found] = [use for use in uses if use.name == name]
+    assert (found.kind, found.service_account) == (kind, f"{name}-account")
+
+
+async def test_a_replica_set_of_a_deployment_is_its_past(azure: Azure):
+    name = f"w-{uuid.uuid4().hex[:8]}"
+    azure.put_workload("ReplicaSet", name, owned(workload("ReplicaSet", name), "apps/v1", "Deployment"))
+    uses = await azure.clusters.list_uses(azure.cluster_id, NAMESPACE)
+    assert [use for use in uses if use.name == name] == []
+
+
 async def test_a_job_is_no_user_once_it_is_finished(azure: Azure):
     name = f"w-{uuid.uuid4().hex[:8]}"
     azure.put_workload("Job", name, workload("Job", name))

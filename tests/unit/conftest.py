@@ -25,6 +25,19 @@ def nothing_alive_is_pruned(request: pytest.FixtureRequest) -> Iterator[None]:
     assert [found for one in ORACLES for found in one.live] == []
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["removals"] = session.config.stash.get(REMOVALS, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of a divided run tells what it has seen."""
+    stash = node.config.stash
+    stash[REMOVALS] = stash.get(REMOVALS, 0) + node.workeroutput.get("removals", 0)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     removals = terminalreporter.config.stash.get(REMOVALS, 0)
     if removals:

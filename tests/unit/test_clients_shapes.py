@@ -184,12 +184,33 @@ def test_a_job_uses_until_it_is_finished(status: dict[str, Any], expected: bool)
     assert (use_of("Job", body) is not None) is expected
 
 
-def test_a_replica_set_of_a_deployment_is_the_deployments_past():
-    owner = {"kind": "Deployment", "controller": True}
-    body = {"metadata": {"name": "r", "ownerReferences": [owner]}, "spec": {"template": TEMPLATE}}
-    assert use_of("ReplicaSet", body) is None
-    body["metadata"]["ownerReferences"] = [{"kind": "Other"}]
-    assert use_of("ReplicaSet", body) is not None
+@pytest.mark.parametrize(
+    ("api_version", "owner", "controller", "passed_over"),
+    [
+        ("apps/v1", "Deployment", True, True),
+        ("extensions/v1beta1", "Deployment", True, True),
+        ("apps/v1", "Deployment", False, False),
+        ("apps.example/v1", "Deployment", True, False),
+        ("argoproj.io/v1alpha1", "Rollout", True, False),
+        ("example.com/v1", "Rollout", False, False),
+        ("", "Deployment", True, False),
+    ],
+)
+def test_a_replica_set_is_passed_over_only_as_a_deployments_past(
+    api_version: str, owner: str, controller: bool, passed_over: bool
+):
+    reference = {"apiVersion": api_version, "kind": owner, "name": "o", "uid": "u", "controller": controller}
+    body = {"metadata": {"name": "r", "ownerReferences": [reference]}, "spec": {"template": TEMPLATE}}
+    assert (use_of("ReplicaSet", body) is None) is passed_over
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+@pytest.mark.parametrize(
+    "owner", [("apps/v1", "Deployment"), ("batch/v1", "CronJob"), ("argoproj.io/v1alpha1", "Rollout")]
+)
+def test_no_other_kind_is_passed_over_for_its_owner(kind: str, owner: tuple[str, str]):
+    reference = {"apiVersion": owner[0], "kind": owner[1], "name": "o", "uid": "u", "controller": True}
+    assert use_of(kind, {"metadata": {"name": "w", "ownerReferences": [reference]}, "spec": {}}) is not None
 
 
 def test_a_service_account_uses_the_secrets_that_it_lists():

@@ -151,6 +151,24 @@ async def test_what_a_workload_without_pods_names_is_in_use(bench: Bench, step: 
     assert (await bench.revert(step)).outputs["removed"]
 
 
+@pytest.mark.parametrize("step", ["settings", "service_account"])
+async def test_what_a_custom_resource_that_is_scaled_to_zero_needs_is_in_use(bench: Bench, step: str):
+    name = str(bench.intents[step].planned["name"])
+    spec = {"serviceAccountName": name, "containers": [{"envFrom": [{"secretRef": {"name": name}}]}]}
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "r", "controller": True}
+    body = {
+        "metadata": {"ownerReferences": [owner]},
+        "spec": {"replicas": 0, "template": {"spec": spec}},
+    }
+    bench.app.clusters.put_workload(CLUSTER, "shop", "ReplicaSet", "r-1", body)
+    bench.app.world.remove(STORAGE)
+    bench.become(Kind.PRUNE)
+    with pytest.raises(NotYetError, match="is used by ReplicaSet r-1"):
+        await bench.revert(step)
+    bench.app.clusters.remove_workload(CLUSTER, "shop", "ReplicaSet", "r-1")
+    assert (await bench.revert(step)).outputs["removed"]
+
+
 async def test_a_secret_that_an_account_lists_is_in_use(bench: Bench):
     name = str(bench.intents["settings"].planned["name"])
     bench.app.clusters.put_workload(
