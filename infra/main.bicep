@@ -374,6 +374,7 @@ module eventSubscriptions 'modules/event-subscriptions.bicep' = [for (id, i) in 
     actionGroupIds: [alerts.outputs.actionGroupId]
     tags: tags
     alertEnabled: alertsEnabled
+    readerAssignmentId: watchedSubscriptions[i].outputs.readerAssignmentId
   }
   dependsOn: [deliveryGrants]
 }]
@@ -391,6 +392,21 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     suffix: shortToken
     enabled: alertsEnabled
+  }
+}
+
+// In the groups of targets Mooring itself gives and takes roles all the time; in its own nobody should.
+module rightsChanged 'modules/activity-alert.bicep' = if (alertsEnabled) {
+  name: 'mooring-own-rights-changed'
+  scope: group
+  params: {
+    alert: 'rights-changed'
+    title: 'A role was given or taken in the groups of Mooring'
+    suffix: 'groups-${shortToken}'
+    tags: tags
+    actionGroupIds: [alerts.outputs.actionGroupId]
+    operations: ['Microsoft.Authorization/roleAssignments/write', 'Microsoft.Authorization/roleAssignments/delete']
+    scopes: [group.id, identityGroup.id]
   }
 }
 

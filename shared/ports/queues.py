@@ -37,6 +37,10 @@ class StepQueue(Protocol):
         """Approximate number of messages, hidden ones included."""
         ...
 
+    async def oldest_at(self, queue: str) -> datetime | None:
+        """When the message that is taken next was put there; ``None`` if none can be taken now."""
+        ...
+
 
 class OutcomeTopic(Protocol):
     """Where ended operations are told to others (Event Grid), if a topic is configured."""

@@ -212,13 +212,15 @@ async def test_the_timer_leaves_a_sign_of_life_when_there_is_nothing_to_do(
 ):
     with caplog.at_level(logging.INFO, "mooring"):
         await handlers_of(app)["tend"](None)
-    assert [record.getMessage() for record in caplog.records] == ["tended open=0"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "tended open=0 step_late_seconds=0 message_late_seconds=0"
+    ]
 
 
 async def test_the_timer_counts_open_operations(app: LocalApp):
-    assert await timers.announce_again(app.services) == 0
+    assert (await timers.announce_again(app.services)).open == 0
     await app.send(create_body())
-    assert await timers.announce_again(app.services) == 1
+    assert (await timers.announce_again(app.services)).open == 1
 
 
 # --- poison --------------------------------------------------------------------------------------
