@@ -88,9 +88,9 @@ param prove string = 'off'
 @description('More settings of the app by name (docs/reference/settings.md); none is a secret.')
 param moreSettings object = {}
 
-@description('Redundancy of the storage account.')
+@description('Redundancy of the storage account. LRS is in every region; ZRS outlives the loss of a zone, in regions that have zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
-param storageSku string = 'Standard_ZRS'
+param storageSku string = 'Standard_LRS'
 
 @description('Days that dead-lettered events are kept.')
 param deadLetterDays int = 30

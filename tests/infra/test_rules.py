@@ -30,7 +30,11 @@ def test_the_guide_says_what_to_do_for_each_alert():
     told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
     assert sorted(told) == sorted(SHIPPED.json("runbooks.json"))
     for name, runbook in SHIPPED.json("runbooks.json").items():
-        assert (ROOT / "docs" / "runbooks" / f"{runbook}.md").is_file(), name
+        text = (ROOT / "docs" / "runbooks" / f"{runbook}.md").read_text(encoding="utf-8")
+        symptom = text.partition("**Query.**")[0]
+        assert re.search(rf"\bAlert [^.;]*`{name}`", symptom, re.IGNORECASE), (
+            f"{runbook} does not name {name}"
+        )
 
 
 def test_the_guide_has_every_variable_that_azd_reads():
