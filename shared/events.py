@@ -91,7 +91,7 @@ class EventDecision:
     resource_type: str = ""
     event_type: str = ""
     event_time: str = ""
-    """As sent; for people and logs only, since no event is acted on because of its time."""
+    """As sent; tells events of one id apart, and no event is acted on because of its time."""
     event_id: str = ""
     subject: str = ""
     """As sent, for people only."""

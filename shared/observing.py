@@ -69,6 +69,10 @@ class Observer:
                 return await self._record(cluster_id, linker, objects)
             except NotYetError as closing:
                 bind(self.logger).info("observe-waits", extra={"id": linker_id, "reason": closing.reason})
+        return await self.look_again(linker_id, tries=tries)
+
+    async def look_again(self, linker_id: str, *, tries: int) -> str:
+        """Look at a linker in a moment, unless that was done too often: then the sweep finds it."""
         if tries >= TRIES:
             return "observe:incomplete"
         note = LookAgain(linker_id, tries + 1)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.dead_letters import BLOB_BYTES, BLOBS_PER_CALL, EVENTS_PER_CALL, MESSAGE_BYTES, unwrapped
+from shared.dead_letters import BLOB_BYTES, BLOBS_PER_CALL, EVENTS_PER_CALL, unwrapped
 from shared.errors import PermanentError, TransientError
+from shared.event_copies import MESSAGE_BYTES
 from shared.settings import Settings
 from tests.fakes.aftermath import NOTHING, made, prunes
 from tests.fakes.azure_events import PRIVATE, cloud, dead_letter, event, notification
