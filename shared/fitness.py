@@ -65,7 +65,7 @@ def credential_of(spec: ConnectionSpec, issuer: str, client_id: str) -> Credenti
     """The credential that a connection of an identity needs."""
     account = naming.account_name(spec, client_id)
     return Credential(
-        name=naming.credential_name(spec.cluster_id, spec.namespace, account),
+        name=naming.credential_name(spec.cluster_id, spec.namespace, account, issuer),
         issuer=issuer,
         subject=naming.subject(spec.namespace, account),
         audiences=(naming.AUDIENCE,),

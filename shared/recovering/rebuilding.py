@@ -125,7 +125,9 @@ class Rebuilder:
 def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """By step: what it meant to make and what came of it, as a create would have recorded both."""
     spec, identity, credential = seen.spec, seen.identity, seen.credential
-    computed = naming.credential_name(spec.cluster_id, spec.namespace, seen.account_name)
+    place = (spec.cluster_id, spec.namespace, seen.account_name)
+    computed = naming.credential_name(*place, credential.issuer)
+    own_names = (computed, naming.former_credential_name(*place))
     facts = {"facts": dict(seen.facts)} if seen.facts is not None else {}
     provided = bool(spec.identity_id)
     own = {"provenance": Provenance.CREATED, "nonce": identity.tags.get(TAG_NONCE, "")}
@@ -158,7 +160,7 @@ def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
             },
             {
                 "name": credential.name,
-                "provenance": Provenance.CREATED if credential.name == computed else Provenance.ADOPTED,
+                "provenance": Provenance.CREATED if credential.name in own_names else Provenance.ADOPTED,
             },
         ),
         "service_account": _account(seen),
