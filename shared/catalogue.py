@@ -98,8 +98,10 @@ class Catalogue:
         return row
 
     def watched_types(self) -> frozenset[str]:
-        """Folded types that any connection's target may be of, with those above them."""
-        whole = (row.id_template.replace("[", "").replace("]", "") for row in self.rows)
+        """Folded types that any connection's target, or a part of one, may be of, with those above them."""
+        whole = [row.id_template.replace("[", "").replace("]", "") for row in self.rows]
+        parts = ((row, child) for row in self.rows for child in row.children if child.is_resource)
+        whole += [row.scope_template + child.suffix for row, child in parts]
         ids = [above for template in whole for above in naming.ancestors(template)]
         return (frozenset(naming.type_of(one) for one in ids) | self.also_watched) - {_GROUPS, ""}
 
@@ -168,7 +170,11 @@ def _row(
         scope_template=row["scope"],
         parent_template=row.get("parentId", ""),
         children=tuple(
-            Child(suffix=child["id"], read_path=child.get("readPath", ""))
+            Child(
+                suffix=child["id"],
+                read_path=child.get("readPath", ""),
+                is_resource=child.get("resource", True),
+            )
             for child in row.get("children", ())
         ),
         defaults=MappingProxyType(row.get("defaults", {})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from sandbox.arm.call import Answer, Call, utc_now
 from sandbox.arm.errors import ArmError
@@ -139,6 +140,25 @@ class StorageServices(ResourceType):
         body["properties"].update(call.properties)
         self.store.put(body)
         return Answer(200, body)
+
+
+class TargetParts(ResourceType):
+    """Containers, queues, tables and the like: their services have codes of their own for a missing one."""
+
+    CODES: Mapping[str, str] = {
+        "Microsoft.Storage/storageAccounts/blobServices/containers": "ContainerNotFound",
+        "Microsoft.Storage/storageAccounts/queueServices/queues": "QueueNotFound",
+        "Microsoft.Storage/storageAccounts/tableServices/tables": "TableNotFound",
+        "Microsoft.ServiceBus/namespaces/queues": "MessagingGatewayNotFoundStatusCode",
+        "Microsoft.ServiceBus/namespaces/topics": "MessagingGatewayNotFoundStatusCode",
+        "Microsoft.ServiceBus/namespaces/topics/subscriptions": "MessagingGatewayNotFoundStatusCode",
+        "Microsoft.EventHub/namespaces/eventhubs": "MessagingGatewayNotFoundStatusCode",
+        "Microsoft.EventHub/namespaces/eventhubs/consumergroups": "MessagingGatewayNotFoundStatusCode",
+        "Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers": "NotFound",
+    }
+
+    def not_found(self, call: Call) -> ArmError:
+        return ArmError(404, self.CODES[self.type], f"The specified resource {call.id.text} does not exist.")
 
 
 class Vaults(ResourceType):

@@ -83,15 +83,15 @@ class Rebuilder:
 
     async def _depend(self, seen: Seen) -> None:
         spec = seen.spec
-        target_id = seen.target.existence_id(spec.target_id)
+        targets = seen.target.relied_on(spec.target_id)
         credential = f"{seen.identity.resource_id}/federatedIdentityCredentials/{seen.credential.name}"
-        relied_on = {
-            "target": target_id,
-            "cluster": spec.cluster_id,
-            "identity": seen.identity.resource_id,
-            "credential": credential,
-        }
-        for kind, resource_id in relied_on.items():
+        relied_on = [
+            *(("target", one) for one in targets),
+            ("cluster", spec.cluster_id),
+            ("identity", seen.identity.resource_id),
+            ("credential", credential),
+        ]
+        for kind, resource_id in relied_on:
             await self.dependents.add(
                 Dependent(
                     resource_id=resource_id,
@@ -101,7 +101,7 @@ class Rebuilder:
                 )
             )
         if seen.facts is not None:
-            await self.limits.remember_canary(target_id, api_version=seen.target.api_version)
+            await self.limits.remember_canary(targets[0], api_version=seen.target.api_version)
 
     async def _join(self, seen: Seen) -> None:
         identity = seen.identity

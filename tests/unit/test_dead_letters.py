@@ -61,7 +61,9 @@ def test_an_event_without_data_and_one_that_was_never_wrapped_are_taken_as_they_
 
 def test_an_event_that_was_too_large_for_the_queue_is_cut_down_to_what_is_read_of_it():
     large = notification(STORAGE, properties={"x": "y" * MESSAGE_BYTES})
-    assert json.loads(unwrapped(large))["data"] == {"resourceInfo": {"id": STORAGE}}
+    assert json.loads(unwrapped(large))["data"] == {
+        "resourceInfo": {"id": STORAGE, "type": "microsoft.storage/storageaccounts"}
+    }
     other = event(STORAGE, extra="y" * MESSAGE_BYTES, tenantId="t")
     assert set(json.loads(unwrapped(other))["data"]) == {"resourceUri", "subscriptionId", "tenantId"}
     assert unwrapped({**event(STORAGE), "extra": "y" * MESSAGE_BYTES}) == ""

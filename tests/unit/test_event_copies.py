@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,16 @@ async def test_a_webhook_whose_queue_is_away_says_so_and_is_called_again(app: Lo
         await webhook(app, event(STORAGE))
 
 
-@pytest.mark.parametrize("value", [None, [], "x", 7])
+async def test_a_webhooks_event_with_binary_data_comes_in_without_them(app: LocalApp):
+    data = {"resourceUri": STORAGE, "claims": {"upn": PRIVATE}}
+    binary = base64.b64encode(json.dumps(data).encode()).decode()
+    [text] = await webhook(app, {**cloud(STORAGE), "data": None, "data_base64": binary})
+    assert binary not in text
+    assert json.loads(text)["subject"] == STORAGE.lower()
+    assert await app.services.events.receive(text) == ["prunes:0"]
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 7, {"data_base64": "e30="}])
 def test_what_is_no_event_has_no_copy(value: Any):
     assert trimmed(value) == ""
 
