@@ -94,8 +94,12 @@ class Preflight:
     async def apply(self, ctx: StepContext) -> Done:
         """Refuse early, with the command that mends it.
 
+        A create that waited for another operation is held to the policy of now, not of then; a repair puts
+        back what was allowed when it was made.
+
         Raises:
-            PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
+            PermanentError: policy-denied, namespace-protected, policy-unreadable,
+                cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
                 credential-budget, secrets-store-off, service-account-missing, service-account-taken, the
@@ -104,6 +108,9 @@ class Preflight:
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
+        if not ctx.repairing:
+            rights = ctx.target.rights(spec.intent) if spec.by_identity else ()
+            ctx.rules.load_policy().judge(spec, rights)
         for resource_id in ctx.target.relied_on(spec.target_id):
             await ctx.recorder.depend("target", resource_id)
         await ctx.recorder.depend("cluster", spec.cluster_id)
