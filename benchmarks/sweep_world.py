@@ -139,7 +139,7 @@ def things(app: LocalApp, connection: Any, issuer: str) -> dict[str, tuple[Json,
     world.resources[naming.fold_id(spec.target_id)] = {"id": spec.target_id}
     account = naming.service_account_name(identity.client_id)
     credential = Credential(
-        name=naming.credential_name(spec.cluster_id, "shop", account),
+        name=naming.credential_name(spec.cluster_id, "shop", account, issuer),
         issuer=issuer,
         subject=naming.subject("shop", account),
         audiences=(naming.AUDIENCE,),

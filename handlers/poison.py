@@ -50,10 +50,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         connection="AzureWebJobsStorage",
     )
     async def resource_events_poison(message: str) -> None:
-        """Put the event aside, on record."""
-        services = await wiring.services()
-        note(services, resource_events.QUEUE)
-        await _refuse(services, resource_events.QUEUE, message, "event-crashed")
+        """Put the event aside, on record, where it can be replayed."""
+        await events_poison(await wiring.services(), message)
 
     return part
 
@@ -87,6 +85,18 @@ async def steps_poison(services: Services, message: str) -> None:
         # A newer version has written it. It is open: the timer announces it again when it can be read.
         log = bind(logging.getLogger("mooring"), operation_id=step.operation)
         log.warning("row-newer", extra={"queue": connection_steps.QUEUE})
+
+
+async def events_poison(services: Services, message: str) -> None:
+    """An event whose runs all died: kept for a replay, and refused on record.
+
+    Neither waits for the other: whatever killed the runs may be away for longer than this queue tries.
+    """
+    note(services, resource_events.QUEUE)
+    try:
+        await services.events.keep(message)
+    finally:
+        await _refuse(services, resource_events.QUEUE, message, "event-crashed")
 
 
 async def _refuse(services: Services, queue: str, message: str, code: str) -> None:

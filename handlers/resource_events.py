@@ -25,8 +25,8 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     @part.function_name("resource_events_webhook")
     @part.event_grid_trigger(arg_name="event")
     async def resource_events_webhook(event: str) -> None:
-        """Hand one event over to the queue, as it came."""
+        """Hand one event over to the queue, without who asked for the deletion."""
         services = await wiring.services()
-        await services.queue.forward_event(event)
+        await services.events.forward(event)
 
     return part

@@ -1,6 +1,7 @@
 """Every minute: operations that stand still are announced again, waits that are due are woken."""
 
 import asyncio
+import dataclasses
 import logging
 
 import azure.functions as func
@@ -14,6 +15,17 @@ from shared.wiring import Wiring
 SCHEDULE = "0 * * * * *"
 AT_ONCE = 8
 QUEUES = ("connection-requests", "connection-steps", "resource-events", "sweep-slices")
+TAKEN_AT_ONCE = ("connection-requests", "resource-events")
+"""Queues on which nothing waits by our own wish: an old message is one that nobody takes. Steps have rows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """How open operations stand."""
+
+    open: int
+    step_late_seconds: int
+    """How long the oldest step that is due has not been taken."""
 
 
 def blueprint(wiring: Wiring) -> func.Blueprint:
@@ -27,10 +39,19 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
         services = await wiring.services()
         found = await announce_again(services)
         await log_depths(services)
+        late = await message_late_seconds(services)
+        services.telemetry.measure("step_late_seconds", found.step_late_seconds)
+        services.telemetry.measure("message_late_seconds", late)
         await services.sweeping.sweeper.tend()
         age = await measure(services)
         # Written even when there is nothing to do: an alert fires when this line stays away.
-        bind(logging.getLogger("mooring")).info("tended", extra={"open": found, "sweep_age_seconds": age})
+        said = {
+            "open": found.open,
+            "step_late_seconds": found.step_late_seconds,
+            "message_late_seconds": late,
+            "sweep_age_seconds": age,
+        }
+        bind(logging.getLogger("mooring")).info("tended", extra=said)
 
     return part
 
@@ -45,24 +66,33 @@ async def measure(services: Services) -> int | None:
     return None if age_seconds is None else round(age_seconds)
 
 
-async def announce_again(services: Services) -> int:
-    """Nudge every open operation; returns how many are open. One that fails does not stop the rest."""
+async def announce_again(services: Services) -> Standing:
+    """Nudge every open operation, and say how they stand. One that fails does not stop the rest."""
     found = await services.state.open_operations()
     # Each tick begins elsewhere, so that a tick which is cut off does not always miss the same ones.
     start = services.clock.now().minute * len(found) // 60
     turns = asyncio.Semaphore(AT_ONCE)
+    late = [0.0]
 
     async def nudge(operation_id: OperationId, noted_seconds: float) -> None:
         async with turns:
             try:
-                await services.announcer.nudge(operation_id, noted_seconds=noted_seconds)
+                nudged = await services.announcer.nudge(operation_id, noted_seconds=noted_seconds)
+                late.append(nudged.late_seconds)
             except (MooringError, ValueError) as error:
                 # A row that another version wrote is a ValueError; it must not stop the others.
                 log = bind(logging.getLogger("mooring"), operation_id=operation_id)
                 log.warning("nudge-failed", extra={"error": type(error).__name__})
 
     await asyncio.gather(*(nudge(*one) for one in [*found[start:], *found[:start]]))
-    return len(found)
+    return Standing(len(found), round(max(late)))
+
+
+async def message_late_seconds(services: Services) -> int:
+    """How long ago the oldest request or event that nobody has taken yet was sent."""
+    now = services.clock.now()
+    put = [await services.queue.oldest_at(queue) for queue in TAKEN_AT_ONCE]
+    return max([0, *(round((now - one).total_seconds()) for one in put if one is not None)])
 
 
 async def log_depths(services: Services) -> None:

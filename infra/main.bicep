@@ -88,9 +88,9 @@ param prove string = 'off'
 @description('More settings of the app by name (docs/reference/settings.md); none is a secret.')
 param moreSettings object = {}
 
-@description('Redundancy of the storage account.')
+@description('Redundancy of the storage account. LRS is in every region; ZRS outlives the loss of a zone, in regions that have zones.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
-param storageSku string = 'Standard_ZRS'
+param storageSku string = 'Standard_LRS'
 
 @description('Days that dead-lettered events are kept.')
 param deadLetterDays int = 30
@@ -374,6 +374,7 @@ module eventSubscriptions 'modules/event-subscriptions.bicep' = [for (id, i) in 
     actionGroupIds: [alerts.outputs.actionGroupId]
     tags: tags
     alertEnabled: alertsEnabled
+    readerAssignmentId: watchedSubscriptions[i].outputs.readerAssignmentId
   }
   dependsOn: [deliveryGrants]
 }]
@@ -391,6 +392,21 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     suffix: shortToken
     enabled: alertsEnabled
+  }
+}
+
+// In the groups of targets Mooring itself gives and takes roles all the time; in its own nobody should.
+module rightsChanged 'modules/activity-alert.bicep' = if (alertsEnabled) {
+  name: 'mooring-own-rights-changed'
+  scope: group
+  params: {
+    alert: 'rights-changed'
+    title: 'A role was given or taken in the groups of Mooring'
+    suffix: 'groups-${shortToken}'
+    tags: tags
+    actionGroupIds: [alerts.outputs.actionGroupId]
+    operations: ['Microsoft.Authorization/roleAssignments/write', 'Microsoft.Authorization/roleAssignments/delete']
+    scopes: [group.id, identityGroup.id]
   }
 }
 

@@ -51,14 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def combinations() -> Iterator[dict[str, Any]]:
-    """One object for each target, auth kind and client type, and for each variant where there are several.
+    """One object for each target, auth kind and client type.
 
-    Values are templates; what Azure's answer decides is shown as it looks in the public cloud.
+    Values are templates; what Azure's answer decides is shown as it looks in the public cloud. Where the
+    target's kind decides between several variants, the object is of the first and lists the others.
     """
     for row in catalogue().rows:
         for auth_type, kind in row.auth.items():
             for client_type in _client_types(row, kind):
-                yield from _of_client_type(row, auth_type, kind, client_type)
+                yield _of_client_type(row, auth_type, kind, client_type)
 
 
 def table() -> str:
@@ -81,25 +82,32 @@ def table() -> str:
     )
 
 
-def _of_client_type(
-    row: TargetType, auth_type: str, kind: AuthKind, client_type: str
-) -> Iterator[dict[str, Any]]:
+def _of_client_type(row: TargetType, auth_type: str, kind: AuthKind, client_type: str) -> dict[str, Any]:
     base = {"target": row.name, "authType": auth_type, "clientType": client_type}
-    groups = kind.groups(client_type)
-    for group in groups:
-        roles = _granted(row, auth_type, group.variant)
-        yield {
-            **base,
+    variants = [
+        {
             **({"variant": group.variant} if group.variant else {}),
-            "status": kind.status,
-            **({"reason": kind.reason} if kind.reason else {}),
             "keys": {key: _publicly(row, template) for key, template in group.values.items()},
-            **({"parameters": dict(kind.parameters)} if kind.parameters else {}),
-            "roles": [{"name": role.name, "roleDefinitionId": role.id} for role in roles],
+            "roles": [
+                {"name": role.name, "roleDefinitionId": role.id}
+                for role in _granted(row, auth_type, group.variant)
+            ],
         }
-    if not groups:
+        for group in kind.groups(client_type)
+    ]
+    if not variants:
         reason = kind.reason if kind.status == "not-offered" else UNDOCUMENTED
-        yield {**base, "status": "not-offered", "reason": reason, "keys": {}, "roles": []}
+        return {**base, "status": "not-offered", "reason": reason, "keys": {}, "roles": []}
+    first, *others = variants
+    mounted = {"keysAre": "parameters", "writes": "SecretProviderClass", "parameters": dict(kind.parameters)}
+    return {
+        **base,
+        "status": kind.status,
+        **({"reason": kind.reason} if kind.reason else {}),
+        **first,
+        **(mounted if kind.parameters else {}),
+        **({"variants": others} if others else {}),
+    }
 
 
 def _granted(row: TargetType, auth_type: str, variant: str) -> tuple[Role, ...]:

@@ -24,6 +24,15 @@ UNWRITTEN_SECONDS = 600.0
 a function may run. Forgotten before it is written, it would stand still if its message were lost."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Nudge:
+    """What the timer found of one open operation."""
+
+    said: str
+    late_seconds: float = 0.0
+    """How long its oldest step that is due has not been taken."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Announcer:
     """Announces steps, and ended operations."""
@@ -106,16 +115,16 @@ class Announcer:
                 return
             await self.queue.announce(_message(now))
 
-    async def nudge(self, operation_id: OperationId, *, noted_seconds: float) -> str:
+    async def nudge(self, operation_id: OperationId, *, noted_seconds: float) -> Nudge:
         """Announce again what an open operation should be doing and is not; called by the timer."""
         snapshot = await self.state.load(operation_id)
         if snapshot is None:
             if noted_seconds > UNWRITTEN_SECONDS:
                 await self.state.close(operation_id)
-            return "unknown"
+            return Nudge("unknown")
         if snapshot.operation.value.state.final:
             await self.finish(snapshot)
-            return "ended"
+            return Nudge("ended")
         nudged = False
         for name, stored in snapshot.steps.items():
             step = stored.value
@@ -126,7 +135,7 @@ class Announcer:
             if stuck or (due and (not step.announced or overdue_at <= snapshot.read_at)):
                 await self._announce(snapshot, step)
                 nudged = True
-        return "nudged" if nudged else "quiet"
+        return Nudge("nudged" if nudged else "quiet", late_seconds(snapshot))
 
     async def announce_ready(self, snapshot: Snapshot) -> None:
         """Announce every step that is ready and was not announced."""
@@ -152,6 +161,23 @@ class Announcer:
     async def delay(self, message: StepMessage, *, seconds: float) -> None:
         """Put a message that came too early back for the rest of its time."""
         await self.queue.announce(message, delay_seconds=_queue_delay(seconds))
+
+
+def late_seconds(snapshot: Snapshot) -> float:
+    """How long the oldest step of an operation that could be taken has not been; 0 if there is none.
+
+    A mark writes a step's row too: what is due at once counts from the row that only progress writes.
+    """
+    late = [0.0]
+    for stored in snapshot.steps.values():
+        step = stored.value
+        if step.state is StepState.READY:
+            since = step.due_at or snapshot.operation.written_at
+            late.append((snapshot.read_at - since).total_seconds())
+        elif step.state is StepState.RUNNING:
+            lease_seconds = step.lease_seconds if step.holder else 0
+            late.append((stored.read_at - stored.written_at).total_seconds() - lease_seconds)
+    return max(late)
 
 
 def _message(step: StepRecord) -> StepMessage:

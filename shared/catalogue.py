@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from shared import naming
+from shared import naming, templates
 from shared.conditions import Condition
 from shared.errors import RefusedError
 from shared.facts import Fact
@@ -44,6 +44,8 @@ class Catalogue:
     rows: tuple[TargetType, ...]
     credentials: frozenset[str] = frozenset()
     """Placeholders of value templates that stand for a credential."""
+    credential_settings: frozenset[str] = frozenset()
+    """Folded names of settings that have a credential in them, of every row and auth kind."""
     also_watched: frozenset[str] = frozenset()
     """Folded types of targets without a row of that type: of other sources than AKS, or without an id."""
 
@@ -96,8 +98,10 @@ class Catalogue:
         return row
 
     def watched_types(self) -> frozenset[str]:
-        """Folded types that any connection's target may be of, with those above them."""
-        whole = (row.id_template.replace("[", "").replace("]", "") for row in self.rows)
+        """Folded types that any connection's target, or a part of one, may be of, with those above them."""
+        whole = [row.id_template.replace("[", "").replace("]", "") for row in self.rows]
+        parts = ((row, child) for row in self.rows for child in row.children if child.is_resource)
+        whole += [row.scope_template + child.suffix for row, child in parts]
         ids = [above for template in whole for above in naming.ancestors(template)]
         return (frozenset(naming.type_of(one) for one in ids) | self.also_watched) - {_GROUPS, ""}
 
@@ -139,9 +143,16 @@ def parse(text: str) -> Catalogue:
     listed = {**document["roles"], **document["nativeRoles"]}
     roles = {name: Role(name=name, id=role_id) for name, role_id in listed.items()}
     conditions = {name: _condition(one) for name, one in document["conditions"].items()}
+    rows = tuple(_row(row, roles, conditions) for row in document["targets"])
+    credentials = frozenset(document["credentials"])
+    groups = (group for row in rows for auth in row.auth.values() for group in auth.settings)
+    values = ((key, value) for group in groups for key, value in group.values.items())
     return Catalogue(
-        rows=tuple(_row(row, roles, conditions) for row in document["targets"]),
-        credentials=frozenset(document["credentials"]),
+        rows=rows,
+        credentials=credentials,
+        credential_settings=frozenset(
+            key.lower() for key, value in values if templates.places(value) & credentials
+        ),
         also_watched=frozenset(map(str.lower, document["alsoWatched"])),
     )
 
@@ -159,7 +170,11 @@ def _row(
         scope_template=row["scope"],
         parent_template=row.get("parentId", ""),
         children=tuple(
-            Child(suffix=child["id"], read_path=child.get("readPath", ""))
+            Child(
+                suffix=child["id"],
+                read_path=child.get("readPath", ""),
+                is_resource=child.get("resource", True),
+            )
             for child in row.get("children", ())
         ),
         defaults=MappingProxyType(row.get("defaults", {})),

@@ -9,11 +9,10 @@ event is a hint, and the prune that it opens asks Azure. What cannot be read is 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from typing import Any
 
-from shared import events
+from shared import event_copies, events
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
 from shared.logs import bind
@@ -21,8 +20,6 @@ from shared.ports import DeadLetterBlob, DeadLetters, StepQueue
 
 BLOB_BYTES = 16 * 1024 * 1024
 """Largest blob that is read; a larger one is set aside."""
-MESSAGE_BYTES = 48 * 1024
-"""A storage queue takes 64 KB; what is this large fits however it is encoded on the way."""
 EVENTS_PER_CALL = 500
 """A call stops after the blob that reaches this; the next one goes on from there."""
 BLOBS_PER_CALL = 200
@@ -31,10 +28,6 @@ _WRAPPER = frozenset(
     {"deadletterreason", "deliveryattempts", "lastdeliveryoutcome", "publishtime", "lastdeliveryattempttime"},
 )
 """What Event Grid adds, in lower case (as CloudEvents have it)."""
-_PRIVATE = frozenset({"authorization", "claims", "httpRequest"})
-"""Who asked for the deletion, from where: nobody reads it here, and it makes events too large for a queue."""
-_READ = frozenset({"resourceUri", "subscriptionId", "tenantId"})
-"""What is read of the data, besides the id of the resource info."""
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -126,31 +119,7 @@ class DeadLetterReplay:
 
 
 def unwrapped(value: Any) -> str:
-    """An event as it would have been delivered, without the caller's particulars.
-
-    Returns:
-        JSON text that fits a queue message; empty if the value is no event, says one thing twice, or does not
-        fit even with no more of its data than is read of them.
-    """
-    parts = [value, value.get("data") if isinstance(value, dict) else None]
-    if isinstance(parts[1], dict):
-        parts.append(parts[1].get("resourceInfo"))
-    if not isinstance(value, dict) or any(isinstance(part, RepeatedKeys) for part in parts):
-        return ""
-    event = {name: part for name, part in value.items() if name.lower() not in _WRAPPER}
-    data = event.get("data")
-    if isinstance(data, dict):
-        event["data"] = {name: part for name, part in data.items() if name not in _PRIVATE}
-        if _size(event) > MESSAGE_BYTES:
-            event["data"] = _what_is_read(data)
-    return json.dumps(event, separators=(",", ":")) if _size(event) <= MESSAGE_BYTES else ""
-
-
-def _what_is_read(data: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: part for name, part in data.items() if name in _READ}
-    info = data.get("resourceInfo")
-    return {**kept, "resourceInfo": {"id": info.get("id")}} if isinstance(info, dict) else kept
-
-
-def _size(event: dict[str, Any]) -> int:
-    return len(json.dumps(event, separators=(",", ":")))
+    """An event as it would have been delivered, as its copy; empty if it is none, or cannot be kept."""
+    if isinstance(value, dict) and not isinstance(value, RepeatedKeys):
+        value = {name: part for name, part in value.items() if name.lower() not in _WRAPPER}
+    return event_copies.trimmed(value)

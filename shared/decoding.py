@@ -66,6 +66,18 @@ def decode(body: bytes | str, *, message_bytes: int, json_bytes: int, depth: int
         raise RefusedError("not-json", "the message is base64, but not of JSON") from None
 
 
+def decode_bytes(raw: bytes, *, json_bytes: int, depth: int) -> Any:
+    """Decode plain JSON, as ``decode`` does where no base64 is allowed.
+
+    Raises:
+        RefusedError: ``message-too-large``, ``too-deep`` or ``not-json``.
+    """
+    try:
+        return _parse(raw.decode(), json_bytes, depth)
+    except ValueError:
+        raise RefusedError("not-json", "the data are not JSON") from None
+
+
 def _unpack(text: str) -> str | None:
     """Text behind strict base64 (line breaks allowed), or ``None``."""
     packed = text.translate(_BREAKS)

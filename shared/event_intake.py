@@ -8,23 +8,32 @@ An unknown id costs one table read and no call to Azure or a cluster.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 
-from shared import event_notes, event_time, events, naming
+from shared import event_copies, event_notes, event_time, events, naming
 from shared.catalogue import Catalogue
-from shared.errors import PermanentError, TransientError
+from shared.decoding import decode
+from shared.errors import PermanentError, RefusedError, TransientError
 from shared.event_notes import GoOn, LookAgain
 from shared.logs import bind
-from shared.models import Cause, Kind
+from shared.models import Cause, Kind, Operation, OperationState
 from shared.observing import Observer
 from shared.opening import Asked, Opener
-from shared.parking import Parking
-from shared.ports import SILENCE, Clock, StepQueue, Telemetry
+from shared.parking import COPIES, KEPT, Parking, essence
+from shared.ports import SILENCE, Clock, DeadLetters, StepQueue, Telemetry
 from shared.records import Dependent, Dependents
 from shared.state import State
 
 _STRENGTH = ("cluster", "linker", "target", "identity", "credential")
 """Where several of a connection's resources went at once, the first of these names the plan."""
+UNREACHABLE = "cluster-unreachable"
+_TO_DO = frozenset({events.Decision.CANDIDATE, events.Decision.OBSERVE})
+"""Decisions about an event that something follows from."""
+ALIVE = "resource-alive"
+"""Result of a prune whose cause is there."""
+OPENINGS = 8
+"""How often one event opens a prune of one connection, each after the one before it came to nothing."""
 PRUNES_PER_MESSAGE = 200
 """A function has 5 minutes, and opening a prune is some ten calls to the state store and the queue."""
 
@@ -44,6 +53,8 @@ class EventIntake:
     tenant_id: str
     """Events that name another tenant are not believed."""
     logger: logging.Logger
+    blobs: DeadLetters | None = None
+    """Where a replay looks; ``None`` if no container is configured."""
     telemetry: Telemetry = SILENCE
 
     async def receive(self, body: bytes | str) -> list[str]:
@@ -61,16 +72,9 @@ class EventIntake:
         room, parking = _Room(), Parking(self.queue, self.logger)
         if isinstance(note, GoOn):
             return [await self._go_on(note, room)]
-        decisions = events.parse(
-            body,
-            subscriptions=self.subscription_ids,
-            watched=self.catalogue.watched_types(),
-            tenant_id=self.tenant_id,
-            now=self.clock.now(),
-        )
         results: list[str] = []
         transient: TransientError | None = None
-        for decision in decisions:
+        for decision in self._decisions(body):
             try:
                 results.append(await self._handle(decision, parking, room))
             except PermanentError as error:
@@ -82,6 +86,67 @@ class EventIntake:
         if transient is not None:
             raise transient
         return results
+
+    async def forward(self, body: str) -> None:
+        """Hand one event of a webhook over to the queue, without the caller's particulars.
+
+        What cannot be handed over is parked, and not refused: delivered again, it would be the same.
+
+        Raises:
+            TransientError: the queue is away; the event comes again.
+        """
+        try:
+            value = decode(
+                body, message_bytes=events.BODY_BYTES, json_bytes=events.BODY_BYTES, depth=events.DEPTH
+            )
+        except RefusedError:
+            value = None
+        text = event_copies.trimmed(value)
+        if text:
+            await self.queue.forward_event(text)
+            return
+        parking = Parking(self.queue, self.logger)
+        for decision in self._decisions(body):
+            if decision.decision in _TO_DO:
+                await self.queue.forward_event(essence(decision))
+            elif decision.decision is events.Decision.REJECTED:
+                await parking.rejected(decision)
+        parking.tell_rest()
+
+    async def keep(self, body: str) -> None:
+        """Keep what no run could take in, for a replay or, without a container, for a person.
+
+        Only what is believed and worth a look is kept, and of that only what is read.
+
+        Raises:
+            TransientError: the storage is away; the body comes again.
+        """
+        note = event_notes.read(body)
+        believed = [] if note else [one for one in self._decisions(body) if one.decision in _TO_DO]
+        texts = [note.text()] if note else [essence(one) for one in believed]
+        if not texts:
+            return
+        if self.blobs is not None:
+            name = f"{KEPT}{hashlib.sha256(body.encode()).hexdigest()[:32]}.json"
+            try:
+                await self.blobs.keep(name, f"[{','.join(texts)}]".encode())
+            except PermanentError as error:
+                bind(self.logger).error("event-not-kept", extra={"blob": name, "code": error.code})
+            else:
+                bind(self.logger).warning("event-kept", extra={"blob": name, "count": len(texts)})
+                return
+        parking = Parking(self.queue, self.logger)
+        for decision in believed[:COPIES]:
+            await parking.failed(decision, "event-crashed")
+
+    def _decisions(self, body: bytes | str) -> list[events.EventDecision]:
+        return events.parse(
+            body,
+            subscriptions=self.subscription_ids,
+            watched=self.catalogue.watched_types(),
+            tenant_id=self.tenant_id,
+            now=self.clock.now(),
+        )
 
     async def _go_on(self, note: GoOn, room: _Room) -> str:
         if naming.subscription_of(note.resource_id) not in self.subscription_ids:
@@ -117,7 +182,13 @@ class EventIntake:
 
     async def _observe(self, linker_id: str, *, tries: int) -> str:
         with self.telemetry.span("observe linker", fields={"linker": linker_id, "tries": tries}) as span:
-            outcome = await self.observer.observe(linker_id, tries=tries)
+            try:
+                outcome = await self.observer.observe(linker_id, tries=tries)
+            except TransientError as error:
+                if error.code != UNREACHABLE:
+                    raise
+                # It may be out of reach for longer than a queue delivers a message again.
+                outcome = await self.observer.look_again(linker_id, tries=tries)
             span.note({"outcome": outcome})
             return outcome
 
@@ -156,16 +227,19 @@ class EventIntake:
             event_id=deletion.event_id,
             event_time=deletion.event_time,
         )
-        key = f"prune|{dependent.kind}|{dependent.resource_id}|{dependent.generation}|{deletion.event_id}"
-        await self.opener.open(
-            Asked(
+        life = f"{dependent.kind}|{dependent.resource_id}|{dependent.generation}"
+        key = f"prune|{life}|{deletion.event_id}|{deletion.event_time}"
+        for number in range(OPENINGS):
+            asked = Asked(
                 kind=Kind.PRUNE,
                 connection_id=dependent.connection_id,
-                key=key,
+                key=f"{key}|{number}" if number else key,
                 cause=cause,
                 generation=dependent.generation,
-            ),
-        )
+            )
+            answer = await self.opener.open(asked)
+            if answer.before is None or not _came_to_nothing(answer.before):
+                return
 
 
 @dataclasses.dataclass(slots=True)
@@ -184,6 +258,15 @@ class _Opened:
 
     def __str__(self) -> str:
         return f"prunes:{self.prunes}" + (f"+{self.more}" if self.more else "")
+
+
+def _came_to_nothing(operation: Operation) -> bool:
+    """Say whether an ended prune leaves open what became of its cause since.
+
+    A later event may have no time or id of its own, or be the same one, put back after a fault or told before
+    Azure showed it: it cannot be told from a repeat, and asking once more costs a look.
+    """
+    return operation.state is OperationState.FAILED or operation.code == ALIVE
 
 
 def _rank(dependent: Dependent) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared import event_time, naming
+from shared import event_claims, event_time, naming
 from shared.decoding import RepeatedKeys, decode
 from shared.errors import RefusedError
 
@@ -59,8 +59,6 @@ _UNSUBSCRIBED = "microsoft.eventgrid.subscriptiondeletedevent"
 _SHOWN_LENGTH = 128
 _SUBJECT_LENGTH = 512
 """Enough for any resource of ours; an id has 1024 at most."""
-_PLACEHOLDER = re.compile(r'[%{}<>"^`|\\?#&*]|\.\.')
-"""What no resource's name holds: percent-encoding, placeholders of documents, wildcards, ``..``."""
 _HIDDEN = re.compile(r"[^ -~]+")
 
 
@@ -91,7 +89,7 @@ class EventDecision:
     resource_type: str = ""
     event_type: str = ""
     event_time: str = ""
-    """As sent; for people and logs only, since no event is acted on because of its time."""
+    """As sent; tells events of one id apart, and no event is acted on because of its time."""
     event_id: str = ""
     subject: str = ""
     """As sent, for people only."""
@@ -117,6 +115,7 @@ def parse(
     watched: frozenset[str] = frozenset(),
     tenant_id: str = "",
     now: datetime | None = None,
+    batch_bytes: int = BATCH_BYTES,
 ) -> list[EventDecision]:
     """Read a webhook's or a queue message's body.
 
@@ -126,11 +125,12 @@ def parse(
         watched: folded types of targets, to be added to ``WATCHED``.
         tenant_id: events that name another tenant are rejected; empty accepts all.
         now: for the warning about an event's time; ``None`` gives none.
+        batch_bytes: largest array accepted.
 
     Returns:
         One decision per event, in their order; a body that cannot be read gives one rejection. Never raises.
     """
-    limit = BATCH_BYTES if _is_array(body) else BODY_BYTES
+    limit = batch_bytes if _is_array(body) else BODY_BYTES
     try:
         value = decode(body, message_bytes=limit, json_bytes=limit, depth=DEPTH)
     except RefusedError as error:
@@ -183,14 +183,12 @@ def _read(event: Any, trust: _Trust, seen: dict[str, str]) -> tuple[Decision, st
         raise _NotForUsError(Decision.REJECTED, "not-an-object")
     if any(key.lower() == "deadletterreason" for key in event):
         raise _NotForUsError(Decision.IGNORED, "dead-letter")
-    event_type, source = _envelope(event, seen)
+    event_type, source, cloud = _envelope(event, seen)
     if event_type == _UNSUBSCRIBED:
         raise _NotForUsError(Decision.IGNORED, "event-subscription-deleted")
     if event_type not in _DELETED | _WRITTEN:
         raise _NotForUsError(Decision.IGNORED, "event-type")
-    resource_id = _subject(event.get("subject"))
-    data = _data(event.get("data"))
-    _check_resource(resource_id, data)
+    resource_id, data = _resource(event, cloud=cloud)
     subscription = naming.subscription_of(resource_id)
     if not isinstance(source, str) or naming.subscription_of(source) != subscription:
         raise _NotForUsError(Decision.REJECTED, "source-mismatch")
@@ -201,12 +199,16 @@ def _read(event: Any, trust: _Trust, seen: dict[str, str]) -> tuple[Decision, st
     if trust.subscriptions is not None and subscription not in trust.subscriptions:
         raise _NotForUsError(Decision.REJECTED, "subscription-not-listed")
     resource_type = naming.type_of(resource_id)
-    seen |= {"resource_id": resource_id, "resource_type": resource_type}
+    seen["resource_type"] = _shown(resource_type, _SUBJECT_LENGTH)
+    if event_claims.plain(resource_id):
+        seen["resource_id"] = resource_id
+    elif resource_type in trust.watched:
+        raise _NotForUsError(Decision.REJECTED, "subject-characters")
     return _classify(event_type, resource_id, resource_type, trust.watched)
 
 
-def _envelope(event: Mapping[str, Any], seen: dict[str, str]) -> tuple[str, Any]:
-    """Folded event type and source of either schema."""
+def _envelope(event: Mapping[str, Any], seen: dict[str, str]) -> tuple[str, Any, bool]:
+    """Folded event type and source of either schema, and whether it is a CloudEvent."""
     version = next((value for key, value in event.items() if key.lower() == "specversion"), None)
     names = ("eventType", "topic", "eventTime") if version is None else ("type", "source", "time")
     event_type, source, time = (event.get(name) for name in names)
@@ -221,40 +223,20 @@ def _envelope(event: Mapping[str, Any], seen: dict[str, str]) -> tuple[str, Any]
         raise _NotForUsError(Decision.REJECTED, "duplicate-key")
     if version not in (None, "1.0") or not isinstance(event_type, str):
         raise _NotForUsError(Decision.REJECTED, "unknown-schema")
-    return event_type.lower(), source
+    return event_type.lower(), source, version is not None
 
 
-def _subject(subject: Any) -> str:
-    """Folded id of the resource an event is about."""
-    if not isinstance(subject, str) or not subject.strip() or len(subject) > naming.ID_LENGTH:
-        raise _NotForUsError(Decision.REJECTED, "subject")
-    if not subject.isascii() or not subject.isprintable() or _PLACEHOLDER.search(subject):
-        raise _NotForUsError(Decision.REJECTED, "subject-characters")
-    folded = naming.fold_id(subject)
-    parts = folded[1:].split("/")
-    nameless = parts[-2:-1] == ["providers"]
-    if not naming.is_guid(naming.subscription_of(folded)) or len(parts) % 2 or nameless:
-        raise _NotForUsError(Decision.REJECTED, "subject")
-    return folded
-
-
-def _data(data: Any) -> Mapping[str, Any]:
-    """The data of an event, which may be absent."""
-    if data is None:
-        return {}
-    if not isinstance(data, dict) or isinstance(data, RepeatedKeys):
-        raise _NotForUsError(Decision.REJECTED, "data")
-    return data
-
-
-def _check_resource(resource_id: str, data: Mapping[str, Any]) -> None:
-    """The data of a genuine event names the same resource as its subject, if it names one."""
-    info = data.get("resourceInfo") or {}
-    if not isinstance(info, dict) or isinstance(info, RepeatedKeys):
-        raise _NotForUsError(Decision.REJECTED, "data")
-    for named in (data.get("resourceUri"), info.get("id")):
-        if named is not None and (not isinstance(named, str) or naming.fold_id(named) != resource_id):
-            raise _NotForUsError(Decision.REJECTED, "subject-mismatch")
+def _resource(event: Mapping[str, Any], *, cloud: bool) -> tuple[str, Mapping[str, Any]]:
+    """Folded id of the resource that an event is about, and the data, which name no other."""
+    code = event_claims.subject_fault(event.get("subject"))
+    if code:
+        raise _NotForUsError(Decision.REJECTED, code)
+    resource_id = naming.fold_id(str(event["subject"]))
+    data = event_claims.data_of(event, cloud=cloud, json_bytes=BODY_BYTES, depth=DEPTH)
+    code = "data" if data is None else event_claims.data_fault(resource_id, data)
+    if data is None or code:
+        raise _NotForUsError(Decision.REJECTED, code)
+    return resource_id, data
 
 
 def _differs(named: Any, expected: str) -> bool:

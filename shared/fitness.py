@@ -37,7 +37,7 @@ from shared.steps.preflight import (
     refuse_linkers_name,
     require_running,
 )
-from shared.steps.registration import namespace_of, target_missing
+from shared.steps.registration import namespace_of, require_part, target_missing
 from shared.steps.registration import require as require_registration
 from shared.steps.service_account import foreign_account
 from shared.steps.settings import foreign_settings
@@ -65,7 +65,7 @@ def credential_of(spec: ConnectionSpec, issuer: str, client_id: str) -> Credenti
     """The credential that a connection of an identity needs."""
     account = naming.account_name(spec, client_id)
     return Credential(
-        name=naming.credential_name(spec.cluster_id, spec.namespace, account),
+        name=naming.credential_name(spec.cluster_id, spec.namespace, account, issuer),
         issuer=issuer,
         subject=naming.subject(spec.namespace, account),
         audiences=(naming.AUDIENCE,),
@@ -133,6 +133,7 @@ class Fitness:
         target = await self.outside.resources.get(target_id, api_version=row.api_version)
         if target is None:
             raise target_missing(target_id)
+        await require_part(self.outside.resources, row, spec.target_id)
         read = self.outside.resources.get
         parent = await read(parent_id, api_version=row.api_version) if parent_id else None
         for verdict in of_answer(row, spec, target, parent=parent):

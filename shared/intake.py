@@ -172,8 +172,6 @@ class Intake:
             if isinstance(request, requests.CreateRequest | requests.UpdateRequest)
             else None
         )
-        if spec is not None:
-            self.judge(spec)
         asked = Asked(
             kind=Kind.CREATE if update else Kind(request.action),
             connection_id=connection_id,
@@ -183,7 +181,19 @@ class Intake:
             row=self.catalogue.find(spec.target_type) if spec is not None and update else None,
             caller=caller,
         )
+        if spec is not None:
+            try:
+                self.judge(spec)
+            except RefusedError:
+                # The policy may have become narrower since: what goes on is not told as refused.
+                if not await self._has_opened(asked):
+                    raise
         return await self.opener.open(asked)
+
+    async def _has_opened(self, asked: Asked) -> bool:
+        """Say whether this request was opened by a run that died before it could record so."""
+        stored = await self.opener.state.operation(naming.operation_id(asked.connection_id, asked.key))
+        return stored is not None and stored.value.spec == asked.spec
 
     async def _look_at(
         self, adoption: Adoption, request: requests.AdoptRequest, key: str, caller: str
@@ -229,6 +239,8 @@ class Intake:
             ),
             instead_of=instead_of,
         )
+        if record.outcome != "rejected":
+            return record  # another delivery of it was judged otherwise, and is under way
         envelope = record.model_dump(mode="json", exclude={"key", "body_hash", "outcome"})
         await self.queue.reject({"kind": "request-rejected", **envelope})
         return self._counted(record)

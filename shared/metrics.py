@@ -81,6 +81,12 @@ METRICS = {
     "sweep_age_seconds": Metric(
         instrument=_G, unit="s", about="since the end of the last sweep that came to one"
     ),
+    "step_late_seconds": Metric(
+        instrument=_G, unit="s", about="how long the oldest step that is due has not been taken"
+    ),
+    "message_late_seconds": Metric(
+        instrument=_G, unit="s", about="since the oldest request or event that nobody has taken yet was sent"
+    ),
     "connections": Metric(instrument=_G, attributes=("state",), about="connections on record"),
     "orphans": Metric(instrument=_G, attributes=("kind", "state"), about="orphans on record"),
 }

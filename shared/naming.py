@@ -205,8 +205,17 @@ def identity_name(cluster_id: str, namespace: str, workload: str) -> str:
     return f"mooring-{namespace[:40]}-{workload[:40]}-{workload_key(cluster_id, namespace, workload)[:10]}"
 
 
-def credential_name(cluster_id: str, namespace: str, service_account: str) -> str:
-    """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore)."""
+def credential_name(cluster_id: str, namespace: str, service_account: str, issuer: str) -> str:
+    """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore).
+
+    Azure deletes a credential by its name alone. The issuer is part of it, so that a late delete of a cluster
+    that is gone cannot take what its successor of the same id needs.
+    """
+    return f"mooring-{digest([fold_id(cluster_id), namespace, service_account, issuer], 20)}"
+
+
+def former_credential_name(cluster_id: str, namespace: str, service_account: str) -> str:
+    """The name that credentials got before the issuer was part of it; some bear it still."""
     return f"mooring-{digest([fold_id(cluster_id), namespace, service_account], 20)}"
 
 

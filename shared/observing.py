@@ -69,6 +69,10 @@ class Observer:
                 return await self._record(cluster_id, linker, objects)
             except NotYetError as closing:
                 bind(self.logger).info("observe-waits", extra={"id": linker_id, "reason": closing.reason})
+        return await self.look_again(linker_id, tries=tries)
+
+    async def look_again(self, linker_id: str, *, tries: int) -> str:
+        """Look at a linker in a moment, unless that was done too often: then the sweep finds it."""
         if tries >= TRIES:
             return "observe:incomplete"
         note = LookAgain(linker_id, tries + 1)
@@ -120,10 +124,9 @@ class Observer:
         intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
         place = await self._place(connection, linker, known.get("preflight"))
         intents = [*intents, place]
-        relied_on = {"linker": linker.resource_id, "identity": str(place.outputs.get("identityId", ""))}
-        if row is not None:
-            relied_on["target"] = row.existence_id(linker.target_id)
-        for kind, resource_id in relied_on.items():
+        relied_on = [("linker", linker.resource_id), ("identity", str(place.outputs.get("identityId", "")))]
+        relied_on += [("target", one) for one in (row.relied_on(linker.target_id) if row else ())]
+        for kind, resource_id in relied_on:
             if resource_id:
                 dependent = Dependent(
                     resource_id=resource_id,

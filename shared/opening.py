@@ -62,10 +62,12 @@ class Answer:
     Attributes:
         outcome: opened, attached, unchanged or nothing-to-do.
         operation_id: the operation that carries it out, or the last one; empty if there is none.
+        before: that operation as it is, if the same wish had opened it before.
     """
 
     outcome: str
     operation_id: str = ""
+    before: Operation | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +98,10 @@ class Opener:
 
     async def _opened(self, asked: Asked, operation_id: OperationId) -> Answer:
         for _ in range(TRIES):
-            if await self.state.operation(operation_id) is not None:
+            before = await self.state.operation(operation_id)
+            if before is not None:
                 await self.announcer.start(operation_id)
-                return Answer("opened", operation_id)
+                return Answer("opened", operation_id, before.value)
             stored = await self.state.connection(asked.connection_id)
             present = stored.value if stored else None
             settled = self._settled(asked, present)

@@ -83,18 +83,24 @@ class OrphanPruner:
         orphan = await self.orphans.get(orphan_id)
         if orphan is None:
             raise RefusedError("not-found", f"there is no orphan {orphan_id[:64]}")
-        self._require_unprotected(orphan)
-        found = await self._look(orphan)
-        await self._require_unowned(orphan, found)
-        connection = await self._record(orphan, found)
-        cause = Cause(kind="orphan", resource_id=found.resource_id, source=source)
+        wish = f"orphan|{orphan_id}|{key}"
+        opened = await self.state.operation(naming.operation_id(record_id(orphan_id), wish))
+        if opened is not None:
+            # Asked again: the thing may be gone by now, by just this prune.
+            cause, generation = opened.value.cause, opened.value.generation
+        else:
+            self._require_unprotected(orphan)
+            found = await self._look(orphan)
+            await self._require_unowned(orphan, found)
+            generation = (await self._record(orphan, found)).generation
+            cause = Cause(kind="orphan", resource_id=found.resource_id, source=source)
         answer = await self.opener.open(
             Asked(
                 kind=Kind.PRUNE,
-                connection_id=connection.connection_id,
-                key=f"orphan|{orphan_id}|{key}",
+                connection_id=record_id(orphan_id),
+                key=wish,
                 cause=cause,
-                generation=connection.generation,
+                generation=generation,
             ),
         )
         await self.orphans.put(orphan.model_copy(update={"prune": OperationId(answer.operation_id)}))

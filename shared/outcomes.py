@@ -40,11 +40,19 @@ def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: i
             "lease_seconds": lease_seconds,
             "attempts": step.attempts + (step.state is StepState.RUNNING),
             "unanswered_at": now if step.state is StepState.RUNNING else step.unanswered_at,
-            "first_run_at": step.first_run_at or now,
+            "first_run_at": _first_run_at(step, now),
             "started_at": now,
         },
     )
     return Change(operation=operation, steps=(taken,), connection=connection)
+
+
+def _first_run_at(step: StepRecord, now: datetime) -> datetime:
+    """Since when a step's errors are timed: a wait, and the run that asked for it, are nobody's failure."""
+    since = step.first_run_at or now
+    if step.state is not StepState.READY or not step.waiting or step.code or step.started_at is None:
+        return since
+    return min(since + (now - step.started_at), now)
 
 
 def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -> Change:

@@ -6,12 +6,15 @@ printable. Claims, authorization, request and data never get here, because the p
 
 from __future__ import annotations
 
+import json
 import logging
 
 from shared.events import EventDecision
 from shared.logs import bind
 from shared.ports import StepQueue
 
+KEPT = "crashed/"
+"""Where the dead-letter container has what could not be taken in."""
 COPIES = 16
 """Rejected events of one body that are parked; the rest is counted, so that no body floods the queue."""
 
@@ -62,3 +65,15 @@ class Parking:
         """Log how many rejected events were counted only."""
         if self._rejected > COPIES:
             self._log.warning("events-rejected", extra={"count": self._rejected - COPIES})
+
+
+def essence(decision: EventDecision) -> str:
+    """An event again, made of no more than what was read of it: leads to the same decision."""
+    event = {
+        "id": decision.event_id,
+        "eventType": decision.event_type,
+        "eventTime": decision.event_time,
+        "subject": decision.resource_id,
+        "topic": decision.source,
+    }
+    return json.dumps(event)

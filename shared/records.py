@@ -13,12 +13,13 @@ from shared import naming
 from shared.errors import StateConflictError
 from shared.inventory import Entry, Inventory
 from shared.models import ConnectionId
-from shared.ports import Insert, Remove, StateStore, Upsert
+from shared.ports import Insert, Remove, Replace, StateStore, Upsert
 from shared.rows import Listed, columns, key_hash, parse, parse_all
 from shared.spec import Model, Note
 
 REQUESTS = "requests"
 DEPENDENTS = "dependents"
+_TRIES = 8
 
 
 class RequestRecord(Note):
@@ -69,27 +70,41 @@ class RequestLog:
         *,
         instead_of: RequestRecord | None = None,
     ) -> RequestRecord:
-        """Record what became of a request; the first record of a key stays and is returned.
+        """Record what became of a request; the first decision of a key stays and is returned.
 
-        ``instead_of`` is an earlier record that was no decision and may be replaced.
+        A refusal decides nothing: whatever another delivery of the same request has decided meanwhile
+        stands, and takes the place of a refusal. ``instead_of`` is an earlier refusal that this record
+        follows, so that of two refusals the later one stays.
+
+        Raises:
+            StateConflictError: too much moved meanwhile (transient).
         """
-        partition = key_hash(record.key)
+        partition, rejected = key_hash(record.key), record.outcome == "rejected"
         values = columns(record, outcome=record.outcome, operation=record.operation_id, code=record.code)
-        if record.outcome == "rejected":
-            # The day's list first: a refusal that can be found twice is better than one that is lost.
-            day = f"rejected-{record.received_at:%Y-%m-%d}"
-            await self._store.transact(REQUESTS, day, [Upsert(key=partition, columns=values)])
-        if instead_of is not None:
-            await self._store.transact(REQUESTS, partition, [Upsert(key="request", columns=values)])
+        look = rejected or instead_of is not None
+        for _ in range(_TRIES):
+            row = await self._store.get(REQUESTS, partition, "request") if look else None
+            known = parse(RequestRecord, row) if row else None
+            if known is not None and known.outcome != "rejected":
+                return known
+            if rejected:
+                # The day's list first: a refusal that can be found twice is better than one that is lost.
+                day = f"rejected-{record.received_at:%Y-%m-%d}"
+                await self._store.transact(REQUESTS, day, [Upsert(key=partition, columns=values)])
+            if known is not None and rejected and instead_of is None:
+                return known
+            change = (
+                Replace(key="request", columns=values, etag=row.etag)
+                if row
+                else Insert(key="request", columns=values)
+            )
+            try:
+                await self._store.transact(REQUESTS, partition, [change])
+            except StateConflictError:
+                look = True
+                continue
             return record
-        try:
-            await self._store.transact(REQUESTS, partition, [Insert(key="request", columns=values)])
-        except StateConflictError:
-            known = await self.find(record.key)
-            if known is None:
-                raise
-            return known
-        return record
+        raise StateConflictError("record of a request")
 
     async def rejected(self, day: str) -> Listed[RequestRecord]:
         """Refusals of one day (``YYYY-MM-DD``, UTC)."""

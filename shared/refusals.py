@@ -14,15 +14,19 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from shared import credential_shapes
 from shared.errors import RefusedError
 
 QUOTED_LENGTH = 64
 _CREDENTIAL = re.compile(
     r"[=~]|eyJ|(?i:passw|pwd|secret|token|bearer|credential|account-?key|sharedaccess)"
-    r"|(?i:(?:api|access|account)[-_]?key|\bsig\b)|://[^/\s:@]*:[^/\s@]+@|-----BEGIN"
-    r"|(?=[a-z0-9+]*[A-Z])(?=[A-Za-z+]*[0-9])[A-Za-z0-9+]{24,}",
+    r"|(?i:(?:api|access|account)[-_]?key|\bsig\b)",
 )
-"""What a credential looks like: pairs of key and value, tokens, long runs of mixed letters and digits."""
+"""What comes with a credential: pairs of key and value, and words for one."""
+_MIXED_RUN = re.compile(r"(?=[a-z0-9+]*[A-Z])(?=[A-Za-z+]*[0-9])[A-Za-z0-9+]{24,}")
+"""Long runs of mixed letters and digits: most keys, and some long names."""
+_RESOURCE_ID = re.compile(r"(?i)/subscriptions/[0-9a-f-]{36}(/[\w().-]+)*/?")
+"""An id of Azure, whose names may be as long and mixed as a key."""
 _CODES = MappingProxyType(
     {
         "missing": ("missing-property", "this property is required"),
@@ -36,19 +40,21 @@ _CODES = MappingProxyType(
 
 def like_credential(text: str) -> bool:
     """Say whether a text looks like a credential, or like the name of one."""
-    return _CREDENTIAL.search(text) is not None
+    if _CREDENTIAL.search(text) or credential_shapes.shaped(text):
+        return True
+    return _MIXED_RUN.search(text) is not None and not _RESOURCE_ID.fullmatch(text)
 
 
 def plain(text: str) -> str:
     """A text as it may be shown: short, ASCII, and nothing that looks like a credential."""
-    if _CREDENTIAL.search(text):
+    if like_credential(text):
         return "(not shown)"
     return text.encode("ascii", "backslashreplace").decode()[:QUOTED_LENGTH]
 
 
 def quoted(value: Any) -> str:
     """The offending value as the end of a sentence, or nothing if it must not be shown."""
-    if not isinstance(value, str) or _CREDENTIAL.search(value):
+    if not isinstance(value, str) or like_credential(value):
         return ""
     return f", not {plain(value)!r}"
 

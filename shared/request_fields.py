@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, core_schema
 
-from shared import naming
+from shared import credential_shapes, naming
 from shared.refusals import like_credential
 
 CLUSTER = "Microsoft.ContainerService/managedClusters"
@@ -121,19 +121,29 @@ SettingKey = Annotated[str, _text(_KEY, _KEY_RULE)]
 """A name that a secret and a config map take as a key (kubernetes.io, "ConfigMaps", "Secrets")."""
 
 
-def _harmless(rule: _Rule) -> _Rule:
+LIKE_CREDENTIAL = "this looks like a credential: keep it in a vault, and connect the vault"
+
+
+def names_credential(key: str) -> bool:
+    """Say whether a setting's name looks like that of a credential."""
+    return credential_shapes.named(key) or like_credential(key)
+
+
+def _harmless(rule: _Rule, refused: Callable[[str], bool]) -> _Rule:
     """The rule, and that the text does not look like a credential: whatever is stored may be read by many."""
-    advice = "this looks like a credential: keep it in a vault, and connect the vault"
 
     def fault(text: str) -> str:
-        return rule.fault(text) or (advice if like_credential(text) else "")
+        return rule.fault(text) or (LIKE_CREDENTIAL if refused(text) else "")
 
     return dataclasses.replace(rule, fault=fault)
 
 
-HarmlessKey = Annotated[str, _harmless(_text(_KEY, _KEY_RULE, "invalid-setting"))]
+HarmlessKey = Annotated[str, _harmless(_text(_KEY, _KEY_RULE, "invalid-setting"), names_credential)]
 HarmlessValue = Annotated[
     str,
-    _harmless(_text(r"^[^\x00-\x1f\x7f]{0,256}$", "one line of at most 256 characters", "invalid-setting")),
+    _harmless(
+        _text(r"^[^\x00-\x1f\x7f]{0,256}$", "one line of at most 256 characters", "invalid-setting"),
+        like_credential,
+    ),
 ]
 HexId = Annotated[str, _text(r"^[0-9a-f]{24}$", "24 hexadecimal digits in lower case", "invalid-id")]

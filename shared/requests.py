@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from shared import naming
+from shared.catalogue import catalogue
 from shared.decoding import check_keys
 from shared.decoding import decode as decode_json
 from shared.errors import RefusedError
@@ -23,6 +24,7 @@ from shared.refusals import quoted, refusal
 from shared.request_fields import (
     CLUSTER,
     IDENTITY,
+    LIKE_CREDENTIAL,
     AuthType,
     ClientType,
     HarmlessKey,
@@ -51,6 +53,15 @@ DEPTH = 20
 SETTINGS_LIMIT = 32
 """Most entries of a map of settings, so that a stored wish fits into a table's column with room to spare."""
 SCHEMA_FILE = "docs/reference/connection-request.schema.json"
+
+
+def _no_credentials_name(key: str) -> str:
+    if key.lower() in catalogue().credential_settings:
+        broken("invalid-setting", LIKE_CREDENTIAL)
+    return key
+
+
+ConstantKey = Annotated[HarmlessKey, AfterValidator(_no_credentials_name)]
 
 
 class Target(RequestModel):
@@ -93,7 +104,7 @@ class NewConnection(ConnectionKey):
         default_factory=dict
     )
     """Own names of settings, by the names that they have otherwise."""
-    additional_settings: Annotated[Mapping[HarmlessKey, HarmlessValue], Field(max_length=SETTINGS_LIMIT)] = (
+    additional_settings: Annotated[Mapping[ConstantKey, HarmlessValue], Field(max_length=SETTINGS_LIMIT)] = (
         Field(default_factory=dict)
     )
     """Constant settings beside the target's own. They are stored and shown: no credentials."""

@@ -172,6 +172,7 @@ def build(
         subscription_ids=subscription_ids,
         tenant_id=settings.tenant_id,
         logger=logger,
+        blobs=dead_letters,
         telemetry=telemetry,
     )
     orphan_pruner = OrphanPruner(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared import templates, vault_objects
+from shared import credential_shapes, templates, vault_objects
 from shared.errors import RefusedError
 from shared.spec import ConnectionSpec
 from shared.targets import TargetType
@@ -62,7 +62,9 @@ def harmless(row: TargetType, spec: ConnectionSpec) -> frozenset[str]:
     if spec.mounted:
         return frozenset(row.auth[spec.settings_kind].parameters)
     named = {_named(spec, key) for key in row.harmless_keys(spec.client_type)}
-    return frozenset(named | set(spec.additional_settings))
+    # Connections of before such names were refused may have them.
+    constants = {key for key in spec.additional_settings if not credential_shapes.named(key)}
+    return frozenset(named | constants)
 
 
 def check(row: TargetType, spec: ConnectionSpec) -> None:

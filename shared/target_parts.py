@@ -102,6 +102,8 @@ class Child:
     """Template of what follows the scope's id."""
     read_path: str
     """Path of a read that proves access to this part, empty if there is none."""
+    is_resource: bool = True
+    """Resource Manager answers a GET of it in the version of its target, and tells when it is deleted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

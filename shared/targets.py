@@ -104,6 +104,15 @@ class TargetType:
         """Id of the resource to read again to learn whether the target still exists."""
         return templates.fill(self.existence_template, self._names(target_id))
 
+    def part_id(self, target_id: str) -> str:
+        """Id of the part that the target's id names, if it is a resource of its own; else empty."""
+        child = self._child(target_id)
+        return self.scope(target_id) if child is not None and child.is_resource else ""
+
+    def relied_on(self, target_id: str) -> tuple[str, ...]:
+        """Ids of what takes the target away when it is deleted, the part that the target's id names last."""
+        return tuple(filter(None, (self.existence_id(target_id), self.part_id(target_id))))
+
     def parent_id(self, target_id: str) -> str:
         """Id of the resource above that knows some of the facts, or an empty string."""
         return templates.fill(self.parent_template, self._names(target_id))
@@ -252,14 +261,8 @@ class TargetType:
         yield from (self.scope_template + child.suffix for child in self.children)
 
     def _child(self, target_id: str) -> Child | None:
-        return next(
-            (
-                one
-                for one in self.children
-                if templates.match(self.scope_template + one.suffix, target_id) is not None
-            ),
-            None,
-        )
+        forms = ((one, self.scope_template + one.suffix) for one in self.children)
+        return next((one for one, form in forms if templates.match(form, target_id) is not None), None)
 
     def setting_keys(
         self, client_type: str, *, auth: str = WORKLOAD_IDENTITY, variant: str = ""

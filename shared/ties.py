@@ -29,18 +29,18 @@ class Ties:
         """Record what the connection relies on, so that Azure's word of a loss finds it."""
         spec = connection.spec
         row = self.catalogue.match(spec.target_id)
-        things = {
-            "linker": connection.linker_id,
-            "cluster": spec.cluster_id,
-            "target": row.existence_id(spec.target_id) if row else spec.target_id,
-        }
+        things = [
+            ("linker", connection.linker_id),
+            ("cluster", spec.cluster_id),
+            *(("target", one) for one in (row.relied_on(spec.target_id) if row else (spec.target_id,))),
+        ]
         outputs = {intent.step: intent for intent in intents}
         if spec.identity_id:
-            things["identity"] = spec.identity_id
+            things.append(("identity", spec.identity_id))
         if credential := outputs.get("federated_credential"):
             name = credential.planned["name"]
-            things["credential"] = f"{spec.identity_id}/federatedIdentityCredentials/{name}"
-        for kind, resource_id in things.items():
+            things.append(("credential", f"{spec.identity_id}/federatedIdentityCredentials/{name}"))
+        for kind, resource_id in things:
             await self.dependents.add(
                 Dependent(
                     resource_id=resource_id,

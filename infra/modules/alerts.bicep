@@ -53,13 +53,6 @@ var rules = [
     query: loadTextContent('../queries/access-denied.kql')
   }
   {
-    name: 'events-gone'
-    title: 'An event subscription was deleted'
-    severity: 2
-    window: 'PT15M'
-    query: loadTextContent('../queries/events-gone.kql')
-  }
-  {
     name: 'unexpected'
     title: 'Code met what it should never meet'
     severity: 2
@@ -72,6 +65,13 @@ var rules = [
     severity: 2
     window: 'PT30M'
     query: loadTextContent('../queries/backlog.kql')
+  }
+  {
+    name: 'stuck'
+    title: 'Nobody takes what is due'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('../queries/stuck.kql')
   }
   {
     name: 'throttled'
@@ -121,6 +121,13 @@ var rules = [
     severity: 2
     window: 'PT1H'
     query: loadTextContent('../queries/cluster-unreachable.kql')
+  }
+  {
+    name: 'cluster-silent'
+    title: 'A cluster gave two sweeps no answer'
+    severity: 2
+    window: 'PT3H'
+    query: loadTextContent('../queries/cluster-silent.kql')
   }
   {
     name: 'credential-limit'

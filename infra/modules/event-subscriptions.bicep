@@ -10,18 +10,23 @@ param suffix string
 @description('Resource id of the storage account of queue and dead letters.')
 param storageAccountId string
 
-@description('Resource ids of the action groups that are told when events are lost.')
+@description('Resource ids of the action groups that are told when events are lost or no more sent.')
 param actionGroupIds array
 
 @description('Filter by resource type already in Event Grid, for subscriptions in which much is deleted.')
 param narrow bool
 
-@description('Azure tags of the alert.')
+@description('Azure tags of the alerts.')
 param tags object
 
-@description('Whether to make the alert.')
+@description('Whether to make the alerts.')
 param alertEnabled bool
 
+@description('Resource id of the assignment by which the app may read this subscription.')
+param readerAssignmentId string
+
+var watchedId = subscription().id
+var topicGroupId = resourceGroup().id
 var names = loadJsonContent('../names.json')
 var runbooks = loadJsonContent('../runbooks.json')
 var wideFilter = loadJsonContent('../event-filter.json').eventSubscriptions
@@ -71,6 +76,35 @@ resource subscriptions 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025
     }
   }
 }]
+
+// Event Grid tells of the end of a subscription by an event, for which this very subscription would be needed.
+module eventsGone 'activity-alert.bicep' = if (alertEnabled) {
+  name: 'mooring-events-gone-${suffix}'
+  params: {
+    alert: 'events-gone'
+    title: 'What sends events to Mooring was deleted: deletions are heard of by sweeps only'
+    suffix: suffix
+    tags: tags
+    actionGroupIds: actionGroupIds
+    operations: ['Microsoft.EventGrid/systemTopics/delete', 'Microsoft.EventGrid/systemTopics/eventSubscriptions/delete']
+    scopes: [topicGroupId]
+    resourceIds: union([topic.id], map(shipped, one => '${topic.id}/eventSubscriptions/${one.name}-${suffix}'))
+  }
+}
+
+module readerChanged 'activity-alert.bicep' = if (alertEnabled) {
+  name: 'mooring-rights-changed-${suffix}'
+  params: {
+    alert: 'rights-changed'
+    title: 'The right by which Mooring reads this subscription was changed or deleted'
+    suffix: suffix
+    tags: tags
+    actionGroupIds: actionGroupIds
+    operations: ['Microsoft.Authorization/roleAssignments/write', 'Microsoft.Authorization/roleAssignments/delete']
+    scopes: [watchedId]
+    resourceIds: [readerAssignmentId]
+  }
+}
 
 resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = if (alertEnabled) {
   name: 'mooring-lost-events-${suffix}'

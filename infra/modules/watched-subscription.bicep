@@ -55,5 +55,8 @@ module existingTopic 'event-topic-existing.bicep' = if (!empty(existingTopicId))
   }
 }
 
+@description('Resource id of the assignment by which the app may read this subscription.')
+output readerAssignmentId string = reader.id
+
 @description('Object id of the identity with which the topic delivers.')
 output topicPrincipalId string = empty(existingTopicId) ? topic.outputs.principalId : existingTopic.outputs.principalId

@@ -34,6 +34,7 @@ from sandbox.arm.role_definitions import Permissions, RoleDefinitions
 from sandbox.arm.router import Router
 from sandbox.arm.seed import seed
 from sandbox.arm.service_connector import ServiceConnector
+from sandbox.arm.target_parts import BlobContainers, TargetParts
 from sandbox.arm.target_shapes import target_shapes
 from sandbox.arm.targets import DeletedVaults, StorageAccounts, StorageServices, Vaults
 from sandbox.arm.world import World, make_world
@@ -68,6 +69,8 @@ def make_app(topology: Topology) -> web.Application:
         Vaults(world),
         DeletedVaults(world),
         *(target_of(world, shape) for shape in target_shapes()),
+        *(TargetParts(world, type_name) for type_name in TargetParts.CODES),
+        BlobContainers(world),
         *(
             StorageServices(world, f"Microsoft.Storage/storageAccounts/{service}Services")
             for service in ("blob", "queue", "table", "file")

@@ -27,13 +27,17 @@ class AccountPool:
         if self._file.exists():
             self._assigned = json.loads(self._file.read_text())
 
+    def known(self, storage_account: Resource) -> str:
+        """Name of the Azurite account behind ``storage_account``, empty if nobody has used it yet."""
+        return self._assigned.get(_owner(storage_account), "")
+
     def account_of(self, storage_account: Resource) -> str:
         """Name of the Azurite account behind ``storage_account``.
 
         Raises:
             PoolEmptyError: Every spare account has an owner.
         """
-        owner = f"{storage_account.id.lower()}@{storage_account.incarnation}"
+        owner = _owner(storage_account)
         if owner not in self._assigned:
             taken = set(self._assigned.values())
             free = next((name for name in self._pool if name not in taken), None)
@@ -47,3 +51,7 @@ class AccountPool:
         draft = self._file.with_suffix(".draft")
         draft.write_text(json.dumps(self._assigned, indent=1))
         draft.replace(self._file)
+
+
+def _owner(storage_account: Resource) -> str:
+    return f"{storage_account.id.lower()}@{storage_account.incarnation}"

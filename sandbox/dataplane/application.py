@@ -38,11 +38,18 @@ def make_app(topology: Topology) -> web.Application:
     async def to_blob(request: web.Request) -> web.StreamResponse:
         return await request.app[BLOB].answer(request)
 
+    async def to_container(request: web.Request) -> web.StreamResponse:
+        account, container = (request.match_info[name] for name in ("account", "container"))
+        held = await request.app[BLOB].container(request.method, account, container)
+        return web.Response(status=200 if held else 404)
+
     async def to_vault(request: web.Request) -> web.StreamResponse:
         return await request.app[VAULT].answer(request)
 
     app.cleanup_ctx.append(lifetime)
     app.router.add_route("*", "/blob/{account}{path:(/.*)?}", to_blob)
+    app.router.add_get("/sandbox/containers/{account}/{container}", to_container)
+    app.router.add_delete("/sandbox/containers/{account}/{container}", to_container)
     app.router.add_route("*", "/vault/{vault}{path:(/.*)?}", to_vault)
     return app
 

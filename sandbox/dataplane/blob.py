@@ -27,6 +27,7 @@ from sandbox.topology import Topology
 ACCOUNT_TYPE = "Microsoft.Storage/storageAccounts"
 AUDIENCE = "https://storage.azure.com"
 TOKEN_SECONDS = 3600
+VERSION = "2023-11-03"
 HOP_HEADERS = frozenset(
     {"host", "authorization", "connection", "keep-alive", "transfer-encoding", "te", "upgrade", "expect"},
 )
@@ -86,6 +87,18 @@ class BlobService:
                 "This request is not authorized to perform this operation using this permission.",
             )
         return await self._forward(request, account, resource)
+
+    async def container(self, method: str, account: str, container: str) -> bool:
+        """Look for a container, or remove it, as its owner may through Resource Manager."""
+        resource = await self._access.resource(ACCOUNT_TYPE, account)
+        inner = self._pool.known(resource) if resource else ""
+        if not inner:
+            return False
+        url = f"{self._azurite_root}/{inner}/{container}"
+        headers = {"Authorization": f"Bearer {self._inner_token()}", "x-ms-version": VERSION}
+        query = {"restype": "container"}
+        async with self._session.request(method, url, params=query, headers=headers) as answer:
+            return answer.ok
 
     def _unauthenticated(self, refusal: CallerRefusedError) -> web.Response:
         tenant_url = f"{self._topology.entra_url}/{self._topology.tenant_id}"

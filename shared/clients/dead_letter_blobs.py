@@ -55,6 +55,11 @@ class DeadLetterBlobs:
         """Content of a blob, ``None`` if somebody else has taken it."""
         return await ask(self._download(name), Intent.READ, service=Service.STORAGE)
 
+    async def keep(self, name: str, content: bytes) -> None:
+        """Write a blob; one of that name is replaced."""
+        call = self._container().upload_blob(name, content, overwrite=True)
+        await ask(call, Intent.ENSURE, service=Service.STORAGE)
+
     async def remove(self, name: str) -> None:
         """Delete a blob; absent is fine."""
         call = self._container().delete_blob(name, delete_snapshots="include")

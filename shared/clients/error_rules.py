@@ -106,6 +106,11 @@ _ARM: Mapping[str, Rules] = {
     "ParentResourceNotFound": absent_else(_PARENT),
     "NotFound": absent_else(_PARENT),
     "RoleAssignmentNotFound": absent_else(_PARENT),
+    # What is part of another resource has codes of its service.
+    "ContainerNotFound": absent_else(_PARENT),
+    "QueueNotFound": absent_else(_PARENT),
+    "TableNotFound": absent_else(_PARENT),
+    "MessagingGatewayNotFoundStatusCode": absent_else(_PARENT),
     # Roles.
     "PrincipalNotFound": always(transient("principal-not-found")),
     "InvalidPrincipalId": always(permanent("principal-invalid")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from shared.clients.arm_errors import ask
@@ -76,6 +77,15 @@ class StorageStepQueue:
         """Approximate number of messages, hidden ones included; 0 for a queue that does not exist."""
         found = await ask(self._queue(queue).get_queue_properties(), Intent.READ, service=Service.STORAGE)
         return 0 if found is None else int(found.approximate_message_count or 0)
+
+    async def oldest_at(self, queue: str) -> datetime | None:
+        """When the message that is taken next was put there; it is looked at and not taken.
+
+        ``None`` if all are hidden or there are none.
+        """
+        call = self._queue(queue).peek_messages(max_messages=1)
+        found = await ask(call, Intent.READ, service=Service.STORAGE)
+        return found[0].inserted_on if found else None
 
     async def aclose(self) -> None:
         """Close the SDK's clients."""

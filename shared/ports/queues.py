@@ -37,6 +37,10 @@ class StepQueue(Protocol):
         """Approximate number of messages, hidden ones included."""
         ...
 
+    async def oldest_at(self, queue: str) -> datetime | None:
+        """When the message that is taken next was put there; ``None`` if none can be taken now."""
+        ...
+
 
 class OutcomeTopic(Protocol):
     """Where ended operations are told to others (Event Grid), if a topic is configured."""
@@ -55,7 +59,7 @@ class DeadLetterBlob:
 
 
 class DeadLetters(Protocol):
-    """The container into which Event Grid writes what it could not deliver."""
+    """The container into which Event Grid writes what it could not deliver, and we what no run took in."""
 
     async def waiting(self) -> list[DeadLetterBlob]:
         """Blobs that nobody has taken yet, by name, at most 5000; what was set aside is not among them."""
@@ -63,6 +67,10 @@ class DeadLetters(Protocol):
 
     async def read(self, name: str) -> bytes | None:
         """Content of a blob, ``None`` if somebody else has taken it."""
+        ...
+
+    async def keep(self, name: str, content: bytes) -> None:
+        """Write a blob; one of that name is replaced."""
         ...
 
     async def remove(self, name: str) -> None:

@@ -84,15 +84,15 @@ class Rebuilder:
 
     async def _depend(self, seen: Seen) -> None:
         spec = seen.spec
-        target_id = seen.target.existence_id(spec.target_id)
+        targets = seen.target.relied_on(spec.target_id)
         credential = f"{seen.identity.resource_id}/federatedIdentityCredentials/{seen.credential.name}"
-        relied_on = {
-            "target": target_id,
-            "cluster": spec.cluster_id,
-            "identity": seen.identity.resource_id,
-            "credential": credential,
-        }
-        for kind, resource_id in relied_on.items():
+        relied_on = [
+            *(("target", one) for one in targets),
+            ("cluster", spec.cluster_id),
+            ("identity", seen.identity.resource_id),
+            ("credential", credential),
+        ]
+        for kind, resource_id in relied_on:
             await self.dependents.add(
                 Dependent(
                     resource_id=resource_id,
@@ -102,7 +102,7 @@ class Rebuilder:
                 )
             )
         if seen.facts is not None:
-            await self.limits.remember_canary(target_id, api_version=seen.target.api_version)
+            await self.limits.remember_canary(targets[0], api_version=seen.target.api_version)
 
     async def _join(self, seen: Seen) -> None:
         identity = seen.identity
@@ -126,7 +126,9 @@ class Rebuilder:
 def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """By step: what it meant to make and what came of it, as a create would have recorded both."""
     spec, identity, credential = seen.spec, seen.identity, seen.credential
-    computed = naming.credential_name(spec.cluster_id, spec.namespace, seen.account_name)
+    place = (spec.cluster_id, spec.namespace, seen.account_name)
+    computed = naming.credential_name(*place, credential.issuer)
+    own_names = (computed, naming.former_credential_name(*place))
     facts = {"facts": dict(seen.facts)} if seen.facts is not None else {}
     provided = bool(spec.identity_id)
     own = {"provenance": Provenance.CREATED, "nonce": identity.tags.get(TAG_NONCE, "")}
@@ -159,7 +161,7 @@ def intents_of(seen: Seen) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
             },
             {
                 "name": credential.name,
-                "provenance": Provenance.CREATED if credential.name == computed else Provenance.ADOPTED,
+                "provenance": Provenance.CREATED if credential.name in own_names else Provenance.ADOPTED,
             },
         ),
         "service_account": _account(seen),

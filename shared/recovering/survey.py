@@ -16,6 +16,8 @@ from shared import inscription, naming
 from shared.catalogue import Catalogue
 from shared.errors import DETAIL_LIMIT, PermanentError
 from shared.ports import Credential, Identity, KubeObject, ManagedCluster, RoleAssignment
+from shared.refusals import like_credential
+from shared.request_fields import names_credential
 from shared.spec import ConnectionSpec
 from shared.steps.base import (
     ANNOTATION_CLIENT_ID,
@@ -165,6 +167,12 @@ class Surveyor:
         whole = inscription.spec_of(text, cluster_id=spec.cluster_id, namespace=spec.namespace, data=data)
         if whole is None:
             raise Unknown("no-inscription", "an additional setting is not among the values")
+        known = self.catalogue.credential_settings
+        if any(
+            names_credential(key) or key.lower() in known or like_credential(value)
+            for key, value in whole.additional_settings.items()
+        ):
+            raise Unknown("no-inscription", "an additional setting looks like a credential")
         return whole
 
     async def _survey(self, claim: Claim, spec: ConnectionSpec, scopes: frozenset[str]) -> Seen:

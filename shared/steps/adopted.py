@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.models import Finding, Plan
 from shared.steps.base import StepContext, found
+from shared.steps.verdicts import unreadable
 
 
 async def look_at_linker(ctx: StepContext) -> list[Finding]:
@@ -33,7 +35,8 @@ async def look_at_target(ctx: StepContext) -> Finding:
     if row is not None:
         target_id = row.existence_id(target_id)
         target = await ctx.outside.resources.get(target_id, api_version=row.api_version)
-        return found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+        exists = found("target-exists", ok=target is not None, detail=target_id, remedy=remedy)
+        return exists if target is None else await part_found(ctx, remedy=remedy) or exists
     top = naming.ancestors(target_id)[:-1][-1]
     listed = await ctx.outside.resources.list(
         naming.subscription_of(top), resource_type=naming.type_of(top), name=top.rsplit("/", 1)[-1]
@@ -41,6 +44,18 @@ async def look_at_target(ctx: StepContext) -> Finding:
     there = top in map(naming.fold_id, listed)
     result = "ok" if there else "unknown"
     return Finding(name="target-exists", result=result, detail=top if there else f"{top} is not listed")
+
+
+async def part_found(ctx: StepContext, *, remedy: str) -> Finding | None:
+    """Say whether the part exists that the target's id names; ``None`` if it names none."""
+    part_id = ctx.target.part_id(ctx.connection.spec.target_id)
+    if not part_id:
+        return None
+    try:
+        part = await ctx.outside.resources.get(part_id, api_version=ctx.target.api_version)
+    except PermanentError as error:
+        return unreadable("target-exists", error)  # the whole was read: this right alone is missing
+    return found("target-exists", ok=part is not None, detail=part_id, remedy=remedy)
 
 
 async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:

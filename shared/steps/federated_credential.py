@@ -7,7 +7,7 @@ are serialised by a lease per identity, and the budget is looked at before the w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from shared import naming
@@ -79,6 +79,7 @@ class FederatedCredential:
                 "provenance": Provenance.CREATED,
             },
         )
+        own_names = (wanted.name, _former_name(ctx, wanted.subject))
         thing = credential_thing(identity_id, wanted.issuer, wanted.subject)
         await ctx.users.join(thing, ctx.user, settled=ctx.recorder.settled)
         present = await ctx.outside.identities.list_credentials(identity_id)
@@ -87,7 +88,7 @@ class FederatedCredential:
                 if await ctx.outside.identities.get_credential(identity_id, other.name) != other:
                     continue  # a list may be older than the last delete
                 await ctx.recorder.depend("credential", _credential_id(identity_id, other.name))
-                provenance = Provenance.CREATED if other.name == wanted.name else Provenance.ADOPTED
+                provenance = Provenance.CREATED if other.name in own_names else Provenance.ADOPTED
                 return Done(outputs={"name": other.name, "provenance": provenance})
         require_budget(present, wanted, identity_id)
         await ctx.recorder.depend("credential", _credential_id(identity_id, wanted.name))
@@ -98,7 +99,7 @@ class FederatedCredential:
     async def revert(self, ctx: StepContext) -> Done:
         """Delete the credential with its last user: from then on the workload gets no new token.
 
-        Only the name that we compute is ever deleted: an equal credential that somebody else made has
+        Only a name that we compute is ever deleted: an equal credential that somebody else made has
         another one.
         """
         removal = Removal()
@@ -131,23 +132,29 @@ class FederatedCredential:
         elif ctx.operation.report_only:
             removal.say(item, "last-user", **_NOT_BACK)
         else:
-            found = last and await self._delete(ctx, identity_id, name, credential)
-            rule = "last-user" if found else "already-gone"
-            item["provenance"] = str(planned.get("provenance", ""))
-            removal.remove({**item, "thing": thing, "found": found}, rule, **_NOT_BACK)
+            own = planned.get("provenance") == Provenance.CREATED
+            names = (name, _former_name(ctx, credential["subject"])) if own else (name,)
+            deleted = await self._delete(ctx, identity_id, names, credential) if last else ""
+            rule = "last-user" if deleted else "already-gone"
+            item |= {"name": deleted or name, "provenance": str(planned.get("provenance", ""))}
+            removal.remove({**item, "thing": thing, "found": bool(deleted)}, rule, **_NOT_BACK)
         if last:
             await forget(ctx, thing)
 
     async def _delete(
-        self, ctx: StepContext, identity_id: str, name: str, credential: Mapping[str, str]
-    ) -> bool:
-        """Delete it unless the name holds another one by now: a rebuilt cluster's, with a new issuer."""
+        self, ctx: StepContext, identity_id: str, names: Sequence[str], credential: Mapping[str, str]
+    ) -> str:
+        """Delete it under the first name that holds it; returns that name, or an empty one.
+
+        A name may hold another credential by now: that of a rebuilt cluster, with a new issuer.
+        """
         async with credential_lease(ctx, identity_id):
-            there = await ctx.outside.identities.get_credential(identity_id, name)
-            same = there is not None and {"issuer": there.issuer, "subject": there.subject} == credential
-            if same:
-                await ctx.outside.identities.delete_credential(identity_id, name)
-            return same
+            for name in names:
+                there = await ctx.outside.identities.get_credential(identity_id, name)
+                if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
+                    await ctx.outside.identities.delete_credential(identity_id, name)
+                    return name
+        return ""
 
 
 def equal(one: Credential, other: Credential) -> bool:
@@ -161,7 +168,7 @@ def wanted_credential(ctx: StepContext, *, client_id: str, issuer: str) -> Crede
     spec = ctx.connection.spec
     account = naming.account_name(spec, client_id)
     return Credential(
-        name=naming.credential_name(spec.cluster_id, spec.namespace, account),
+        name=naming.credential_name(spec.cluster_id, spec.namespace, account, issuer),
         issuer=issuer,
         subject=naming.subject(spec.namespace, account),
         audiences=(naming.AUDIENCE,),
@@ -195,6 +202,11 @@ def require_budget(present: Collection[Credential], wanted: Credential, identity
             f"the identity holds {len(present)} of {BUDGET} federated credentials",
             remedy=budget_remedy(identity_id),
         )
+
+
+def _former_name(ctx: StepContext, subject: str) -> str:
+    spec = ctx.connection.spec
+    return naming.former_credential_name(spec.cluster_id, spec.namespace, subject.rpartition(":")[-1])
 
 
 def _credential_id(identity_id: str, name: str) -> str:

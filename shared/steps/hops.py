@@ -64,9 +64,11 @@ async def _linker(ctx: StepContext) -> tuple[bool, str]:
 
 
 async def _target(ctx: StepContext) -> tuple[bool, str]:
-    target_id = ctx.target.existence_id(ctx.connection.spec.target_id)
-    there = await ctx.outside.resources.get(target_id, api_version=ctx.target.api_version)
-    return there is not None, target_id
+    ids = ctx.target.relied_on(ctx.connection.spec.target_id)
+    for resource_id in ids:
+        if await ctx.outside.resources.get(resource_id, api_version=ctx.target.api_version) is None:
+            return False, resource_id
+    return True, ids[-1]
 
 
 async def _identity(ctx: StepContext, account: SavedObject | None) -> Identity | None:

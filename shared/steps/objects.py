@@ -165,7 +165,10 @@ async def remove_object(
     """
     cluster_id = ctx.connection.spec.cluster_id
     namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
-    nonces = {str(plan.planned.get("nonce", "")), *nonces_of(known or {})} - {""}
+    made = plan.planned.get("provenance") == Provenance.CREATED
+    # Our own connections may have made the account of an adopted one again: the users row has their nonce.
+    own = {str(plan.planned.get("nonce", ""))} if made else set()
+    nonces = (own | nonces_of(known or {})) - {""}
     bare = {"kind": kind, "thing": thing, "namespace": namespace, "name": name}
     item = {**bare, "nonces": sorted(nonces)}
     if protects(ctx, namespace):
@@ -191,8 +194,7 @@ async def remove_object(
         rule = "object-changed" if recorded else "not-proven-ours"
         removal.keep(bare, rule, f"recorded uid {recorded}" if recorded else "", uid=there.uid)
         return
-    made = plan.planned.get("provenance") == Provenance.CREATED
-    if ctx.pruning and made and there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY:
+    if ctx.pruning and (made or proof == "nonce") and there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY:
         # Somebody took our mark off: they may mean it to be theirs. A delete by request still removes it.
         removal.keep(bare, "mark-removed", uid=there.uid)
         return
@@ -218,8 +220,7 @@ async def remove_object(
 def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
     if plan.outputs.get("uid") == there.uid:
         return "uid"
-    made = plan.planned.get("provenance") == Provenance.CREATED
-    return "nonce" if made and there.annotations.get(ANNOTATION_NONCE) in nonces else ""
+    return "nonce" if there.annotations.get(ANNOTATION_NONCE) in nonces else ""
 
 
 def details_with(nonce: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
 from shared.spec import ConnectionSpec
 from shared.steps import grants, keys, mounts, provided_account
-from shared.steps.adopted import look_at_linker, look_at_target
+from shared.steps.adopted import look_at_linker, look_at_target, part_found
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
-from shared.steps.registration import target_missing
+from shared.steps.registration import require_part, target_missing
 from shared.steps.settings import foreign_settings
 from shared.steps.verdicts import obey, of_answer
 
@@ -82,6 +82,9 @@ class Preflight:
         exists = found("target-exists", ok=target is not None, detail=target_id, remedy=_deleting(ctx))
         if target is None:
             return [exists]
+        exists = await part_found(ctx, remedy=_deleting(ctx)) or exists
+        if exists.result == "failed":
+            return [exists]
         parent = await self._parent(ctx)
         verdicts = of_answer(ctx.target, ctx.connection.spec, target, parent=parent)
         if ctx.connection.spec.by_identity:
@@ -91,8 +94,12 @@ class Preflight:
     async def apply(self, ctx: StepContext) -> Done:
         """Refuse early, with the command that mends it.
 
+        A create that waited for another operation is held to the policy of now, not of then; a repair puts
+        back what was allowed when it was made.
+
         Raises:
-            PermanentError: cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
+            PermanentError: policy-denied, namespace-protected, policy-unreadable,
+                cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
                 namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
                 scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
                 credential-budget, secrets-store-off, service-account-missing, service-account-taken, the
@@ -101,7 +108,11 @@ class Preflight:
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
-        await ctx.recorder.depend("target", ctx.target.existence_id(spec.target_id))
+        if not ctx.repairing:
+            rights = ctx.target.rights(spec.intent) if spec.by_identity else ()
+            ctx.rules.load_policy().judge(spec, rights)
+        for resource_id in ctx.target.relied_on(spec.target_id):
+            await ctx.recorder.depend("target", resource_id)
         await ctx.recorder.depend("cluster", spec.cluster_id)
         target_id, api_version = ctx.target.existence_id(spec.target_id), ctx.target.api_version
         cluster, target, linkers = await asyncio.gather(
@@ -118,6 +129,7 @@ class Preflight:
         _require_incarnation(ctx, cluster)
         if target is None:
             raise target_missing(target_id)
+        await require_part(ctx.outside.resources, ctx.target, spec.target_id)
         parent = await self._parent(ctx)
         warnings = obey(of_answer(ctx.target, spec, target, parent=parent))
         refuse_linkers_name(spec, linkers)
@@ -133,7 +145,8 @@ class Preflight:
             warnings += obey(seen)
         else:
             await keys.fetched(ctx)  # only to learn here whether it can be
-        await ctx.limits.remember_canary(target_id, api_version=api_version)
+        for resource_id in ctx.target.relied_on(spec.target_id):
+            await ctx.limits.remember_canary(resource_id, api_version=api_version)
         facts = ctx.target.facts(
             spec.target_id, target, client_id="", parent=parent, connection_name=spec.name
         )

@@ -61,7 +61,8 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         return await _namespace_there(ctx, cause)
     if cause.kind == "expiry":
         return not expired(ctx.connection, ctx.now, ctx.rules.orphan_retention_seconds)
-    there = await ctx.outside.resources.get(cause.resource_id, api_version=api_version) is not None
+    looked_at = _present_part(ctx, cause) or cause.resource_id
+    there = await ctx.outside.resources.get(looked_at, api_version=api_version) is not None
     if cause.kind == "cluster" and there:
         return await incarnation(ctx) is not Incarnation.ANOTHER
     if cause.kind == "identity" and there:
@@ -76,6 +77,18 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         wanted = (planned["issuer"], planned["subject"])
         return any((other.issuer, other.subject) == wanted for other in others)
     return there
+
+
+def _present_part(ctx: StepContext, cause: Cause) -> str:
+    """What the connection relies on now, if the cause is a part that it was at before an update; else empty.
+
+    Rows that lead from a resource to its connections outlive what an update takes away.
+    """
+    target_id, gone_id = ctx.connection.spec.target_id, naming.fold_id(cause.resource_id)
+    if cause.kind != "target" or gone_id in naming.ancestors(target_id):
+        return ""
+    relied_on = ctx.target.relied_on(target_id)
+    return relied_on[-1] if gone_id.startswith(f"{naming.fold_id(relied_on[0])}/") else ""
 
 
 async def _namespace_there(ctx: StepContext, cause: Cause) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from shared import naming
 from shared.errors import PermanentError
 from shared.ports import Resources
+from shared.targets import TargetType
 
 API_VERSION = "2021-04-01"
 IDENTITIES = "Microsoft.ManagedIdentity"
@@ -46,6 +47,19 @@ async def require(resources: Resources, subscription_id: str, namespace: str) ->
     state = str((answer or {}).get("registrationState", ""))
     if state.lower() in _MISSING:
         raise not_registered(subscription_id, namespace)
+
+
+async def require_part(resources: Resources, row: TargetType, target_id: str) -> None:
+    """The part that a target's id names is there, if it names one.
+
+    Raises:
+        PermanentError: ``target-not-found``; whatever keeps the app from reading it.
+    """
+    part_id = row.part_id(target_id)
+    if part_id and await resources.get(part_id, api_version=row.api_version) is None:
+        shown = f"az resource show --ids {part_id} --api-version {row.api_version}"
+        remedy = f"make it first, or name all of {row.existence_id(target_id)}; check the id: {shown}"
+        raise PermanentError("target-not-found", part_id, remedy=remedy)
 
 
 def target_missing(target_id: str) -> PermanentError:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from shared import naming, setting_values
+from shared import credential_shapes, naming, setting_values
 from shared.errors import PermanentError
 from shared.models import Provenance
 from shared.ports import KubeObject
@@ -26,11 +26,11 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the whole object, a secret's values included (Kubernetes documentation, declarative
 management of objects)."""
 _TYPES = {"", "Opaque"}
-_CREDENTIAL = re.compile(
+_NAMED = re.compile(
     r"(?i)(password|pwd|passphrase|secret|token|accountkey|accesskey|sharedaccesskey|sharedaccesssignature"
-    r"|apikey|sig)\s*[=:]|://[^/\s:@]*:[^/\s@]+@|-----BEGIN|eyJ[A-Za-z0-9_-]{10}",
+    r"|apikey|sig)\s*[=:]",
 )
-"""What no value of a passwordless connection has in it, whatever its key."""
+"""How a value tells that a part of it is a credential."""
 
 
 async def look(ctx: StepContext, there: KubeObject, *, provenance: str) -> SavedObject:
@@ -94,9 +94,14 @@ def _fault(ctx: StepContext, secret: KubeObject, provenance: str) -> str:
     unknown = sorted(set(secret.data) - known)
     if unknown:
         return f"the catalogue does not know {len(unknown)} of its keys as harmless: {', '.join(unknown[:3])}"
-    if any(_CREDENTIAL.search(value) for value in secret.data.values()):
+    if any(_like_credential(value) for value in secret.data.values()):
         return "one of its values looks like a credential"
     return ""
+
+
+def _like_credential(value: str) -> bool:
+    """What no value of a passwordless connection has in it, whatever its key."""
+    return _NAMED.search(value) is not None or credential_shapes.shaped(value)
 
 
 def _through_identity(ctx: StepContext) -> bool:
@@ -115,6 +120,6 @@ def _annotations(present: Mapping[str, str]) -> tuple[dict[str, str], tuple[str,
         for name, value in present.items()
         if name not in {LAST_APPLIED, ANNOTATION_NONCE}
         and len(value) <= ANNOTATION_CHARACTERS
-        and not _CREDENTIAL.search(value)
+        and not _like_credential(value)
     }
     return kept, tuple(sorted(set(present) - set(kept) - {ANNOTATION_NONCE}))[:20]

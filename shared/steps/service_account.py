@@ -97,7 +97,8 @@ class ServiceAccount:
                 "nonce": there.annotations.get(ANNOTATION_NONCE, ctx.nonce) if there else ctx.nonce,
             },
         )
-        nonce = str(planned["nonce"])
+        # The account keeps the nonce that is on it: by it whoever leaves last proves that it is ours.
+        nonce = str((there.annotations.get(ANNOTATION_NONCE) if there else "") or planned["nonce"])
         await ctx.users.join(
             self._thing(ctx, client_id),
             ctx.user,

@@ -96,8 +96,14 @@ async def _is_same_target(ctx: StepContext, successor: str, candidate: str) -> b
         PermanentError: ``successor-unknown``: none of its facts was recorded.
     """
     api_version = ctx.target.api_version
-    body = await ctx.outside.resources.get(successor, api_version=api_version)
+    rest = ctx.connection.spec.target_id.strip("/").split("/")[TOP_LEVEL_PARTS - 1 :]
+    target_id = "/".join([candidate, *rest])
+    whole_id = ctx.target.existence_id(target_id)
+    body = await ctx.outside.resources.get(whole_id, api_version=api_version)
     if body is None:
+        return False
+    is_part = naming.fold_id(successor).startswith(f"{naming.fold_id(whole_id)}/")
+    if is_part and await ctx.outside.resources.get(successor, api_version=api_version) is None:
         return False
     preflight = ctx.intents.get("preflight")
     recorded = preflight.outputs.get("facts") if preflight else None
@@ -106,8 +112,7 @@ async def _is_same_target(ctx: StepContext, successor: str, candidate: str) -> b
     # What is above a target is the candidate itself, and moves with it.
     above = bool(ctx.target.parent_template)
     parent = await ctx.outside.resources.get(candidate, api_version=api_version) if above else None
-    rest = ctx.connection.spec.target_id.strip("/").split("/")[TOP_LEVEL_PARTS - 1 :]
-    present = ctx.target.facts("/".join([candidate, *rest]), body, client_id="", parent=parent)
+    present = ctx.target.facts(target_id, body, client_id="", parent=parent)
     known = [
         name
         for name, fact in ctx.target.wanted.items()

@@ -173,6 +173,8 @@ class Slices:
                 "slice": taken.slice_id,
                 "finished": finished,
                 "code": error.code if error else "",
+                "cluster": taken.what.rpartition("/")[2] if taken.kind == "cluster" else "",
+                "details": ",".join(ledger.details),
             },
         )
         if error is None:

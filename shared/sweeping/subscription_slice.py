@@ -104,17 +104,16 @@ class SubscriptionSlice:
         connection = record.connection
         if connection.state is ConnectionState.RESTORED or not (connection.state.live and record.holds):
             return
-        target_gone = await self._target_gone(record, lists)
+        gone_id = await self._gone_target(record, lists)
         if connection.linker_id:
             # It goes with its linker alone: until then its losses are told and nothing is taken away.
-            lost = [Drifted(kind="target-missing", thing=connection.spec.target_id)] if target_gone else []
+            lost = [Drifted(kind="target-missing", thing=connection.spec.target_id)] if gone_id else []
             identity_id = await self._linkers_identity_gone(record, lists)
             lost += [Drifted(kind="identity-missing", thing=identity_id)] if identity_id else []
             await self.lookout.drifted(ledger, record, PART, lost)
             return
-        if target_gone:
-            target_id = self._existence_id(record)
-            await self.lookout.hints.prune(ledger, connection, "target", target_id)
+        if gone_id:
+            await self.lookout.hints.prune(ledger, connection, "target", gone_id)
             return
         cause = await self._identity_lost(record, lists)
         if cause is not None:
@@ -122,28 +121,27 @@ class SubscriptionSlice:
             return
         await self.lookout.drifted(ledger, record, PART, await self._roles_drifted(record, lists))
 
-    def _existence_id(self, record: OnRecord) -> str:
+    async def _gone_target(self, record: OnRecord, lists: AzureLists) -> str:
+        """Id of a connection's target, or of the part that it names, if it is gone; else empty."""
         spec = record.connection.spec
         try:
-            return self.lookout.catalogue.find(spec.target_type).existence_id(spec.target_id)
+            row = self.lookout.catalogue.find(spec.target_type)
+            target_id, part_id = row.existence_id(spec.target_id), row.part_id(spec.target_id)
         except RefusedError:
             return ""
-
-    async def _target_gone(self, record: OnRecord, lists: AzureLists) -> bool:
-        """Say whether the lists lack a connection's target, or what it stands in."""
-        target_id = self._existence_id(record)
-        if not target_id or naming.subscription_of(target_id) != lists.subscription_id:
-            return False
+        if naming.subscription_of(target_id) != lists.subscription_id:
+            return ""
         top = [one for one in naming.ancestors(target_id) if "/providers/" in one][-1]
         listed = await lists.targets(naming.type_of(top))
         if listed is None:
-            return False
+            return ""
         if naming.fold_id(top) not in listed:
-            return True
-        if naming.fold_id(top) == naming.fold_id(target_id):
-            return False
-        row = self.lookout.catalogue.find(record.connection.spec.target_type)
-        return await lists.there(target_id, api_version=row.api_version) is False
+            return target_id
+        for below in (target_id, part_id):
+            unlisted = below and naming.fold_id(below) != naming.fold_id(top)
+            if unlisted and await lists.there(below, api_version=row.api_version) is False:
+                return below
+        return ""
 
     async def _identity_lost(self, record: OnRecord, lists: AzureLists) -> tuple[str, str] | None:
         """Cause and id, if the identity or its credential is not the one on record."""

@@ -13,6 +13,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from sandbox.control import change_rules
 from sandbox.node import Cluster, PodResult
+from sandbox.owner import RefusedError
 from sandbox.pod import run_pod
 from sandbox.pod_spec import PodRefusedError
 from tests.contract.dataplane_world import World
@@ -49,6 +50,22 @@ async def test_the_blob_sdk_makes_lists_uploads_downloads_and_deletes(world: Wor
         with pytest.raises(ResourceNotFoundError):
             await blob.get_blob_properties()
         await container.delete_container()
+
+
+async def test_a_container_of_the_blob_service_is_a_resource(world: World) -> None:
+    account = await world.make_account()
+    files, more = (f"{account}/blobServices/default/containers/{name}" for name in ("files", "more"))
+    with pytest.raises(RefusedError, match=r"404.*ContainerNotFound"):
+        await world.owner.get_resource(files, "2023-05-01")
+    async with world.granted(BLOB_CONTRIBUTOR, account), world.blobs(account) as blobs:
+        await blobs.create_container("files")
+        await blobs.create_container("more")
+        assert (await world.owner.get_resource(files, "2023-05-01"))["id"] == files
+        await blobs.delete_container("files")
+        with pytest.raises(RefusedError, match=r"404.*ContainerNotFound"):
+            await world.owner.get_resource(files, "2023-05-01")
+        await world.owner.delete_resource(more, "2023-05-01")
+        assert [one.name async for one in blobs.list_containers()] == []
 
 
 async def test_without_a_data_role_refused_and_a_grant_and_a_revocation_show_at_once(

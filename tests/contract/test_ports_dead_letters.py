@@ -78,6 +78,13 @@ async def test_an_empty_blob_is_read_as_nothing(both: Both):
     assert await both.port.read(NAME) == b""
 
 
+async def test_what_is_kept_waits_as_it_was_written_last(both: Both):
+    await both.port.keep("crashed/1.json", b"[1, 2]")
+    await both.port.keep("crashed/1.json", b"[3]")
+    assert await both.port.waiting() == [DeadLetterBlob("crashed/1.json", 3)]
+    assert await both.port.read("crashed/1.json") == b"[3]"
+
+
 async def test_a_blob_that_is_gone_is_read_as_none_and_may_be_removed_again(both: Both):
     await both.write(NAME, b"[]")
     await both.port.remove(NAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -121,6 +122,20 @@ async def test_a_rejection_is_one_json_object(both: Both):
 
 async def test_a_queue_that_was_never_made_is_empty(both: Both):
     assert await both.queue.depth("no-such-queue") == 0
+    assert await both.queue.oldest_at("no-such-queue") is None
+
+
+async def test_the_age_of_the_message_that_is_next_is_seen_and_the_message_stays(both: Both):
+    assert await both.queue.oldest_at("resource-events") is None
+    await both.queue.put_back("resource-events", "hidden", delay_seconds=30)
+    assert await both.queue.oldest_at("resource-events") is None, "nobody could take it yet"
+    before = datetime.now(UTC)
+    await both.queue.forward_event("first")
+    await both.queue.forward_event("second")
+    put_at = await both.queue.oldest_at("resource-events")
+    assert put_at is not None
+    assert abs(put_at - before) < timedelta(seconds=5)
+    assert await both.take("resource-events") == ["first", "second"]
 
 
 async def test_a_message_for_a_queue_that_infra_never_made_is_permanent(azurite: Topology):

@@ -40,7 +40,8 @@ def reference() -> list[dict[str, Any]]:
 def ours() -> dict[Key, list[dict[str, Any]]]:
     found: dict[Key, list[dict[str, Any]]] = collections.defaultdict(list)
     for one in combinations():
-        found[one["target"], one["authType"], one["clientType"]].append(one)
+        key = one["target"], one["authType"], one["clientType"]
+        found[key] += [one, *({**one, **other} for other in one.get("variants", ()))]
     return found
 
 

@@ -22,8 +22,6 @@ from tests.fakes.target_examples import Example, examples
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.asyncio(loop_scope="session")]
 
-PARTS = ("storage-queue", "servicebus", "cosmos-sql")
-"""Rows of which a part is connected too, with a narrow role and a config map; unit tests do so with all."""
 LIMIT_SECONDS = 600
 """Far above what one wave of requests takes, for a machine that others use too."""
 BODIES: dict[str, dict[str, Any]] = {
@@ -63,7 +61,7 @@ def connected() -> list[TargetType]:
 
 
 def wishes(world: World) -> list[Wish]:
-    """Every variant of every row with Service Connector's roles; a part of some with a narrow one."""
+    """Every variant of every row with Service Connector's roles; each kind of part with a narrow one."""
     found = []
     for row in connected():
         for example in examples(row):
@@ -76,8 +74,8 @@ def wishes(world: World) -> list[Wish]:
                 return here + target_id.removeprefix(there)
 
             found.append(Wish(example, moved(example.id), here, ""))
-            if row.name in PARTS:
-                found.append(Wish(example, moved(example.children[-1]), here, next(iter(row.intents))))
+            parts = [moved(one) for one in example.children if row.part_id(one)]
+            found += [Wish(example, part, here, next(iter(row.intents))) for part in parts]
     return found
 
 
@@ -101,6 +99,15 @@ async def make(world: World, client: Any, wish: Wish) -> None:
         wish.resource_id, parameters=body, api_version=row.api_version
     )
     await poller.result()
+
+
+async def make_part(client: Any, wish: Wish) -> None:
+    """Make the part of a target that a wish names; a list of them has each behind what it is below."""
+    if wish.target_id != wish.resource_id and wish.intent:
+        poller = await client.resources.begin_create_or_update_by_id(
+            wish.target_id, parameters={"properties": {}}, api_version=wish.example.row.api_version
+        )
+        await poller.result()
 
 
 async def carry_out(world: World, action: str, specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,6 +166,8 @@ async def test_every_target_that_works_lives_and_leaves_nothing(
     made = {wish.resource_id: wish for wish in wanted}
     async with world.azure(ResourceManagementClient) as client:
         await asyncio.gather(*(make(world, client, wish) for wish in made.values()))
+        for wish in wanted:
+            await make_part(client, wish)
     specs = [wish.spec(world, namespace, number) for number, wish in enumerate(wanted)]
     before, began = await assignments(world), time.monotonic()
 

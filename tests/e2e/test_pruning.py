@@ -106,6 +106,29 @@ async def test_a_target_that_came_back_within_its_grace_keeps_its_connection(wor
 
 
 @story
+async def test_a_deleted_container_takes_the_connection_that_is_limited_to_it(world: World):
+    account_id = await world.new_account()
+    parts = account_id.split("/")
+    namespace = await world.cluster.new_namespace("story-part")
+    container_id = f"{account_id}/blobServices/default/containers/orders"
+    target = {"type": "storage-blob", "id": container_id}
+    spec = world.spec("part", namespace=namespace, target=target, intent="read")
+    ended = await world.request("create", spec)
+    assert (ended["state"], ended["code"]) == ("failed", "target-not-found")
+    from azure.mgmt.storage.aio import StorageManagementClient
+
+    async with world.azure(StorageManagementClient) as client:
+        await client.blob_containers.create(parts[4], parts[-1], "orders", {})
+        connection = await world.create(spec)
+        await client.blob_containers.delete(parts[4], parts[-1], "orders")
+    held = await world.held(connection["id"], "grace")
+    assert held["cause"]["resourceId"].lower() == container_id.lower()
+    await world.connection_in(connection["id"], "pruned")
+    await assert_nothing_left(world, namespace, connection)
+    assert await world.assignments(container_id, connection["identity"]["principalId"]) == []
+
+
+@story
 async def test_a_deleted_identity_takes_its_connection_with_it(world: World):
     namespace, connection = await connected(world, "no-identity")
     identity = connection["identity"]

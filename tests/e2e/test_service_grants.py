@@ -59,7 +59,8 @@ async def test_a_deleted_identity_leaves_no_right_in_account_or_cache(world: Wor
 async def test_a_deleted_database_leaves_no_right_in_the_account_that_lives_on(world: World):
     database = await new_database(world)
     namespace = await world.cluster.new_namespace("story-native-database")
-    target = {"type": "cosmos-sql", "id": f"{database}/containers/lines"}
+    container = await make(world, f"{database}/containers/lines", COSMOS_VERSION)
+    target = {"type": "cosmos-sql", "id": container}
     connection = await world.create(
         world.spec("native-database", namespace=namespace, target=target, intent="read")
     )

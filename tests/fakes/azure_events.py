@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.naming import type_of
 from tests.fakes.local_app import SUBSCRIPTION
 
 DELETED = "Microsoft.Resources.ResourceDeleteSuccess"
@@ -52,7 +53,7 @@ def cloud(subject: Any, event_type: str = DELETED, *, event_id: str = "e-1", **d
 def notification(subject: str, kind: str = "Deleted", *, event_id: str = "e-1", **info: Any) -> Event:
     """An event of Azure Resource Notifications; keywords change its resource info."""
     data = {
-        "resourceInfo": {"id": subject, "name": "x", "type": "t", **info},
+        "resourceInfo": {"id": subject, "name": "x", "type": type_of(subject), **info},
         "operationalInfo": {"resourceEventTime": "2026-01-05T08:00:00-07:00"},
     }
     return {

@@ -7,7 +7,6 @@ is below it, its linkers and the assignments at its scope; deleting a cluster ta
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 from shared.naming import fold_id, resource_group_of
@@ -48,7 +47,7 @@ class AzureWorld:
     """Everything that exists."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._number = 0
         self.groups: set[str] = set()
         self.resources: dict[str, dict[str, Any]] = {}
         self.identities: dict[str, Identity] = {}
@@ -72,11 +71,12 @@ class AzureWorld:
 
     def guid(self) -> str:
         """A new GUID, the same in every run."""
-        return f"00000000-0000-4000-8000-{next(self._numbers):012x}"
+        return f"00000000-0000-4000-8000-{self.number():012x}"
 
     def number(self) -> int:
         """A new number."""
-        return next(self._numbers)
+        self._number += 1
+        return self._number
 
     def add_group(self, group_id: str) -> None:
         """Make a resource group."""

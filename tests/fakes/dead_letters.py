@@ -20,6 +20,9 @@ class InMemoryDeadLetters:
     async def read(self, name: str) -> bytes | None:
         return self.blobs.get(name)
 
+    async def keep(self, name: str, content: bytes) -> None:
+        self.blobs[name] = content
+
     async def remove(self, name: str) -> None:
         self.blobs.pop(name, None)
 

@@ -106,7 +106,7 @@ class LocalApp:
                 self.clock.advance((following - self.clock.now()).total_seconds())
             if timer and self.clock.now() >= tick:
                 tick += timedelta(seconds=60)
-                if not await timers.announce_again(self.services) and due is None:
+                if not (await timers.announce_again(self.services)).open and due is None:
                     return
 
     async def operations(self, connection_id: str) -> list[Operation]:

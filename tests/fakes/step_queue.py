@@ -19,6 +19,7 @@ class Waiting:
     text: str
     visible_at: datetime
     message_id: str
+    put_at: datetime
 
 
 class InMemoryStepQueue:
@@ -47,11 +48,17 @@ class InMemoryStepQueue:
     async def depth(self, queue: str) -> int:
         return len(self._queues.get(queue, []))
 
+    async def oldest_at(self, queue: str) -> datetime | None:
+        now = self._clock.now()
+        seen = [one for one in self._queues.get(queue, []) if one.visible_at <= now]
+        return seen[0].put_at if seen else None
+
     def put(self, queue: str, text: str, delay_seconds: float = 0) -> None:
         """Put a message as anybody might."""
         self._count += 1
-        visible_at = self._clock.now() + timedelta(seconds=min(max(0.0, delay_seconds), 604_800))
-        self._queues.setdefault(queue, []).append(Waiting(text, visible_at, f"m{self._count}"))
+        now = self._clock.now()
+        visible_at = now + timedelta(seconds=min(max(0.0, delay_seconds), 604_800))
+        self._queues.setdefault(queue, []).append(Waiting(text, visible_at, f"m{self._count}", now))
 
     def take(self, queue: str) -> list[str]:
         """Take all visible messages out of a queue, oldest first."""

@@ -10,12 +10,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.metrics import METRICS
+from tests.infra import rules_events
 from tests.infra.deployment import ROOT, Deployment
+from tests.infra.rules_resources import differences
 
 COLUMNS = {"value", "valueCount", "valueSum", "valueMin", "valueMax"}
 """Of ``customMetrics`` (learn.microsoft.com, Azure Monitor Logs reference, AppMetrics)."""
 LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "log": 1}
 """Methods of a logger, and where the event's name stands."""
+ROLES = ["Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"]
+OPERATIONS = {
+    "events-gone": [
+        "Microsoft.EventGrid/systemTopics/delete",
+        "Microsoft.EventGrid/systemTopics/eventSubscriptions/delete",
+    ],
+    "rights-changed": ROLES,
+}
+"""What alerts on Azure's activity log fire on."""
+SENDERS = "union([topic.id], map(shipped, one => '${topic.id}/eventSubscriptions/${one.name}-${suffix}'))"
+ACTIVITY_ALERTS = [
+    ("events-gone", "['topicGroupId']", SENDERS),
+    ("rights-changed", "['watchedId']", "['readerAssignmentId']"),
+    ("rights-changed", "['group.id', 'identityGroup.id']", ""),
+]
+"""Their names, and where they look."""
 
 
 @functools.cache
@@ -109,7 +127,7 @@ def every_query_is_one_alert(deployment: Deployment) -> Iterator[str]:
         named.append(found[1] if found else "")
         if named[-1] != rule["name"]:
             yield f"{rule['name']} asks {rule['query']}"
-        if rule["severity"] not in range(4) or not re.fullmatch(r"PT(15M|30M|1H)", rule["window"]):
+        if rule["severity"] not in range(4) or not re.fullmatch(r"PT(15M|30M|1H|3H)", rule["window"]):
             yield f"{rule['name']}: severity {rule['severity']}, window {rule['window']}"
     shipped = {path.stem for path in (deployment.infra / "queries").glob("*.kql")}
     if sorted(named) != sorted(shipped):
@@ -131,6 +149,57 @@ def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
         yield f"{made.loop} {made.properties['enabled']} {made.properties['scopes']}"
 
 
+def azures_own_record_tells_what_the_app_cannot(deployment: Deployment) -> Iterator[str]:
+    """Word by word: a misspelt field or operation makes an alert that is valid and never fires.
+
+    learn.microsoft.com/azure/templates/microsoft.insights/activitylogalerts; operations are those of
+    ``az provider operation show``.
+    """
+    made = deployment.module("activity-alert").resource("Microsoft.Insights/activityLogAlerts")
+    conditions = (
+        "flatten([ [ { field: 'category', equals: 'Administrative' } "
+        "{ field: 'status', equals: 'Succeeded' } "
+        "{ anyOf: map(operations, operation => { field: 'operationName', equals: operation }) } ] "
+        "empty(named) ? [] : [{ anyOf: named }] ])"
+    )
+    expected = {"enabled": True, "scopes": "scopes", "condition": {"allOf": conditions}}
+    yield from differences(made.properties, expected, "activity alert")
+    yield from differences(made.body, {"location": "global"}, "activity alert")
+    named = deployment.module("activity-alert").variables["named"].value
+    if named != "map(resourceIds, id => { field: 'resourceId', equals: id })":
+        yield f"named is {named}"
+    uses = deployment.uses("activity-alert")
+    found = [
+        tuple(str(one.params.get(key, "")) for key in ("alert", "scopes", "resourceIds")) for one in uses
+    ]
+    if sorted(found) != sorted(ACTIVITY_ALERTS):
+        yield f"activity alerts {found}"
+    for one in uses:
+        if one.params["operations"] != OPERATIONS[one.params["alert"]]:
+            yield f"{one.name}: {one.params['operations']}"
+
+
+def every_alert_has_a_runbook_and_every_runbook_an_alert(deployment: Deployment) -> Iterator[str]:
+    rules = deployment.module("alerts").variables["rules"].value
+    alerts = {one["name"] for one in rules} | {one[0] for one in ACTIVITY_ALERTS} | {"lost-events"}
+    yield from sorted(alerts ^ set(deployment.json("runbooks.json")))
+
+
+def no_alert_waits_for_an_event_that_is_filtered_out(deployment: Deployment) -> Iterator[str]:
+    """A line about an event is written only if Event Grid delivers its type, by either filter."""
+    for name, text in queries(deployment):
+        for reason in re.findall(r'has "reason=([\w-]+)"', text):
+            needed = rules_events.types_with_reason(reason)
+            for kind in ("", "-narrow"):
+                passed = {
+                    event_type
+                    for one in rules_events.shipped(deployment, kind)
+                    for event_type in one["filter"]["includedEventTypes"]
+                }
+                if needed and not needed & passed:
+                    yield f"{name}: {reason} is said of {needed}, which event-filter{kind}.json keeps out"
+
+
 def the_workbook_is_json_with_a_place_to_ask(deployment: Deployment) -> Iterator[str]:
     text = deployment.text("workbook/overview.json")
     if json.loads(text)["fallbackResourceIds"] != ["<componentsId>"]:
@@ -146,5 +215,8 @@ RULES = (
     every_query_reads_what_the_app_tells,
     every_query_is_one_alert,
     an_alert_fires_on_any_row,
+    azures_own_record_tells_what_the_app_cannot,
+    every_alert_has_a_runbook_and_every_runbook_an_alert,
+    no_alert_waits_for_an_event_that_is_filtered_out,
     the_workbook_is_json_with_a_place_to_ask,
 )

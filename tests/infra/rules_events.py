@@ -23,6 +23,7 @@ LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/blob"
 IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id"
 DELETED = "Microsoft.Resources.ResourceDeleteSuccess"
 WRITTEN = "Microsoft.Resources.ResourceWriteSuccess"
+UNSUBSCRIBED = "Microsoft.EventGrid.SubscriptionDeletedEvent"
 
 
 def the_topic_is_the_subscriptions(deployment: Deployment) -> Iterator[str]:
@@ -156,6 +157,18 @@ def acted_on() -> tuple[tuple[str, str], ...]:
             if decision.decision in {events.Decision.CANDIDATE, events.Decision.OBSERVE}:
                 found.append((event_type, subject))
     return tuple(found)
+
+
+@functools.cache
+def types_with_reason(reason: str) -> frozenset[str]:
+    """Event types of which the parser says that reason, whatever else is in the event."""
+    found = set()
+    for event_type in (DELETED, WRITTEN, UNSUBSCRIBED):
+        body = {"id": "1", "eventType": event_type, "subject": "", "data": {}}
+        (decision,) = events.parse(json.dumps(body), subscriptions=None, watched=frozenset())
+        if decision.reason == reason:
+            found.add(event_type)
+    return frozenset(found)
 
 
 def passes(one: Mapping[str, Any], event_type: str, subject: str) -> bool:

@@ -167,6 +167,17 @@ def python_is_the_tested_one_and_sizes_are_parameters(deployment: Deployment) ->
     yield from differences(use.params, {name: name for name in defaults}, "app")
 
 
+def the_account_is_one_that_every_region_has(deployment: Deployment) -> Iterator[str]:
+    """Flex Consumption is offered in regions without zones too, which have no zone-redundant accounts."""
+    if deployment.main.params["storageSku"].value != "Standard_LRS":
+        yield f"redundancy is {deployment.main.params['storageSku'].value}"
+    given = deployment.json("main.parameters.json")["parameters"].get("storageSku", {}).get("value")
+    if given != "${MOORING_STORAGE_SKU=Standard_LRS}":
+        yield f"azd sets {given}"
+    (use,) = deployment.uses("storage")
+    yield from differences(use.params, {"sku": "storageSku"}, "storage")
+
+
 def settings_are_those_that_the_app_reads(deployment: Deployment) -> Iterator[str]:
     (use,) = deployment.uses("function-app")
     found = settings_in(use.params["settings"])
@@ -219,6 +230,7 @@ RULES = (
     logs_take_no_keys,
     the_app_is_closed_but_for_https_and_entra,
     python_is_the_tested_one_and_sizes_are_parameters,
+    the_account_is_one_that_every_region_has,
     settings_are_those_that_the_app_reads,
     private_ways_lead_to_all_three_services,
 )

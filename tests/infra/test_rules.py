@@ -28,8 +28,13 @@ def test_the_guide_says_what_to_do_for_each_alert():
     text = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
     section = text.partition("## Alerts")[2].partition("\n## ")[0]
     told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
-    rules = SHIPPED.module("alerts").variables["rules"].value
-    assert sorted(told) == sorted([*(rule["name"] for rule in rules), "lost-events"])
+    assert sorted(told) == sorted(SHIPPED.json("runbooks.json"))
+    for name, runbook in SHIPPED.json("runbooks.json").items():
+        text = (ROOT / "docs" / "runbooks" / f"{runbook}.md").read_text(encoding="utf-8")
+        symptom = text.partition("**Query.**")[0]
+        assert re.search(rf"\bAlert [^.;]*`{name}`", symptom, re.IGNORECASE), (
+            f"{runbook} does not name {name}"
+        )
 
 
 def test_the_guide_has_every_variable_that_azd_reads():

@@ -172,4 +172,4 @@ class Platform:
             case "connection-requests-poison":
                 await poison.requests_poison(services, message.text)
             case _:
-                await poison._refuse(services, EVENTS, message.text, "event-crashed")
+                await poison.events_poison(services, message.text)

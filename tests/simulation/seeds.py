@@ -7,6 +7,16 @@ FOUND: tuple[tuple[int, str], ...] = (
     (62, "an account's last user but one left between the last one's two looks, and no pod was looked for"),
     (77, "verify_gone removed an account that a newcomer had made between its look and its delete"),
     (141, "a delete took a thing for one never joined, and its create's lost joining landed after it"),
+    (
+        582,
+        "an observed connection was the last user of an account that ours had made again, and let it stay",
+    ),
+    (
+        1762,
+        "a late delete of a dead cluster's credential took the rebuilt cluster's, which had the same name",
+    ),
+    (1910, "the same, and connections stayed configured with it"),
+    (2490, "who joined an account that another connection had made put its own nonce on record for it"),
     (576, "a host whose clock ran ahead took an operation that was just being opened for one that never was"),
     (2258, "a linker's event that was lost half-way left a user without a connection"),
     (3020, "an identity went with its last user between a newcomer's look and its joining"),

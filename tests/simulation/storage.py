@@ -164,6 +164,9 @@ class SimulatedQueue:
     async def depth(self, queue: str) -> int:
         return sum(message.queue == queue for message in self.live.values())
 
+    async def oldest_at(self, queue: str) -> None:
+        """Nobody looks at ages here."""
+
     def put(self, queue: str, text: str, delay_seconds: float = 0) -> Message:
         """Put a message as anybody might; a visibility delay has whole seconds."""
         self._count += 1

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from shared import naming
+from tests.fakes.crash_host import Host, ask
+from tests.fakes.crash_points import ID
 from tests.fakes.local_app import CLUSTER, create_body, delete_body, make_app
-from tests.unit.test_crash_points import ID, Host, ask
 
 ACCOUNT = ("ServiceAccount", "shop", "orders-sa")
 CLIENT_ID = "azure.workload.identity/client-id"

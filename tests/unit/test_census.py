@@ -130,7 +130,10 @@ async def test_a_row_that_cannot_be_read_leaves_the_sign_of_life(
     with caplog.at_level(logging.INFO, "mooring"):
         await handlers_of(app)["tend"](None)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["census-failed code=row-unreadable", "tended open=0"]
+    assert lines == [
+        "census-failed code=row-unreadable",
+        "tended open=0 step_late_seconds=0 message_late_seconds=0",
+    ]
 
 
 async def test_the_timer_writes_the_age_of_the_last_sweep_with_its_sign_of_life(

@@ -22,7 +22,7 @@ LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/l"
 DELETED = "Microsoft.Resources.ResourceDeleteSuccess"
 
 
-def event(subject: str = ACCOUNT, kind: str = DELETED, **data: str) -> dict[str, Any]:
+def event(subject: str = ACCOUNT, kind: str = DELETED, **data: Any) -> dict[str, Any]:
     return {
         "topic": f"/subscriptions/{SUBSCRIPTION}",
         "subject": subject,
@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_opened_has_a_line_and_spoils_the_exit_code_only(c
     ("body", "reason"),
     [
         (b"\x00\xff\x7fELF" * 50, "not-json"),
-        (b"[" + b" " * 9_000_000, "message-too-large"),
+        (b"[" + b" " * 68_000_000, "message-too-large"),
         (b"x" * 2_000_000, "message-too-large"),
         (b"[" * 100_000, "too-deep"),
         ("\ufeff".encode() + json.dumps(event()).encode(), "not-json"),
@@ -111,6 +111,21 @@ def test_a_file_that_cannot_be_opened_has_a_line_and_spoils_the_exit_code_only(c
 def test_what_cannot_be_parsed_is_one_rejected_line(classify: Any, body: bytes, reason: str):
     [line] = classify(body)
     assert (line["decision"], line["reason"], line["resourceId"]) == ("rejected", reason, "")
+
+
+def test_a_full_batch_of_events_with_claims_has_a_line_for_each(classify: Any):
+    claims = {"groups": "11111111-2222-3333-4444-555555555555," * 80}
+    batch = [event(f"{ACCOUNT}{number}", claims=claims) for number in range(5000)]
+    assert len(json.dumps(batch)) > 15_000_000
+    lines = classify(batch)
+    assert {one["decision"] for one in lines} == {"candidate"}
+    assert [one["index"] for one in lines] == list(range(5000))
+
+
+def test_a_record_of_a_zone_is_ignored_under_its_own_name(classify: Any):
+    [line] = classify(event(f"{GROUP}/providers/Microsoft.Network/dnsZones/e.com/A/*"))
+    assert (line["decision"], line["reason"]) == ("ignored", "resource-type")
+    assert line["resourceType"] == "microsoft.network/dnszones/a"
 
 
 def test_subscriptions_and_tenant_restrict_as_the_product_does(classify: Any):

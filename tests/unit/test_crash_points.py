@@ -1,33 +1,22 @@
 """A crash before or after every single call of a port: the end is the same, and a delete leaves nothing.
 
-A crash is the death of the host: it passes through the engine as no error does, and until the process is
-"restarted" every further call fails too, so that no ``finally`` tidies up what a dead host could not.
+Here what people ask for; ``test_crash_points_prunes.py`` has what is pruned without being asked for.
 """
 
+from __future__ import annotations
+
 import dataclasses
-import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from handlers import timers
 from shared import naming
-from shared.models import StepMessage
-from shared.state import State
-from tests.fakes.journal import Call
-from tests.fakes.local_app import (
-    CLUSTER,
-    STORAGE,
-    LocalApp,
-    create_body,
-    delete_body,
-    deletion_event,
-    make_app,
-)
+from shared.models import Kind
+from tests.fakes.crash_host import Host, ask
+from tests.fakes.crash_points import ID, Story, end_of, quiet
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, deletion_event
 
-ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
 SETTING = "AZURE_STORAGEBLOB_RESOURCEENDPOINT"
 UPDATED: dict[str, Any] = {
@@ -36,117 +25,46 @@ UPDATED: dict[str, Any] = {
     "target": {"type": "storage-blob", "id": f"{STORAGE}/blobServices/default/containers/orders"},
 }
 """Another role on another scope, and other keys."""
-REDELIVERED_SECONDS = 10.0
-"""host.json's visibilityTimeout: a message whose run died comes back after so long."""
 
 
-class Crash(BaseException):
-    """The host dies."""
+async def created(host: Host) -> None:
+    ask(host.app, create_body(), "before")
+    await host.settle()
 
 
-@dataclasses.dataclass(slots=True)
-class Host:
-    """Delivers messages until each is acknowledged; dies once, at one call."""
-
-    app: LocalApp
-    dies_at: int
-    after: bool
-    dead: bool = False
-    died: bool = False
-
-    def arm(self) -> None:
-        self.dies_at += len(self.app.journal.calls)
-
-        def before(call: Call) -> BaseException | None:
-            if not self.dead and not self.after and not self.died and call.number == self.dies_at:
-                self.dead = self.died = True
-            return Crash() if self.dead else None
-
-        def after(call: Call) -> BaseException | None:
-            if not self.dead and self.after and not self.died and call.number == self.dies_at:
-                self.dead = self.died = True
-            return Crash() if self.dead else None
-
-        self.app.journal.before, self.app.journal.after = before, after
-
-    async def survives(self, work: Callable[[], Awaitable[object]]) -> bool:
-        """Run a function; after a crash, restart and say that its message was not acknowledged."""
-        try:
-            await work()
-        except Crash:
-            self.dead = False
-            return False
-        return True
-
-    async def pump(self) -> int:
-        handled = 0
-        for queue, deliver in (
-            ("connection-requests", self._request),
-            ("connection-steps", self._step),
-            ("resource-events", self._event),
-        ):
-            for text in self.app.queue.take(queue):
-                handled += 1
-                if not await self.survives(lambda text=text, deliver=deliver: deliver(text)):
-                    self.app.queue.put(queue, text, REDELIVERED_SECONDS)
-        return handled
-
-    async def settle(self, seconds: float = 1500) -> None:
-        """Pump, and let the timer tick each minute, until nothing is open and nothing is queued."""
-        for _ in range(int(seconds // 30)):
-            while await self.pump():
-                pass
-            self.app.clock.advance(30)
-            await self.survives(lambda: timers.announce_again(self.app.services))
-            if self.app.queue.next_due() is None and not self.app.store.rows("openoperations"):
-                return
-        raise AssertionError("never settled")
-
-    async def _request(self, text: str) -> None:
-        message_id = json.loads(text)["requestId"]
-        await self.app.services.intake.receive(text, message_id=message_id, source="queue")
-
-    async def _step(self, text: str) -> None:
-        await self.app.services.engine.run_one(StepMessage.model_validate_json(text))
-
-    async def _event(self, text: str) -> None:
-        await self.app.services.events.receive(text)
+async def cut_off(host: Host) -> None:
+    """A create whose host has died in the middle: its lease lives, and its message comes back."""
+    ask(host.app, create_body(), "before")
+    await host.cut_off("identities.ensure_credential")
+    host.app.clock.advance(1)
 
 
-def ask(app: LocalApp, body: dict[str, Any], key: str) -> None:
-    app.queue.put("connection-requests", json.dumps({**body, "requestId": key}))
+async def pruned(host: Host) -> None:
+    await created(host)
+    host.app.world.remove(STORAGE)
+    host.app.queue.put("resource-events", deletion_event(STORAGE))
+    await host.settle()
 
 
-async def prepared(folder: Path, plan: str, dies_at: int, *, after: bool) -> Host:
-    """An app with everything that stands before the plan, and the plan's message in its queue."""
-    app = make_app(folder, MOORING_PRUNE_GRACE_SECONDS="0", MOORING_PROVE="on")
-    host = Host(app, dies_at, after)
-    if plan != "create":
-        ask(app, create_body(), "before")
-        await host.settle()
-    host.arm()
-    if plan == "create":
-        ask(app, create_body(), "the-create")
-    elif plan == "delete":
-        ask(app, delete_body(), "the-delete")
-    elif plan == "update":
-        container = UPDATED["target"]["id"]
-        app.world.add_resource(container)
-        facts = {"endpoint": "https://orders.blob.core.windows.net/", "container": "orders"}
-        read = app.services.catalogue.find("storage-blob").read(container, facts, intent="read")
-        assert read is not None
-        app.world.data_planes[read.url] = container
-        ask(app, {**create_body(**UPDATED), "action": "update"}, "the-update")
-    elif plan == "repair":
-        edit_by_hand(app)
-        ask(app, {**delete_body(), "action": "repair"}, "the-repair")
-    else:
-        app.world.remove(STORAGE)
-        app.queue.put("resource-events", deletion_event(STORAGE))
-    return host
+def create(app: LocalApp) -> None:
+    ask(app, create_body(), "the-create")
 
 
-def edit_by_hand(app: LocalApp) -> None:
+def delete(app: LocalApp) -> None:
+    ask(app, delete_body(), "the-delete")
+
+
+def update(app: LocalApp) -> None:
+    container = UPDATED["target"]["id"]
+    app.world.add_resource(container)
+    facts = {"endpoint": "https://orders.blob.core.windows.net/", "container": "orders"}
+    read = app.services.catalogue.find("storage-blob").read(container, facts, intent="read")
+    assert read is not None
+    app.world.data_planes[read.url] = container
+    ask(app, {**create_body(**UPDATED), "action": "update"}, "the-update")
+
+
+def repair(app: LocalApp) -> None:
     """Some of it deleted, the rest edited."""
     objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
     app.world.assignments.clear()
@@ -157,73 +75,62 @@ def edit_by_hand(app: LocalApp) -> None:
         del objects[key]
     for key in objects:
         app.clusters.put_object(CLUSTER, *key, data={SETTING: "https://elsewhere.example/"})
+    ask(app, {**delete_body(), "action": "repair"}, "the-repair")
 
 
-def end_state(app: LocalApp) -> dict[str, Any]:
-    """What exists, without what differs from run to run (generated ids)."""
-    left = app.leftovers()
-    return {
-        "identities": left["identities"],
-        "assignments": sorted((one.scope, one.role_definition_id) for one in app.world.assignments.values()),
-        "credentials": [one.subject for found in app.world.credentials.values() for one in found.values()],
-        "settings": [
-            one.data
-            for cluster in app.world.clusters.values()
-            for key, one in cluster.objects.items()
-            if key[0] == "Secret"
-        ],
-        "objects": sorted(one.partition(" ")[0] for one in left["objects"]),
-        "users": len(left["users"]),
-        "open": app.store.rows("openoperations"),
-    }
+def validate(app: LocalApp) -> None:
+    ask(app, {"action": "validate", "connectionId": ID}, "the-validation")
 
 
-async def run_to_its_end(host: Host) -> dict[str, Any]:
-    await host.settle()
-    state = State(host.app.store)
-    stored = await state.connection(ID)
-    assert stored is not None
-    operations = await state.operations(ID)
-    return {
-        **end_state(host.app),
-        "state": stored.value.state.value,
-        "generation": stored.value.generation,
-        "active": stored.value.active,
-        "operations": [(one.kind.value, one.state.value) for one in operations],
-    }
+def restore(app: LocalApp) -> None:
+    app.queue.put("calls", "")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("plan", ["create", "delete", "prune", "repair", "update"])
-async def test_a_crash_at_any_call_leads_to_the_same_end_and_a_delete_leaves_nothing(
-    tmp_path: Path, plan: str, after: bool
-):
-    quiet = await prepared(tmp_path, plan, 0, after=after)
-    start = len(quiet.app.journal.calls)
-    expected = await run_to_its_end(quiet)
-    ends = {
-        "create": "usable",
-        "delete": "deleted",
-        "prune": "pruned",
-        "repair": "usable",
-        "update": "usable",
-    }
-    assert expected["state"] == ends[plan]
-    assert "elsewhere" not in str(expected["settings"])
-    if plan == "update":
-        assert [scope for scope, _ in expected["assignments"]] == [UPDATED["target"]["id"]]
-        assert all("spring" in key for [data] in [expected["settings"]] for key in data)
-    assert "other:other" not in str(expected["credentials"])
-    calls = quiet.app.journal.names()[start:]
-    assert len(calls) > 60
-    for number in range(1, len(calls) + 1):
-        host = await prepared(tmp_path, plan, number, after=after)
-        where = f"{'after' if after else 'before'} call {number}, {calls[number - 1]}"
-        ended = await run_to_its_end(host)
-        assert host.died, where
-        assert ended == expected, where
-        ask(host.app, delete_body(), "the-last")
+async def restoring(app: LocalApp) -> object:
+    [prune] = [one for one in await app.operations(ID) if one.kind is Kind.PRUNE]
+    return await app.services.restorer.restore(prune.operation_id, key="the-restore")
+
+
+STORIES = {
+    "create": Story(begins=create, ends="usable"),
+    "delete": Story(before=created, begins=delete, ends="deleted"),
+    "delete that overtakes": Story(before=cut_off, begins=delete, ends="deleted"),
+    "repair": Story(before=created, begins=repair, ends="usable"),
+    "restore": Story(before=pruned, begins=restore, called=restoring, ends="restored"),
+    "update": Story(before=created, begins=update, ends="usable"),
+    "validate": Story(before=created, begins=validate, ends="usable"),
+}
+
+
+async def assert_same_end_whoever_dies(story: Story, folder: Path) -> dict[str, Any]:
+    """Every point of a story leads to the end of its quiet run, and then nothing of ours is left."""
+    watched = await quiet(story, folder)
+    expected = await end_of(story, watched.host)
+    assert expected["state"] == story.ends
+    assert expected["open"] == []
+    for point in watched.points.values():
+        host = point.resume(story, folder)
         await host.settle()
-        assert host.app.leftovers() == EMPTY, where
-        assert not any(host.app.world.credentials.values()), where
-        assert await host.app.services.state.intents(ID) == {}, where
+        assert await end_of(story, host) == expected, point.where
+        await story.last(host)
+        assert host.app.leftovers() == {**EMPTY, **story.left}, point.where
+        assert await host.app.services.state.intents(story.connection_id) == {}, point.where
+        assert host.app.oracle.live == [], point.where
+    print(f"{2 * len(watched.calls)} crash points, {len(watched.points)} of them different")
+    return expected
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_crash_at_any_call_leads_to_the_same_end_and_a_delete_leaves_nothing(
+    tmp_path: Path, name: str
+):
+    ended = await assert_same_end_whoever_dies(STORIES[name], tmp_path)
+    assert "elsewhere" not in str(ended["settings"])
+    assert "other:other" not in str(ended["credentials"])
+    if name == "update":
+        assert [scope for scope, _ in ended["assignments"]] == [UPDATED["target"]["id"]]
+        assert all("spring" in key for [data] in [ended["settings"]] for key in data)
+    if name == "delete that overtakes":
+        assert ended["operations"] == [("create", "superseded"), ("delete", "succeeded")]
+    if name == "restore":
+        assert ended["objects"] == ["Secret", "ServiceAccount"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes.crash_host import Crash, Host, ask
 from tests.fakes.databases import StoredServer
 from tests.fakes.journal import Call
 from tests.fakes.local_app import LocalApp, create_body, delete_body
 from tests.fakes.postgres import DATABASE, NAME, USER, add_server
-from tests.unit.test_crash_points import Crash, Host, ask
 
 BODY = create_body(NAME, target={"type": "postgres-flexible", "id": DATABASE}, intent="read")
 CREATING = ("own_object_id", "look", "user", "ensure_user", "grant")

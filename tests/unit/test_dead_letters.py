@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.dead_letters import BLOB_BYTES, BLOBS_PER_CALL, EVENTS_PER_CALL, MESSAGE_BYTES, unwrapped
+from shared.dead_letters import BLOB_BYTES, BLOBS_PER_CALL, EVENTS_PER_CALL, unwrapped
 from shared.errors import PermanentError, TransientError
+from shared.event_copies import MESSAGE_BYTES
 from shared.settings import Settings
 from tests.fakes.aftermath import NOTHING, made, prunes
 from tests.fakes.azure_events import PRIVATE, cloud, dead_letter, event, notification
@@ -60,7 +61,9 @@ def test_an_event_without_data_and_one_that_was_never_wrapped_are_taken_as_they_
 
 def test_an_event_that_was_too_large_for_the_queue_is_cut_down_to_what_is_read_of_it():
     large = notification(STORAGE, properties={"x": "y" * MESSAGE_BYTES})
-    assert json.loads(unwrapped(large))["data"] == {"resourceInfo": {"id": STORAGE}}
+    assert json.loads(unwrapped(large))["data"] == {
+        "resourceInfo": {"id": STORAGE, "type": "microsoft.storage/storageaccounts"}
+    }
     other = event(STORAGE, extra="y" * MESSAGE_BYTES, tenantId="t")
     assert set(json.loads(unwrapped(other))["data"]) == {"resourceUri", "subscriptionId", "tenantId"}
     assert unwrapped({**event(STORAGE), "extra": "y" * MESSAGE_BYTES}) == ""

@@ -32,6 +32,8 @@ MAKERS = {
     "_text": 2,
     "__init__": 0,
 }
+ANSWERING = {"pointless", "subject_fault", "data_fault"}
+"""Functions that answer a code."""
 
 
 def literal(node: ast.expr | None) -> str:
@@ -72,8 +74,9 @@ def codes_of(tree: ast.AST) -> Iterator[str]:
             yield from codes_of_assignment(node)
         elif isinstance(node, ast.FunctionDef) and node.name == "_text":
             yield from map(literal, node.args.defaults)
-        elif isinstance(node, ast.FunctionDef) and node.name == "pointless":
-            yield from (literal(end.value) for end in ast.walk(node) if isinstance(end, ast.Return))
+        elif isinstance(node, ast.FunctionDef) and node.name in ANSWERING:
+            ends = (end.value for end in ast.walk(node) if isinstance(end, ast.Return) and end.value)
+            yield from (literal(branch) for end in ends for branch in branches(end))
 
 
 def codes_of_the_code() -> set[str]:

@@ -1,6 +1,7 @@
 """Links are followed, the index is whole, and no page names somebody's machine."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from tests.unit.pages import ROOT, pages
@@ -48,6 +49,20 @@ def test_every_make_target_that_is_named_exists():
         for name in re.findall(r"(?:`|^|\$ )make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert {"demo", "test"} <= named <= known
+
+
+def test_what_can_be_made_is_where_a_contributor_looks():
+    made = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [name for name in made if name != "help" and f"make {name}" not in text] == []
+
+
+def test_a_fall_of_coverage_is_a_failure():
+    made = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ntest: ")[2].partition("\n\n")[0]
+    measured, _, judged = made.partition(" --cov ")
+    assert "coverage report --include='shared/*' --fail-under=95" in judged, measured
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert config["tool"]["coverage"]["run"]["branch"] is True
 
 
 def test_no_page_names_a_place_on_somebodys_machine():

@@ -68,7 +68,7 @@ async def test_a_step_that_was_poisoned_once_can_still_succeed(app: LocalApp):
 
 
 async def nudge(app: LocalApp, operation_id: OperationId) -> str:
-    return await app.services.announcer.nudge(operation_id, noted_seconds=0)
+    return (await app.services.announcer.nudge(operation_id, noted_seconds=0)).said
 
 
 async def test_a_step_whose_announcement_was_lost_is_announced_by_the_timer(app: LocalApp):
@@ -77,7 +77,7 @@ async def test_a_step_whose_announcement_was_lost_is_announced_by_the_timer(app:
         await app.send(create_body())
     app.journal.before = None
     assert messages(app) == []
-    assert await timers.announce_again(app.services) == 1
+    assert (await timers.announce_again(app.services)).open == 1
     assert [one.step for one in messages(app)] == ["preflight"]
 
 
@@ -197,7 +197,7 @@ async def test_one_operation_that_cannot_be_nudged_does_not_stop_the_rest(
     messages(app)
     app.clock.advance(200)
     app.journal.before = conflicts(1, "queue.announce")
-    assert await timers.announce_again(app.services) == 2
+    assert (await timers.announce_again(app.services)).open == 2
     assert len(messages(app)) == 1
     assert any("nudge-failed" in record.getMessage() for record in caplog.records)
 

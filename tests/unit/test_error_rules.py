@@ -40,6 +40,10 @@ def outcome(service: Service, status: int, code: str, intent: Intent, wait: floa
         (404, "ParentResourceNotFound", ABSENT, "transient parent-not-found slow", ABSENT),
         (404, "NotFound", ABSENT, "transient parent-not-found slow", ABSENT),
         (404, "RoleAssignmentNotFound", ABSENT, "transient parent-not-found slow", ABSENT),
+        (404, "ContainerNotFound", ABSENT, "transient parent-not-found slow", ABSENT),
+        (404, "QueueNotFound", ABSENT, "transient parent-not-found slow", ABSENT),
+        (404, "TableNotFound", ABSENT, "transient parent-not-found slow", ABSENT),
+        (404, "MessagingGatewayNotFoundStatusCode", ABSENT, "transient parent-not-found slow", ABSENT),
     ],
 )
 def test_only_definite_not_found_codes_are_absence(

@@ -200,7 +200,7 @@ async def test_a_poison_queue_that_overflows_is_put_on_record_and_asks_azure_not
     since = mark(app)
     messages = [json.dumps(event(STORAGE, event_id=str(number % 100))) for number in range(300)]
     for message in messages:
-        await poison._refuse(app.services, "resource-events", message, "event-crashed")
+        await poison.events_poison(app.services, message)
     day = f"{app.clock.now():%Y-%m-%d}"
     records = await app.services.requests.rejected(day)
     assert len(records) == 100, "the same message is the same record"

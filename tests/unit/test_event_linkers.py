@@ -88,10 +88,36 @@ async def test_a_linker_that_is_gone_when_it_is_looked_at_is_not_recorded(app: L
     assert await receive(app, written_event(LINKER)) == ["observe:later"], "its cluster is gone"
 
 
-async def test_a_fault_while_looking_at_a_linker_delivers_the_event_again(app: LocalApp):
+async def test_a_linker_of_a_cluster_out_of_reach_is_looked_at_again_and_recorded_once_it_answers(
+    app: LocalApp,
+):
+    their_objects(app, linker(app, client_id="new"))
+    app.world.clusters[naming.fold_id(CLUSTER)].reachable = False
+    assert await receive(app, written_event(LINKER)) == ["observe:later"]
+    await app.settle(seconds=120)
+    assert await app.services.state.connection(THEIRS) is None
+    app.world.clusters[naming.fold_id(CLUSTER)].reachable = True
+    await app.settle(seconds=10)
+    assert await app.state(THEIRS) == "observed"
+
+
+async def test_a_linker_of_a_cluster_that_stays_out_of_reach_is_left_to_the_sweep(app: LocalApp):
     linker(app)
     app.world.clusters[naming.fold_id(CLUSTER)].reachable = False
-    with pytest.raises(TransientError, match="cluster-unreachable"):
+    assert await receive(app, written_event(LINKER)) == ["observe:later"]
+    await app.settle(seconds=400)
+    assert app.journal.names().count("linkers.get") == TRIES + 1
+    assert app.queue.next_due() is None
+
+
+async def test_a_fault_while_looking_at_a_linker_delivers_the_event_again(app: LocalApp):
+    linker(app)
+
+    def busy(call: Call) -> BaseException | None:
+        return TransientError("kubernetes-busy") if call.name == "clusters.get" else None
+
+    app.journal.before = busy
+    with pytest.raises(TransientError, match="kubernetes-busy"):
         await receive(app, written_event(LINKER))
 
     def rule(call: Call) -> BaseException | None:

@@ -114,10 +114,10 @@ def test_everything_that_service_connector_connects_to_is_watched_with_what_hold
 
 @pytest.mark.parametrize(
     "below",
-    ["Microsoft.Storage/storageAccounts/a/blobServices/default/containers/c",
+    ["Microsoft.Storage/storageAccounts/a/blobServices/default/inventoryPolicies/p",
      "Microsoft.KeyVault/vaults/v/secrets/s",
      "Microsoft.Sql/servers/s/firewallRules/f",
-     "Microsoft.EventHub/namespaces/n/eventhubs/e",
+     "Microsoft.EventHub/namespaces/n/eventhubs/e/authorizationRules/r",
      "Microsoft.CognitiveServices/accounts/a/deployments/d",
      "Microsoft.ManagedIdentity/identities/default"],
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from shared import naming
 from shared.events import Decision, EventDecision, parse
+from shared.naming import type_of
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
@@ -67,7 +68,7 @@ def cloud(subject: Any = ACCOUNT, event_type: Any = DELETED, **changes: Any) -> 
 
 def notification(subject: str = ACCOUNT, kind: str = "Deleted", **info: Any) -> dict[str, Any]:
     data = {
-        "resourceInfo": {"id": subject, "name": "x", "type": "t"} | info,
+        "resourceInfo": {"id": subject, "name": "x", "type": type_of(subject)} | info,
         "operationalInfo": {"resourceEventTime": "2026-11-22T10:00:00"},
     }
     return event(subject, f"Microsoft.ResourceNotifications.Resources.{kind}", data=data)

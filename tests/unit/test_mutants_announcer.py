@@ -175,7 +175,7 @@ async def test_a_note_without_an_operation_is_dropped_after_a_while(
     app.store._tables["connections"].clear()
     assert announcer.UNWRITTEN_SECONDS == 600
     said = await app.services.announcer.nudge(OperationId(record.operation_id), noted_seconds=age_seconds)
-    assert said == "unknown"
+    assert said == announcer.Nudge("unknown")
     assert len(await app.services.state.open_operations()) == listed
 
 
@@ -201,4 +201,4 @@ async def test_an_announced_step_is_overdue_to_the_second(app: LocalApp):
     for seconds, said in ((119.5, "quiet"), (0.5, "nudged")):
         app.clock.advance(seconds)
         operation_id = OperationId(record.operation_id)
-        assert await app.services.announcer.nudge(operation_id, noted_seconds=0) == said
+        assert (await app.services.announcer.nudge(operation_id, noted_seconds=0)).said == said

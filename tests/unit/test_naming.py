@@ -185,7 +185,8 @@ def test_a_wish_is_the_same_whatever_the_casing_of_its_ids():
 
 def test_azure_names_stay_inside_azures_limits_at_their_longest():
     identity = naming.identity_name(CLUSTER, "n" * 63, "w" * 63)
-    credential = naming.credential_name(CLUSTER, "n" * 63, naming.service_account_name(str(uuid.UUID(int=0))))
+    account = naming.service_account_name(str(uuid.UUID(int=0)))
+    credential = naming.credential_name(CLUSTER, "n" * 63, account, "https://" + "i" * 500)
     assert 3 <= len(identity) <= 128
     assert re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", identity)
     assert 3 <= len(credential) <= 120

@@ -111,6 +111,19 @@ async def test_an_orphan_that_is_named_goes_and_leaves_no_row_of_users(app: Loca
     assert known.prune == operation_id
 
 
+async def test_who_asks_again_with_the_same_key_is_told_of_the_prune_that_was_opened(app: LocalApp):
+    orphan = await reported(app, OrphanKind.SECRET)
+    operation_id = await ask(app, orphan)
+    await app.services.orphans.put(orphan)  # as if the host had died before it noted the prune
+    await app.settle()
+    assert await ask(app, orphan) == operation_id
+    known = await app.services.orphans.get(orphan.orphan_id)
+    assert known is not None
+    assert known.prune == operation_id
+    with pytest.raises(RefusedError, match="orphan-gone"):
+        await ask(app, orphan, "another")
+
+
 async def test_what_a_pod_uses_is_held_though_a_person_named_it(app: LocalApp):
     orphan = await reported(app, OrphanKind.SERVICE_ACCOUNT)
     app.clusters.put_pod(CLUSTER, "shop", "p", {"serviceAccountName": ACCOUNT, "containers": []})

@@ -1,6 +1,7 @@
 """What a sweep finds in a cluster that no event has told."""
 
 import dataclasses
+import logging
 
 import pytest
 
@@ -143,6 +144,20 @@ async def test_a_cluster_that_does_not_answer_ends_its_slice_and_stops_nothing_e
     assert found["totals"]["prunes"] == {"identity": 1}
     assert found["totals"].get("orphans") is None
     assert ("identity", "sweep") in await prunes(app, connection_id)
+
+
+async def test_the_line_of_each_run_says_which_cluster_gave_no_answer(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
+    put_linker(app)
+    with caplog.at_level(logging.INFO, "mooring"):
+        await swept(app)
+        app.world.clusters[naming.fold_id(CLUSTER)].reachable = False
+        await swept(app)
+    lines = [record.getMessage() for record in caplog.records if "slice=cluster-" in record.getMessage()]
+    name = CLUSTER.rpartition("/")[2]
+    assert [f"cluster={name}" in line.split() for line in lines] == [True, True]
+    assert ["details=unreachable" in line.split() for line in lines] == [False, True]
 
 
 async def test_a_stopped_cluster_is_not_asked(app: LocalApp):

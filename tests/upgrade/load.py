@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -59,7 +58,7 @@ def _world(app: LocalApp, world: Mapping[str, Any], number: int) -> None:
     there.linkers = {key: Linker(**one) for key, one in world["linkers"].items()}
     there.clusters = {key: _cluster(one) for key, one in world["clusters"].items()}
     there.data_planes = dict(world["data_planes"])
-    there._numbers = itertools.count(number + 1)
+    there._number = number
 
 
 def _credential(one: Mapping[str, Any]) -> Credential:

@@ -1,0 +1,137 @@
+"""Races for the names of shared things that the simulation found, each in its smallest form."""
+
+import dataclasses
+
+import pytest
+
+from shared import naming
+from shared.models import Kind, OperationId, Provenance
+from shared.ports import Credential, KubeObject
+from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing
+from shared.steps.objects import account_of
+from shared.users import User
+from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.step_bench import Bench
+
+
+@pytest.fixture
+async def bench(app: LocalApp) -> Bench:
+    made = Bench(app)
+    await made.up_to("settings")
+    return made
+
+
+def rebuilt(app: LocalApp, issuer: str) -> None:
+    stored = app.world.clusters[naming.fold_id(CLUSTER)]
+    stored.described = dataclasses.replace(stored.described, issuer=issuer)
+
+
+async def account(app: LocalApp, name: str) -> KubeObject | None:
+    return await app.clusters.get(CLUSTER, "ServiceAccount", "shop", name)
+
+
+async def test_a_rebuilt_clusters_credential_has_a_name_of_its_own(app: LocalApp, bench: Bench):
+    planned = bench.intents["federated_credential"].planned
+    key, old = naming.fold_id(str(planned["identityId"])), str(planned["name"])
+    rebuilt(app, "https://issuer.example/rebuilt/")
+    newcomer = Bench(app, "orders-blob-2")
+    await newcomer.up_to("federated_credential")
+    new = str(newcomer.intents["federated_credential"].planned["name"])
+    del app.world.credentials[key][old]  # a delete of the old one, whose answer was lost, lands only now
+    assert new in app.world.credentials[key]
+
+
+async def test_a_credential_of_the_former_name_is_ours_and_goes_with_its_last_user(
+    app: LocalApp, bench: Bench
+):
+    planned = bench.intents["federated_credential"].planned
+    key, name = naming.fold_id(str(planned["identityId"])), str(planned["name"])
+    former = naming.former_credential_name(CLUSTER, "shop", str(planned["subject"]).rpartition(":")[-1])
+    held = app.world.credentials[key]
+    held[former] = dataclasses.replace(held.pop(name), name=former)
+    made = await bench.apply("federated_credential")
+    assert made.outputs == {"name": former, "provenance": Provenance.CREATED}
+    assert list(held) == [former]
+    bench.become(Kind.DELETE)
+    reverted = await bench.revert("federated_credential")
+    assert [(one["name"], one["found"]) for one in reverted.outputs["removed"]] == [(former, True)]
+    assert not held
+
+
+async def test_a_former_name_that_holds_another_issuers_credential_stays(app: LocalApp, bench: Bench):
+    planned = bench.intents["federated_credential"].planned
+    key, name = naming.fold_id(str(planned["identityId"])), str(planned["name"])
+    former = naming.former_credential_name(CLUSTER, "shop", str(planned["subject"]).rpartition(":")[-1])
+    other = Credential(
+        name=former,
+        issuer="https://issuer.example/rebuilt/",
+        subject=str(planned["subject"]),
+        audiences=(naming.AUDIENCE,),
+    )
+    app.world.credentials[key][former] = other
+    del app.world.credentials[key][name]
+    bench.become(Kind.DELETE)
+    reverted = await bench.revert("federated_credential")
+    assert [(one["name"], one["rule"]) for one in reverted.outputs["removed"]] == [(name, "already-gone")]
+    assert app.world.credentials[key] == {former: other}
+    thing = credential_thing(str(planned["identityId"]), str(planned["issuer"]), str(planned["subject"]))
+    assert await app.services.engine.users.get(thing) is None
+
+
+async def test_who_joins_an_account_that_is_there_leaves_the_nonce_on_record_that_is_on_it(
+    app: LocalApp, bench: Bench
+):
+    """Its own nonce was planned before another connection made the account; then its run was cut off."""
+    name = str(bench.intents["service_account"].planned["name"])
+    thing = account_thing(CLUSTER, "shop", account_of(name))
+    there = await account(app, name)
+    newcomer = Bench(app, "orders-blob-2")
+    newcomer.intents = {one: bench.intents[one] for one in ("preflight", "managed_identity")}
+    own = {"namespace": "shop", "name": name, "provenance": Provenance.CREATED, "nonce": "own"}
+    await newcomer.context("service_account").recorder.intend(own)
+    await newcomer.apply("service_account")
+    row = await app.services.engine.users.get(thing)
+    assert row is not None
+    assert there is not None
+    assert row.details["nonce"] == there.annotations[ANNOTATION_NONCE]
+
+
+async def test_an_observed_connection_that_leaves_last_takes_an_account_that_ours_made_again(
+    app: LocalApp, bench: Bench
+):
+    """It knows the account's uid of before: that ours made it again, only the users row tells."""
+    intent = bench.intents["service_account"]
+    name = str(intent.planned["name"])
+    bench.intents["service_account"] = intent.model_copy(
+        update={
+            "planned": {**intent.planned, "provenance": Provenance.ADOPTED, "nonce": ""},
+            "outputs": {**intent.outputs, "uid": "of-before"},
+        }
+    )
+    bench.become(Kind.PRUNE)
+    reverted = await bench.revert("service_account")
+    assert [one["rule"] for one in reverted.outputs["removed"]] == ["proven-by-nonce"]
+    assert await account(app, name) is None
+
+
+async def test_an_observed_connection_proves_nothing_by_a_nonce_that_no_row_of_ours_has(
+    app: LocalApp, bench: Bench
+):
+    intent = bench.intents["service_account"]
+    name, nonce = str(intent.planned["name"]), str(intent.planned["nonce"])
+    thing = account_thing(CLUSTER, "shop", account_of(name))
+    users = app.services.engine.users
+    user = User(connection_id=bench.connection.connection_id, generation=1)
+    await users.leave(thing, user, operation_id=OperationId("o"))
+    await users.forget(thing, operation_id=OperationId("o"))
+    await users.join(thing, user, settled=bench.context("service_account").recorder.settled)
+    bench.intents["service_account"] = intent.model_copy(
+        update={
+            "planned": {**intent.planned, "provenance": Provenance.ADOPTED, "nonce": nonce},
+            "outputs": {**intent.outputs, "uid": "of-before"},
+        }
+    )
+    bench.become(Kind.PRUNE)
+    reverted = await bench.revert("service_account")
+    assert [one["rule"] for one in reverted.outputs["kept"]] == ["object-changed"]
+    assert await account(app, name) is not None
