@@ -17,7 +17,7 @@ demo: $(READY) $(NODE_READY) ## the founding story on a local Azure: create, use
 test: check $(NODE_READY) ## every check and every test but chaos; 95 % of shared/ must be covered
 	@$(BIN)/python -m tests.tiers
 	@$(BIN)/python -m pytest tests/simulation
-	@rm -f .coverage && $(BIN)/python -m pytest -m "not chaos" --ignore=tests/simulation --cov --cov-report=term:skip-covered
+	@rm -f .coverage && $(BIN)/python -m pytest -n auto -m "not chaos" --ignore=tests/simulation --cov --cov-report=term:skip-covered
 	@$(BIN)/coverage report --include='shared/*' --fail-under=95 --format=total >/dev/null \
 	  || { echo "less than 95 % of shared/ is covered, branches counted" >&2; exit 1; }
 

@@ -206,11 +206,8 @@ def identity_name(cluster_id: str, namespace: str, workload: str) -> str:
 
 
 def credential_name(cluster_id: str, namespace: str, service_account: str, issuer: str) -> str:
-    """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore).
-
-    Azure deletes a credential by its name alone. The issuer is part of it, so that a late delete of a cluster
-    that is gone cannot take what its successor of the same id needs.
-    """
+    """Name of the federated credential (3 to 120 characters, letters, digits, dash, underscore)."""
+    # Azure deletes by name alone: with the issuer in it, no late delete takes what a rebuilt cluster needs.
     return f"mooring-{digest([fold_id(cluster_id), namespace, service_account, issuer], 20)}"
 
 
