@@ -154,9 +154,14 @@ async def test_a_users_row_is_dropped_even_if_the_first_try_meets_a_conflict(app
 
 async def test_a_request_is_not_taken_for_recorded_when_nothing_was_written(app: LocalApp):
     record = RequestRecord(key="id:r", outcome="opened", received_at=app.clock.now())
-    app.journal.before = once("state.transact", lambda _: StateConflictError("simulated"))
+
+    def moves(call: Call) -> BaseException | None:
+        return StateConflictError("simulated") if call.name == "state.transact" else None
+
+    app.journal.before = moves
     with pytest.raises(StateConflictError):
         await app.services.requests.remember(record)
+    app.journal.before = None
     assert await app.services.requests.remember(record) == record
 
 
