@@ -95,7 +95,9 @@ class ManagedIdentity:
         identity = await ctx.outside.identities.get(resource_id)
         if not workload or (identity is not None and identity.tags.get(TAG_WORKLOAD) != workload):
             removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
-        elif identity is not None and await identity_linked(ctx, identity.client_id):
+        elif identity is not None and (
+            _kept_for_a_linker(ctx) or await identity_linked(ctx, identity.client_id)
+        ):
             removal.keep(item, "live-linker", "a live linker works through it")
         elif identity is not None and (fault := await self._fault(ctx, plan, identity)):
             removal.keep(item, *fault)
@@ -183,6 +185,17 @@ def identity_id(ctx: StepContext) -> str:
     """Id of the identity that the request names, or of the one that is made for its workload."""
     spec = ctx.connection.spec
     return spec.identity_id or own_identity_id(spec, ctx.rules.identity_resource_group_id)
+
+
+def _kept_for_a_linker(ctx: StepContext) -> bool:
+    """Say whether this removal left something of the identity to a linker, whatever became of that since.
+
+    A role whose principal is gone would stay with no record of it.
+    """
+    steps = ("role_assignments", "federated_credential")
+    return any(
+        one["rule"] == "live-linker" for step in steps for one in ctx.done.get(step, {}).get("kept", ())
+    )
 
 
 def _recorded(ctx: StepContext, identity: Identity) -> bool:

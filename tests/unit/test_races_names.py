@@ -6,11 +6,11 @@ import pytest
 
 from shared import naming
 from shared.models import Kind, OperationId, Provenance
-from shared.ports import Credential, KubeObject
+from shared.ports import Credential, KubeObject, Linker
 from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing
 from shared.steps.objects import account_of
 from shared.users import User
-from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
 from tests.fakes.step_bench import Bench
 
 
@@ -135,3 +135,26 @@ async def test_an_observed_connection_proves_nothing_by_a_nonce_that_no_row_of_o
     reverted = await bench.revert("service_account")
     assert [one["rule"] for one in reverted.outputs["kept"]] == ["object-changed"]
     assert await account(app, name) is not None
+
+
+async def test_an_identity_stays_with_a_role_that_was_kept_for_a_linker_that_went_meanwhile(
+    app: LocalApp, bench: Bench
+):
+    identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
+    linker = Linker(
+        resource_id=f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs",
+        name="theirs",
+        namespace="other",
+        target_id=f"{STORAGE}/blobServices/default",
+        client_id=str(bench.intents["managed_identity"].outputs["clientId"]),
+        client_type="none",
+        provisioning_state="Succeeded",
+    )
+    app.world.linkers[naming.fold_id(linker.resource_id)] = linker
+    bench.become(Kind.DELETE)
+    await bench.revert("role_assignments")
+    del app.world.linkers[naming.fold_id(linker.resource_id)]
+    await bench.revert("federated_credential")
+    kept = (await bench.revert("managed_identity")).outputs["kept"]
+    assert [one["rule"] for one in kept] == ["live-linker"]
+    assert naming.fold_id(identity_id) in app.world.identities
