@@ -7,7 +7,7 @@ A not-found for everything is how a lost permission, a disabled subscription or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from shared import naming
 from shared.errors import NotYetError, PermanentError
@@ -54,8 +54,7 @@ async def find_witness(ctx: StepContext, cause: Cause, api_version: str, note: M
         await ctx.limits.forget_canary(canary)
     spec = ctx.connection.spec
     candidates = [
-        (above, _VERSION_BY_TYPE.get(naming.type_of(above), api_version))
-        for above in naming.ancestors(cause.resource_id)[1:]
+        (above, _VERSION_BY_TYPE.get(naming.type_of(above), api_version)) for above in _above(ctx, cause)
     ]
     candidates += [(spec.cluster_id, API_VERSIONS["cluster"])]
     if cause.kind != "target" and ctx.connection.linker_id == "":
@@ -71,6 +70,15 @@ async def find_witness(ctx: StepContext, cause: Cause, api_version: str, note: M
         if answer:
             return resource_id
     raise _nobody(ctx, f"nothing else of subscription {subscription} could be read", note)
+
+
+def _above(ctx: StepContext, cause: Cause) -> Sequence[str]:
+    """Ids above the cause, the nearest first; of a part those of the whole, which is what we may read."""
+    above = naming.ancestors(cause.resource_id)[1:]
+    if cause.kind == "target" and not ctx.connection.linker_id:
+        whole = naming.fold_id(ctx.target.existence_id(ctx.connection.spec.target_id))
+        return above[above.index(whole) :] if whole in above else above
+    return above
 
 
 async def answers(ctx: StepContext, resource_id: str, api_version: str) -> bool:

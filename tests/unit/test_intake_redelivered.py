@@ -54,10 +54,11 @@ async def test_a_request_whose_operation_is_under_way_is_not_refused_by_a_policy
     [operation] = await app.operations(ID)
     assert (again.outcome, again.operation_id) == ("opened", operation.operation_id)
     assert (await record(app), await refusals(app)) == (again, [])
-    await app.settle()
-    [operation] = await app.operations(ID)
-    assert operation.state == "succeeded"
     assert app.queue.take("rejected") == []
+    await app.settle()
+    # It was not begun, so it makes nothing; its end is its operation's own, under the id that was told.
+    [operation] = await app.operations(ID)
+    assert (operation.state, operation.code) == ("failed", "policy-denied")
 
 
 async def test_a_refusal_that_was_recorded_of_an_operation_under_way_is_set_right_by_a_repeat(app: LocalApp):

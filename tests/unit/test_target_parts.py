@@ -96,6 +96,18 @@ async def test_a_deleted_part_takes_its_connection_with_it(app: LocalApp):
     assert (cause.kind, naming.fold_id(cause.resource_id)) == ("target", naming.fold_id(CONTAINER))
 
 
+async def test_of_what_stands_above_a_part_only_what_the_app_may_read_is_asked_for_a_witness(app: LocalApp):
+    await connected(app, target=TARGET)
+    app.world.remove(CONTAINER)
+    app.journal.calls.clear()
+    assert await told(app, CONTAINER) == ["prunes:1"]
+    asked = {
+        naming.fold_id(str(one.arguments[0])) for one in app.journal.calls if one.name == "resources.get"
+    }
+    assert naming.fold_id(STORAGE) in asked
+    assert naming.fold_id(f"{STORAGE}/blobServices/default") not in asked
+
+
 async def test_a_deleted_part_of_a_whole_that_is_connected_concerns_nobody(app: LocalApp):
     await connected(app)
     app.world.remove(CONTAINER)
