@@ -15,6 +15,7 @@ from shared.models import Intent
 from shared.ports import Linker
 from shared.steps.base import StepContext, account_thing, credential_thing, identity_thing
 from shared.steps.making import SECRET, kind_of
+from shared.steps.removal import leave
 
 _CODES = (
     ("orphan-changed", "what stands there is not what was reported"),
@@ -134,7 +135,7 @@ async def claim(ctx: StepContext) -> None:
 async def let_go(ctx: StepContext) -> None:
     """Stop being a user of what is not removed: else nobody would ever be its last user, nor report it."""
     for thing, _ in things(ctx.connection.spec.cluster_id, ctx.intents):
-        left = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        left = await leave(ctx, thing)
         if left.last:
             await ctx.users.forget(thing, operation_id=ctx.operation.operation_id)
 

@@ -28,7 +28,7 @@ from shared.steps.base import (
 )
 from shared.steps.making import SECRET
 from shared.steps.objects import account_of, details_with, remove_object
-from shared.steps.removal import Removal, live_linkers, same_secret
+from shared.steps.removal import Removal, leave, live_linkers, same_secret
 
 KEPT_BY = "restore"
 """Value of the keep annotation."""
@@ -164,7 +164,7 @@ class RestoredObjects:
         name = str(plan.planned["name"])
         item = {"kind": "ServiceAccount", "namespace": plan.planned["namespace"], "name": name}
         thing = self._thing(ctx, name)
-        leaving = await ctx.users.leave(thing, ctx.user, operation_id=ctx.operation.operation_id)
+        leaving = await leave(ctx, thing)
         if leaving.shared:
             removal.keep(item, "still-shared", "still used")
             return

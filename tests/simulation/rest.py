@@ -136,7 +136,8 @@ def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: st
             yield f"configured without its role {item['role']} at {item['scope']}"
     for step, kind in (("service_account", "ServiceAccount"), ("settings", "Secret")):
         for cluster_id, namespace, name in held.objects(step):
-            if f"{cluster_id}|{namespace}" in world.touched:
+            place = f"{cluster_id}|{namespace}"
+            if {place, f"{place}|{kind}|{name}"} & world.touched:
                 continue
             there = world.clusters[cluster_id].objects.get((kind, namespace, name))
             if there is None or there.uid != held.intents[step].outputs["uid"]:
