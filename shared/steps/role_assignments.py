@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared import naming
 from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import Grants, RoleAssignment, Roles
-from shared.steps.adopted import identity_of, still_relied_on
+from shared.steps.adopted import still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
+from shared.steps.linked import linked_role
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
 from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
@@ -97,7 +97,7 @@ class RoleAssignments:
             names = ("scope", "name", "role", "principalId", KIND)
             shown = {"kind": "role", **{name: item[name] for name in names if name in item}}
             adopted = item["provenance"] == Provenance.ADOPTED
-            reason = await still_relied_on(ctx, item) if adopted else await _linked(ctx, item)
+            reason = await still_relied_on(ctx, item) if adopted else await linked_role(ctx, item)
             rule = "still-relied-on" if adopted else "live-linker"
             if not reason and (reason := await _foreign(ctx, item)):
                 rule = "not-proven-ours"
@@ -135,7 +135,7 @@ class RoleAssignments:
             if item["provenance"] == Provenance.ADOPTED:
                 stays = True
                 continue
-            kept = await _linked(ctx, item) or await _foreign(ctx, item)
+            kept = await linked_role(ctx, item) or await _foreign(ctx, item)
             await _revoke(ctx, item, kept=bool(kept))
             stays = stays or bool(kept)
         return stays
@@ -182,29 +182,6 @@ async def _foreign(ctx: StepContext, item: Mapping[str, Any]) -> str:
 
 def _port(ctx: StepContext, item: Mapping[str, Any]) -> Grants | Roles:
     return port_of(ctx.outside, kind_of(item))
-
-
-async def _linked(ctx: StepContext, item: Mapping[str, Any]) -> str:
-    """Why a role that we gave stays, empty if nothing speaks for it.
-
-    Azure assigns a role once to a principal at a scope (``RoleAssignmentExists``), so a linker that was made
-    for the same identity and target goes by ours. Nobody goes by the role of an identity that is gone.
-    """
-    cause, cluster_id = ctx.operation.cause, ctx.connection.spec.cluster_id
-    identity = identity_of(ctx, str(item["principalId"]))
-    client_id = str(identity.outputs.get("clientId", "")).lower() if identity else ""
-    if not client_id or not cluster_id or (cause is not None and cause.kind == "identity"):
-        return ""
-    for linker in await ctx.outside.linkers.list(cluster_id):
-        if linker.client_id.lower() == client_id and _related(str(item["scope"]), linker.target_id):
-            return f"{linker.resource_id} works through it"
-    return ""
-
-
-def _related(scope: str, target_id: str) -> bool:
-    """Say whether a role at a scope matters to a target: one is the other, or a part of it."""
-    one, other = f"{naming.fold_id(scope)}/", f"{naming.fold_id(target_id)}/"
-    return one.startswith(other) or other.startswith(one)
 
 
 def _planned(ctx: StepContext) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from shared.ports import KubeObject
 from shared.steps import database_access, provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.granting import kind_of, port_of
+from shared.steps.linked import linked
 from shared.steps.objects import used
 from shared.steps.removal import credential_lease, forget
 
@@ -68,7 +69,8 @@ class VerifyGone:
         again = _AGAIN.get(item["kind"], _object)
         thing, operation_id = item["thing"], ctx.operation.operation_id
         if not thing:
-            return await again(ctx, item, remove=True)
+            back = await again(ctx, item, remove=False) and not await linked(ctx, item)
+            return back and await again(ctx, item, remove=True)
         known = await ctx.users.get(thing)
         if known is not None and ctx.user in known.users and not known.closing:
             # No newcomer: a joining of this life whose answer was lost landed after this operation had left.
@@ -77,6 +79,10 @@ class VerifyGone:
         if known is not None and known.closing != operation_id:
             return False
         back = known is not None or await again(ctx, item, remove=False)
+        if back and await linked(ctx, item):
+            # A linker that was made meanwhile works through what came back.
+            await forget(ctx, thing)
+            return False
         # Between that look and a removal somebody may join and make the thing anew: not before we are done.
         details = {name: item[name] for name in ("workload",) if name in item}
         if not back or not await ctx.users.seize(thing, ctx.user, operation_id=operation_id, details=details):

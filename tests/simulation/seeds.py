@@ -17,6 +17,7 @@ FOUND: tuple[tuple[int, str], ...] = (
     ),
     (1910, "the same, and connections stayed configured with it"),
     (2490, "who joined an account that another connection had made put its own nonce on record for it"),
+    (2268, "a credential that came back late was removed though a linker worked through it by then"),
     (576, "a host whose clock ran ahead took an operation that was just being opened for one that never was"),
     (2258, "a linker's event that was lost half-way left a user without a connection"),
     (3020, "an identity went with its last user between a newcomer's look and its joining"),

@@ -1,10 +1,12 @@
 """Races for the names of shared things that the simulation found, each in its smallest form."""
 
+import copy
 import dataclasses
 
 import pytest
 
 from shared import naming
+from shared.errors import TransientError
 from shared.models import Kind, OperationId, Provenance
 from shared.ports import Credential, KubeObject, Linker
 from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing
@@ -137,19 +139,56 @@ async def test_an_observed_connection_proves_nothing_by_a_nonce_that_no_row_of_o
     assert await account(app, name) is not None
 
 
-async def test_an_identity_stays_with_a_role_that_was_kept_for_a_linker_that_went_meanwhile(
-    app: LocalApp, bench: Bench
-):
-    identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
-    linker = Linker(
-        resource_id=f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs",
-        name="theirs",
-        namespace="other",
+def theirs(bench: Bench, *, name: str = "theirs", namespace: str = "other") -> Linker:
+    """A living linker of the bench's identity and target."""
+    return Linker(
+        resource_id=f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/{name}",
+        name=name,
+        namespace=namespace,
         target_id=f"{STORAGE}/blobServices/default",
         client_id=str(bench.intents["managed_identity"].outputs["clientId"]),
         client_type="none",
         provisioning_state="Succeeded",
     )
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_what_came_back_late_stays_if_a_linker_works_through_it_by_now(
+    app: LocalApp, bench: Bench, *, alive: bool
+):
+    before = bench.world()
+    bench.become(Kind.DELETE)
+    for step in (
+        "role_assignments",
+        "federated_credential",
+        "service_account",
+        "settings",
+        "managed_identity",
+    ):
+        await bench.revert(step)
+    identities, credentials, assignments, _, objects = copy.deepcopy(before)
+    app.world.identities.update(identities)
+    app.world.credentials.update(credentials)
+    app.world.assignments.update(assignments)
+    for key, held in objects.items():
+        app.world.clusters[key].objects.update(held)
+    linker = theirs(bench, name="orders-blob", namespace="shop")
+    if alive:
+        app.world.linkers[naming.fold_id(linker.resource_id)] = linker
+        await bench.apply("verify_gone")
+        assert bench.world() == before
+    else:
+        with pytest.raises(TransientError, match="came-back"):
+            await bench.apply("verify_gone")
+        assert bench.world() != before
+    assert app.store.rows("users") == []
+
+
+async def test_an_identity_stays_with_a_role_that_was_kept_for_a_linker_that_went_meanwhile(
+    app: LocalApp, bench: Bench
+):
+    identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
+    linker = theirs(bench)
     app.world.linkers[naming.fold_id(linker.resource_id)] = linker
     bench.become(Kind.DELETE)
     await bench.revert("role_assignments")

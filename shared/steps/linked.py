@@ -1,0 +1,61 @@
+"""What a living Service Connector connection works through stays, whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import naming
+from shared.steps.adopted import identity_of
+from shared.steps.base import StepContext
+from shared.steps.objects import account_of
+from shared.steps.removal import identity_linked, live_linkers, same_secret
+
+
+async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    """Say whether a living linker works through a thing that a removal names.
+
+    Raises:
+        TransientError: the linkers cannot be listed.
+    """
+    match item["kind"]:
+        case "role":
+            return bool(await linked_role(ctx, item))
+        case "identity":
+            plans = ctx.intents["managed_identity"].plans() if "managed_identity" in ctx.intents else ()
+            clients = [
+                one.outputs.get("clientId") for one in plans if one.outputs.get("resourceId") == item["id"]
+            ]
+            return any([await identity_linked(ctx, str(client)) for client in clients if client])
+        case "credential":
+            client_id = account_of(str(item["subject"]).rpartition(":")[-1])
+        case "ServiceAccount":
+            client_id = account_of(str(item["name"]))
+        case "Secret":
+            return same_secret(await live_linkers(ctx), ctx.connection.spec.name)
+        case _:
+            return False
+    return any(one.client_id.lower() == client_id for one in await live_linkers(ctx))
+
+
+async def linked_role(ctx: StepContext, item: Mapping[str, Any]) -> str:
+    """Why a role that we gave stays, empty if nothing speaks for it.
+
+    Azure assigns a role once to a principal at a scope (``RoleAssignmentExists``), so a linker that was made
+    for the same identity and target goes by ours. Nobody goes by the role of an identity that is gone.
+    """
+    cause, cluster_id = ctx.operation.cause, ctx.connection.spec.cluster_id
+    identity = identity_of(ctx, str(item["principalId"]))
+    client_id = str(identity.outputs.get("clientId", "")).lower() if identity else ""
+    if not client_id or not cluster_id or (cause is not None and cause.kind == "identity"):
+        return ""
+    for linker in await ctx.outside.linkers.list(cluster_id):
+        if linker.client_id.lower() == client_id and _related(str(item["scope"]), linker.target_id):
+            return f"{linker.resource_id} works through it"
+    return ""
+
+
+def _related(scope: str, target_id: str) -> bool:
+    """Say whether a role at a scope matters to a target: one is the other, or a part of it."""
+    one, other = f"{naming.fold_id(scope)}/", f"{naming.fold_id(target_id)}/"
+    return one.startswith(other) or other.startswith(one)
