@@ -130,8 +130,11 @@ async def test_what_a_failed_create_made_goes_with_a_delete(world: World):
     operation = await world.request("create", spec)
     assert (operation["state"], operation["code"]) == ("failed", "azure-policy-refused")
     connection = await world.connection(operation["connectionId"])
-    # Whether its role was given, too, is a race: both steps run side by side.
-    assert await world.identity(connection["identity"]["resourceId"]) is not None
+    identity, scope = connection["identity"], world.contract.storage_account_id
+    assert await world.identity(identity["resourceId"]) is not None
+    # The role's step runs beside the one that fails: there is exactly what the record says of it.
+    given = step_of(operation, "role_assignments")["state"] == "done"
+    assert len(await world.assignments(scope, identity["principalId"])) == given
     await world.delete(spec)
     await world.remove_fault("arm", path)
     await assert_gone(world, connection)
