@@ -92,6 +92,17 @@ class Run:
         stored = await self.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
+    async def linkers_of(self, identity_id: str) -> list[str]:
+        """Ids of living connections of Service Connector on record that work through an identity."""
+        own = self.snapshot.operation.value.connection_id
+        others = {one.connection_id for one in await self.dependents.of(identity_id)} - {own}
+        found = set[str]()
+        for connection_id in sorted(others):
+            stored = await self.state.connection(connection_id)
+            if stored is not None and stored.value.linker_id and stored.value.state.live:
+                found.add(stored.value.linker_id)
+        return sorted(found)
+
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has."""
         other = await self.state.load(operation_id)

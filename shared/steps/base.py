@@ -69,6 +69,13 @@ class Recorder(Protocol):
         """Say whether a connection is on record that holds, or may hold, things."""
         ...
 
+    async def linkers_of(self, identity_id: str) -> list[str]:
+        """Ids of living connections of Service Connector on record that work through an identity.
+
+        Those of every watched cluster but this connection's own linker. Whether one lives still, Azure knows.
+        """
+        ...
+
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has; 0 if none is live."""
         ...

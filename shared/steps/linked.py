@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
+from shared.ports import Linker
 from shared.steps.adopted import identity_of
 from shared.steps.base import StepContext
 from shared.steps.objects import account_of
-from shared.steps.removal import identity_linked, live_linkers, same_secret
+from shared.steps.removal import live_linkers, same_secret
 
 
 async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
@@ -26,7 +27,8 @@ async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
             clients = [
                 one.outputs.get("clientId") for one in plans if one.outputs.get("resourceId") == item["id"]
             ]
-            return any([await identity_linked(ctx, str(client)) for client in clients if client])
+            found = [await linkers_through(ctx, item["id"], str(client)) for client in clients if client]
+            return any(found)
         case "credential":
             client_id = account_of(str(item["subject"]).rpartition(":")[-1])
         case "ServiceAccount":
@@ -44,15 +46,34 @@ async def linked_role(ctx: StepContext, item: Mapping[str, Any]) -> str:
     Azure assigns a role once to a principal at a scope (``RoleAssignmentExists``), so a linker that was made
     for the same identity and target goes by ours. Nobody goes by the role of an identity that is gone.
     """
-    cause, cluster_id = ctx.operation.cause, ctx.connection.spec.cluster_id
+    cause = ctx.operation.cause
     identity = identity_of(ctx, str(item["principalId"]))
-    client_id = str(identity.outputs.get("clientId", "")).lower() if identity else ""
-    if not client_id or not cluster_id or (cause is not None and cause.kind == "identity"):
+    client_id = str(identity.outputs.get("clientId", "")) if identity else ""
+    if identity is None or not client_id or (cause is not None and cause.kind == "identity"):
         return ""
-    for linker in await ctx.outside.linkers.list(cluster_id):
-        if linker.client_id.lower() == client_id and _related(str(item["scope"]), linker.target_id):
+    for linker in await linkers_through(ctx, str(identity.planned["resourceId"]), client_id):
+        if _related(str(item["scope"]), linker.target_id):
             return f"{linker.resource_id} works through it"
     return ""
+
+
+async def linkers_through(ctx: StepContext, identity_id: str, client_id: str) -> list[Linker]:
+    """Living linkers that work through an identity, in whatever namespace.
+
+    Of the connection's cluster those that Azure lists. One identity may serve many clusters: of the others
+    those that were seen alive once, each asked for by its id.
+
+    Raises:
+        TransientError: the linkers cannot be listed, or one of them not be read.
+    """
+    cluster_id = ctx.connection.spec.cluster_id
+    found = [*await ctx.outside.linkers.list(cluster_id)] if cluster_id else []
+    for linker_id in await ctx.recorder.linkers_of(identity_id):
+        if cluster_id and naming.fold_id(linker_id).startswith(f"{naming.fold_id(cluster_id)}/"):
+            continue
+        there = await ctx.outside.linkers.get(linker_id)
+        found += [there] if there is not None else []
+    return [linker for linker in found if linker.client_id.lower() == client_id.lower()]
 
 
 def _related(scope: str, target_id: str) -> bool:

@@ -10,8 +10,9 @@ from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity
 from shared.spec import ConnectionSpec
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
+from shared.steps.linked import linkers_through
 from shared.steps.registration import IDENTITIES, not_registered
-from shared.steps.removal import MADE_AGAIN, Removal, forget, identity_linked, leave, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
 
 _NOT_BACK = {"restorable": "no", "why": f"{MADE_AGAIN}, with another client id"}
 
@@ -96,7 +97,7 @@ class ManagedIdentity:
         if not workload or (identity is not None and identity.tags.get(TAG_WORKLOAD) != workload):
             removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
         elif identity is not None and (
-            _kept_for_a_linker(ctx) or await identity_linked(ctx, identity.client_id)
+            _kept_for_a_linker(ctx) or await linkers_through(ctx, resource_id, identity.client_id)
         ):
             removal.keep(item, "live-linker", "a live linker works through it")
         elif identity is not None and (fault := await self._fault(ctx, plan, identity)):

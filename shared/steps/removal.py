@@ -135,14 +135,6 @@ async def live_linkers(ctx: StepContext) -> list[Linker]:
     return [linker for linker in found if linker.namespace == ctx.connection.spec.namespace]
 
 
-async def identity_linked(ctx: StepContext, client_id: str) -> bool:
-    """Say whether a live linker of the cluster, in any namespace, works through an identity."""
-    if not ctx.connection.spec.cluster_id:
-        return False
-    found = await ctx.outside.linkers.list(ctx.connection.spec.cluster_id)
-    return any(linker.client_id.lower() == client_id.lower() for linker in found)
-
-
 async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> Leaving:
     """Stop being a user of a thing, once no write of ours to it can land if others go on using it.
 

@@ -64,6 +64,9 @@ class MemoryRecorder:
         stored = await self.bench.app.services.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
+    async def linkers_of(self, identity_id: str) -> list[str]:
+        return self.bench.linkers.get(naming.fold_id(identity_id), [])
+
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)
 
@@ -112,6 +115,8 @@ class Bench:
         self.intents: dict[str, Intent] = {}
         self.done: dict[str, Mapping[str, Any]] = {}
         self.dependents: list[tuple[str, str]] = []
+        self.linkers: dict[str, list[str]] = {}
+        """Linkers on record by the folded id of their identity."""
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}
         self.in_doubt_seconds = 0.0

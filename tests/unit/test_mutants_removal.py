@@ -9,16 +9,17 @@ from shared.errors import Pace, StateConflictError, TransientError
 from shared.models import ConnectionId, Kind, OperationId, Plan, Provenance
 from shared.ports import Insert, KubeObject, Linker, Remove
 from shared.retry import WaitRule
-from shared.steps import objects, removal
+from shared.steps import linked, objects, removal
 from shared.steps.base import ANNOTATION_NONCE
 from shared.users import Leaving, User, Users
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.journal import Call
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+from tests.fakes.local_app import CLUSTER, IDENTITY_GROUP, STORAGE, LocalApp
 from tests.fakes.state_store import InMemoryStateStore
 from tests.fakes.step_bench import Bench
 
 SECRET = "sc-ordersblob-secret"
+IDENTITY = f"{IDENTITY_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/ours"
 PLAN = Plan(planned={"namespace": "shop", "name": SECRET, "provenance": Provenance.CREATED, "nonce": "mine"})
 ONE, TWO, THREE = (User(connection_id=ConnectionId(name), generation=1) for name in ("one", "two", "three"))
 FIRST, SECOND = OperationId("one-aa"), OperationId("one-bb")
@@ -127,8 +128,8 @@ async def test_an_object_that_another_connection_made_is_proven_by_what_the_user
 async def test_an_identity_is_linked_by_its_client_id_whatever_its_letters(bench: Bench):
     linker(bench.app, "theirs", "ABC", namespace="elsewhere")
     context = bench.context("managed_identity")
-    assert await removal.identity_linked(context, "abc")
-    assert not await removal.identity_linked(context, "abd")
+    assert await linked.linkers_through(context, IDENTITY, "abc")
+    assert not await linked.linkers_through(context, IDENTITY, "abd")
     assert await removal.live_linkers(context) == []
 
 

@@ -1,0 +1,123 @@
+"""One identity serves workloads of several clusters: what a linker of another cluster works through stays."""
+
+from typing import Any
+
+import pytest
+
+from shared import naming
+from shared.models import ConnectionId, ConnectionState
+from shared.ports import Identity, Linker
+from tests.fakes.linker_events import receive, written_event
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
+
+ELSEWHERE = f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks2"
+LINKER = f"{ELSEWHERE}/providers/Microsoft.ServiceLinker/linkers/theirs"
+TEAM = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-team"
+OURS = naming.connection_id(CLUSTER, "shop", "orders-blob")
+POLICY = f"""
+version = 1
+[[allow]]
+clusters = ["{CLUSTER}", "{ELSEWHERE}"]
+namespaces = ["*"]
+subscriptions = ["{SUBSCRIPTION}"]
+target_types = ["storage-blob"]
+identities = ["{TEAM}"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def two_clusters(app: LocalApp) -> None:
+    app.policy_file.write_text(POLICY)
+    app.world.add_cluster(ELSEWHERE, namespaces=("shop",))
+
+
+def team(app: LocalApp) -> Identity:
+    """An identity of a team's own."""
+    app.world.identities[naming.fold_id(TEAM)] = Identity(
+        resource_id=TEAM,
+        client_id=app.world.guid(),
+        principal_id=app.world.guid(),
+        location="westeurope",
+        tags={},
+    )
+    app.world.credentials[naming.fold_id(TEAM)] = {}
+    return app.world.identities[naming.fold_id(TEAM)]
+
+
+async def link_elsewhere(app: LocalApp, client_id: str, *, target: str = STORAGE) -> None:
+    """Service Connector ties a workload of the other cluster, and Mooring is told."""
+    app.world.add_resource(LINKER)
+    app.world.linkers[naming.fold_id(LINKER)] = Linker(
+        resource_id=LINKER,
+        name="theirs",
+        namespace="shop",
+        target_id=f"{target}/blobServices/default",
+        client_id=client_id,
+        client_type="python",
+        provisioning_state="Succeeded",
+    )
+    app.clusters.put_object(ELSEWHERE, "Secret", "shop", naming.secret_name("theirs"))
+    app.clusters.put_object(ELSEWHERE, "ServiceAccount", "shop", naming.service_account_name(client_id))
+    assert await receive(app, written_event(LINKER)) == ["observed"]
+
+
+async def connected(app: LocalApp, **changes: Any) -> None:
+    await app.send(create_body(**changes), message_id="create")
+    await app.settle()
+    assert await app.state(OURS) == "configured"
+
+
+async def deleted(app: LocalApp) -> dict[str, list[dict[str, str]]]:
+    """Delete ours; what each step of the removal says it kept."""
+    record = await app.send(delete_body(), message_id="delete")
+    await app.settle()
+    assert await app.state(OURS) == "deleted"
+    snapshot = await app.services.state.load(record.operation_id)
+    assert snapshot is not None
+    steps = {name: stored.value.outputs.get("kept", []) for name, stored in snapshot.steps.items()}
+    return {name: kept for name, kept in steps.items() if kept}
+
+
+async def test_a_role_of_a_teams_identity_stays_for_a_linker_of_another_cluster(app: LocalApp):
+    identity = team(app)
+    await connected(app, identityId=TEAM)
+    await link_elsewhere(app, identity.client_id.upper())
+    kept = await deleted(app)
+    [role] = kept["role_assignments"]
+    assert (role["rule"], role["detail"]) == ("live-linker", f"{LINKER} works through it")
+    assert len(app.world.assignments) == 1
+    assert app.world.credentials[naming.fold_id(TEAM)] == {}, "it was of our cluster's issuer"
+
+
+async def test_an_identity_that_mooring_made_stays_for_a_linker_of_another_cluster(app: LocalApp):
+    await connected(app)
+    [identity] = app.world.identities.values()
+    await link_elsewhere(app, identity.client_id)
+    kept = await deleted(app)
+    assert {name: one["rule"] for name, [one] in kept.items()} == {
+        "role_assignments": "live-linker",
+        "managed_identity": "live-linker",
+    }
+    assert [*app.world.identities.values()] == [identity]
+
+
+@pytest.mark.parametrize("gone", ["linker", "record", "other target", "other identity"])
+async def test_nothing_stays_for_a_linker_that_is_gone_or_works_through_something_else(
+    app: LocalApp, gone: str
+):
+    identity = team(app)
+    other = f"{STORAGE}2"
+    app.world.add_resource(other)
+    await connected(app, identityId=TEAM)
+    client_id = app.world.guid() if gone == "other identity" else identity.client_id
+    await link_elsewhere(app, client_id, target=other if gone == "other target" else STORAGE)
+    if gone == "linker":
+        app.world.remove(LINKER)
+    if gone == "record":
+        theirs = ConnectionId(naming.connection_id(ELSEWHERE, "shop", "theirs"))
+        stored = await app.services.state.connection(theirs)
+        assert stored is not None
+        ended = stored.value.model_copy(update={"state": ConnectionState.DELETED})
+        await app.services.state.observe(ended, [], etag=stored.etag)
+    assert "role_assignments" not in await deleted(app)
+    assert app.world.assignments == {}
