@@ -244,5 +244,5 @@ def _rules(settings: Settings) -> Rules:
         orphan_retention_seconds=settings.orphan_retention_seconds,
         role_assignment_limit=settings.role_assignment_limit,
         subscription_ids=frozenset(settings.subscription_ids),
-        load_policy=lambda: load_policy(settings.policy_file),
+        load_policy=functools.partial(load_policy, settings.policy_file),
     )

@@ -13,6 +13,7 @@ from tests.simulation.world import (
     ACCOUNTS,
     CLUSTERS,
     NAMESPACES,
+    PARTS,
     PROVIDED,
     VAULTS,
     Outward,
@@ -48,6 +49,7 @@ class Accidents:
     def all(self) -> list[Callable[[float], None]]:
         return [
             *[self._target_goes] * 2,
+            self._part_goes,
             self._identity_goes,
             self._identity_goes,
             self._credential_goes,
@@ -65,6 +67,17 @@ class Accidents:
         self._script.at(at, lambda: self._script.lose(target))
         if self.random.random() < 0.5:
             self._script.at(at + self.random.uniform(30.0, 600.0), lambda: self.world.furnish_target(target))
+
+    def _part_goes(self, at: float) -> None:
+        account = self.random.choice(ACCOUNTS)
+        self._script.at(at, lambda: self._script.lose(PARTS[account]))
+        if self.random.random() < 0.5:
+            again = at + self.random.uniform(30.0, 600.0)
+            self._script.at(again, lambda: self._make_part(account))
+
+    def _make_part(self, account: str) -> None:
+        if fold_id(account) in self.world.resources:
+            self.world.add_resource(PARTS[account])
 
     def _identity_goes(self, at: float) -> None:
         def act() -> None:
@@ -87,7 +100,7 @@ class Accidents:
             if not places:
                 return
             key, name = self.random.choice(places)
-            self.world.touched.add(f"{key}|{name}")
+            self.world.touch(f"{key}|{name}")
             self._script.event(
                 f"{self.world.identities[key].resource_id}/federatedIdentityCredentials/{name}"
             )
@@ -132,7 +145,7 @@ class Accidents:
             cluster = self.world.clusters.get(fold_id(cluster_id))
             if cluster is None:
                 return
-            self.world.touched.add(f"{fold_id(cluster_id)}|{namespace}")
+            self.world.touch(f"{fold_id(cluster_id)}|{namespace}")
             cluster.namespaces.discard(namespace)
             cluster.objects = {key: one for key, one in cluster.objects.items() if key[1] != namespace}
             cluster.pods = {key: one for key, one in cluster.pods.items() if key[0] != namespace}

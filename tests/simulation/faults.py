@@ -113,7 +113,7 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "roles.list": _cells(_ARM, _HANG),
     "roles.list_for_principal": _cells(_ARM, _HANG),
     "resources.get": _cells(_ARM, _HANG),
-    "resources.list": _cells(_ARM, _HANG),
+    "resources.list": _cells(_ARM, _HANG, _STALE),
     "resources.locks": _cells(_ARM, _HANG),
     "identities.list": _cells(_ARM),
     "linkers.get": _cells(_ARM),
@@ -125,11 +125,14 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "clusters.apply": _cells(_KUBERNETES, *_WRITES),
     "clusters.delete": _cells(_KUBERNETES, *_WRITES),
     "clusters.list_uses": _cells(_KUBERNETES, _HANG),
+    "clusters.list_namespaces": _cells(_KUBERNETES, _HANG),
+    "clusters.list_objects": _cells(_KUBERNETES, _HANG),
     "clusters.request_token": _cells(_KUBERNETES, _HANG),
     "prover.exchange": _cells({**_ARM, "403": _permanent("exchange-refused")}, _HANG),
     "prover.read": _cells({name: _ARM[name] for name in ("401", "429", "5xx", "timeout")}, _HANG),
     "state.get": _cells(_STORAGE),
     "state.query": _cells(_STORAGE),
+    "state.scan": _cells(_STORAGE),
     "state.transact": _cells(
         _TABLE_WRITES,
         *_WRITES,
@@ -139,10 +142,11 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "queue.announce": _cells(_QUEUE, *_WRITES),
     "queue.forward_event": _cells(_QUEUE, *_WRITES),
     "queue.reject": _cells(_QUEUE, *_WRITES),
+    "queue.announce_slice": _cells(_QUEUE, *_WRITES),
     "queue.depth": _cells(_QUEUE),
     "topic.publish": _cells(_ARM, *_WRITES),
 }
-"""Which faults each call can meet. Calls that engine, steps, intake and events never make are not here.
+"""Which faults each call can meet. What no engine, step, intake, event or sweep calls is not here.
 
 Nor are those of ``cosmos``, ``redis`` and ``databases``, nor ``resources.list_keys`` and ``clusters.serves``:
 the simulated connections are to storage and vaults and through identities, and mount none; a cell that no

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from handlers import poison, timers
+from handlers import poison, sweeps, timers
 from shared.errors import MooringError
 from shared.models import StepMessage
 from shared.services import Services
+from shared.sweeping.sweeps import SliceMessage
 from tests.simulation.ports import RUN, Crash, Run, Wire
 from tests.simulation.storage import Message, SimulatedQueue
 
@@ -24,6 +25,8 @@ MAX_DELIVERIES = 5
 FAILED_SECONDS = 10.0
 TIMER_SECONDS = 60.0
 REQUESTS, STEPS, EVENTS = "connection-requests", "connection-steps", "resource-events"
+Act = Callable[[Services], Awaitable[object]]
+"""What one function call does."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,9 +79,19 @@ class Platform:
     def tick(self) -> None:
         """Run the timer on one of the hosts, and again a minute later."""
         self.wire.loop.call_later(TIMER_SECONDS, self.tick)
+        self.call("timer", self._tend)
+
+    def call(self, label: str, act: Act) -> None:
+        """Call a function of one of the hosts, as timers and people do: nobody calls again if it fails."""
         alive = [host for host in self.hosts if host.alive]
         if alive:
-            self._start(self.random.choice(alive), "timer", None)
+            self._start(self.random.choice(alive), label, act)
+
+    async def _tend(self, services: Services) -> None:
+        await timers.announce_again(services)
+        await services.sweeping.sweeper.tend()
+        if self.random.random() < 0.05:
+            await timers.log_depths(services)
 
     @property
     def quiet(self) -> bool:
@@ -116,23 +129,24 @@ class Platform:
             self.wire.loop.call_later(self.random.uniform(0.0, 200.0), self._deliver, message)
         self._start(self.random.choice(alive), f"{message.queue}#{message.message_id}", message)
 
-    def _start(self, host: Host, label: str, message: Message | None) -> None:
+    def _start(self, host: Host, label: str, what: Message | Act) -> None:
         run = Run(host=host.name, life=host.life, label=label, started_at=self.wire.loop.time())
         self.running += 1
-        task = self.wire.loop.create_task(self._run(host, run, message))
+        task = self.wire.loop.create_task(self._run(host, run, what))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, host: Host, run: Run, message: Message | None) -> None:
+    async def _run(self, host: Host, run: Run, what: Message | Act) -> None:
         RUN.set(run)
         assert host.services is not None
+        message = what if isinstance(what, Message) else None
         try:
-            if message is None:
-                await timers.announce_again(host.services)
-                if self.random.random() < 0.05:
-                    await timers.log_depths(host.services)
-                return
-            await self._handle(host.services, run, message)
+            if isinstance(what, Message):
+                await self._handle(host.services, run, what)
+            else:
+                said = await what(host.services)
+                if said is not None:
+                    self.wire.say(run.host, f"{run.label} -> {said}")
         except MooringError as error:
             self.wire.say(run.host, f"{run.label} failed: {error}")
             self._again(message, FAILED_SECONDS)
@@ -142,8 +156,9 @@ class Platform:
             self.unexpected.append(error)
             self._again(message, FAILED_SECONDS)
         else:
-            self.handled += 1
-            self.queue.acknowledge(message)
+            if message is not None:
+                self.handled += 1
+                self.queue.acknowledge(message)
         finally:
             self.running -= 1
 
@@ -167,6 +182,11 @@ class Platform:
             case "resource-events":
                 words = await services.events.receive(message.text)
                 self.wire.say(run.host, f"{run.label} -> {words}")
+            case "sweep-slices":
+                ended = await services.sweeping.slices.run_one(SliceMessage.model_validate_json(message.text))
+                self.wire.say(run.host, f"{run.label} -> {ended}")
+            case "sweep-slices-poison":
+                await sweeps.slices_poison(services, message.text)
             case "connection-steps-poison":
                 await poison.steps_poison(services, message.text)
             case "connection-requests-poison":

@@ -12,7 +12,7 @@ from typing import Any
 from shared.clients.kube_uses import use_of
 from shared.errors import MooringError
 from shared.limits import Lease
-from shared.models import Kind, StepRecord
+from shared.models import Connection, ConnectionState, Kind, StepRecord
 from shared.naming import MANAGED_BY, fold_id
 from shared.ports import Columns, Row
 from shared.users import Shared, User
@@ -64,6 +64,8 @@ class Oracles:
 
     def row(self, table: str, partition: str, key: str, before: Row | None, after: Columns | None) -> None:
         """A row is about to change."""
+        if table == "connections" and after is not None:
+            self._connection_row(key, before, after)
         if before is None:
             return
         old = before.columns
@@ -88,6 +90,13 @@ class Oracles:
                 self.fail(
                     f"lease {partition} went from {old['holder']} to {after['holder']} while it was live"
                 )
+
+    def _connection_row(self, key: str, before: Row | None, after: Columns) -> None:
+        """Remember when operations are opened and linkers recorded."""
+        if before is None and key.startswith("op|") and key.count("|") == 1:
+            self.world.opened[key.removeprefix("op|")] = self.world.loop.time()
+        elif key == "a|connection" and after["state"] == ConnectionState.OBSERVED.value:
+            self.linked.saw(self.records.parse(Connection, after))
 
     def _users_row(self, before: Row, after: Columns | None) -> None:
         """Who leaves is the present run's own connection, in the life that the run's operation is about."""

@@ -7,7 +7,16 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.models import Connection, ConnectionState, Intent, Operation, Provenance, StepRecord
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Intent,
+    Kind,
+    Operation,
+    OperationState,
+    Provenance,
+    StepRecord,
+)
 from shared.naming import fold_id
 from shared.ports import Columns, Row
 from shared.rows import columns
@@ -50,6 +59,12 @@ class Held:
         """Cluster, namespace and name of each object."""
         cluster_id = fold_id(self.connection.spec.cluster_id)
         return {(cluster_id, plan["namespace"], plan["name"]) for plan in self.plans(step, ever=ever)}
+
+    def restored(self) -> set[tuple[str, str, str]]:
+        """Cluster, namespace and name of each object that a person had put back."""
+        cluster_id = fold_id(self.connection.spec.cluster_id)
+        plans = self.plans("restored_objects", ever=True)
+        return {(cluster_id, one["namespace"], one["name"]) for plan in plans for one in plan["objects"]}
 
     @functools.cached_property
     def observed_uids(self) -> frozenset[str]:
@@ -146,7 +161,11 @@ class Records:
         Once that linker goes too, nobody is left to remove it: a sweep finds it as an orphan.
         """
         rows = self._store.all_rows("connections").items()
-        steps = [self.parse(StepRecord, row.columns) for (_, key), row in rows if key.count("|") == 2]
+        steps = [
+            self.parse(StepRecord, row.columns)
+            for (_, key), row in rows
+            if key.startswith("op|") and key.count("|") == 2
+        ]
         kept = [item for step in steps for item in step.outputs.get("kept", ())]
         linked = [item for item in kept if item["rule"] == "live-linker"]
         return {fold_id(item["id"]) if "id" in item else item["name"] for item in linked}
@@ -154,6 +173,24 @@ class Records:
     def held_by(self, connection_id: str) -> Held | None:
         """One connection."""
         return next((one for one in self.held() if one.connection.connection_id == connection_id), None)
+
+    def well_ended(self, held: Held) -> bool:
+        """True if a connection is made and the last thing done to it succeeded."""
+        last = self.operation(held.connection.last_operation)
+        return (
+            held.connection.state in SERVING and last is not None and last.state is OperationState.SUCCEEDED
+        )
+
+    def repairs(self, held: Held) -> list[str]:
+        """Ids of the repairs of a connection's present life that succeeded."""
+        return [
+            one.operation_id
+            for one in self.operations()
+            if one.kind is Kind.REPAIR
+            and one.state is OperationState.SUCCEEDED
+            and (one.connection_id, one.generation)
+            == (held.connection.connection_id, held.connection.generation)
+        ]
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from shared.catalogue import catalogue
 from shared.models import OperationId
 from shared.naming import fold_id
 from shared.rows import key_hash
@@ -48,11 +49,18 @@ def nothing_open(records: Records, open_rows: int) -> Iterator[str]:
 def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) -> Iterator[str]:
     """Whatever we made stands in the rows of a connection that is alive."""
     alive = [held for held in records.held() if held.connection.state.live]
+    settled = {held.connection.connection_id for held in alive if records.well_ended(held)}
     identities = {one for held in alive for one in held.identity_ids(ever=True)}
-    roles = {(fold_id(item["scope"]), item["name"]) for held in alive for item in held.assignments(ever=True)}
+    roles = {
+        (fold_id(item["scope"]), item["name"])
+        for held in alive
+        # What an update that succeeded has replaced is gone.
+        for item in held.assignments(ever=held.connection.connection_id not in settled)
+    }
     credentials = {one for held in alive for one in held.credentials(ever=True)}
     steps = ("service_account", "settings")
     objects = {one for held in alive for step in steps for one in held.objects(step, ever=True)}
+    objects |= {one for held in alive for one in held.restored()}
     kept = records.kept_for_linkers()
     for key, identity in world.identities.items():
         if identity.principal_id in oracles.made_identities and key not in identities | kept:
@@ -112,18 +120,34 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
             continue
         identity_id = fold_id(str(intents["managed_identity"].outputs["resourceId"]))
         name = str(intents["federated_credential"].outputs["name"])
-        relied = {
-            fold_id(spec.target_id),
-            fold_id(spec.cluster_id),
-            identity_id,
-            f"{identity_id}|{name.lower()}",
-        }
-        if relied & world.touched:
+        mended = max((world.opened[one] for one in records.repairs(held)), default=0.0)
+        touched = {thing for thing, at in world.touched.items() if at >= mended}
+        target_id = fold_id(spec.target_id)
+        above = {target_id, target_id.partition("/blobservices/")[0]}
+        relied = {*above, fold_id(spec.cluster_id), identity_id, f"{identity_id}|{name.lower()}"}
+        if relied & touched:
             continue
-        yield from (f"{spec.name}: {text}" for text in _missing(world, held, identity_id, name))
+        texts = [*_missing(world, held, identity_id, name, touched)]
+        if records.well_ended(held):
+            texts += _other_roles(held)
+        yield from (f"{spec.name}: {text}" for text in texts)
 
 
-def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: str) -> Iterator[str]:
+def _other_roles(held: Held) -> Iterator[str]:
+    """The roles on record are those of the target's row for what is asked of it now."""
+    spec = held.connection.spec
+    row = next(one for one in catalogue().rows if one.name == spec.target_type)
+    wanted = {(fold_id(spec.target_id), role.id) for role in row.roles(spec.intent)}
+    there = {
+        (fold_id(item["scope"]), item["roleDefinitionId"].rsplit("/", 1)[-1]) for item in held.assignments()
+    }
+    if there != wanted:
+        yield f"configured with roles {sorted(there)}, and asked for {sorted(wanted)}"
+
+
+def _missing(
+    world: SimulatedWorld, held: Held, identity_id: str, credential: str, touched: set[str]
+) -> Iterator[str]:
     identity = world.identities.get(identity_id)
     if identity is None or identity.client_id != held.intents["managed_identity"].outputs["clientId"]:
         yield f"configured without its identity {identity_id}"
@@ -132,16 +156,19 @@ def _missing(world: SimulatedWorld, held: Held, identity_id: str, credential: st
     if present is None or (present.issuer, present.subject) != (planned["issuer"], planned["subject"]):
         yield f"configured without its credential {credential}"
     for item in held.intents["role_assignments"].outputs["assignments"]:
-        if (fold_id(item["scope"]), item["name"]) not in world.assignments:
+        place = (fold_id(item["scope"]), item["name"])
+        if place not in world.assignments and "|".join(place) not in touched:
             yield f"configured without its role {item['role']} at {item['scope']}"
     for step, kind in (("service_account", "ServiceAccount"), ("settings", "Secret")):
         for cluster_id, namespace, name in held.objects(step):
             place = f"{cluster_id}|{namespace}"
-            if {place, f"{place}|{kind}|{name}"} & world.touched:
+            if {place, f"{place}|{kind}|{name}"} & touched:
                 continue
             there = world.clusters[cluster_id].objects.get((kind, namespace, name))
             if there is None or there.uid != held.intents[step].outputs["uid"]:
                 yield f"configured without its {kind}"
+            elif identity and identity.client_id not in {*there.data.values(), *there.annotations.values()}:
+                yield f"configured with a {kind} that does not name its identity"
 
 
 def nothing_left(

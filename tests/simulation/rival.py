@@ -49,7 +49,7 @@ class Rival:
         if operation is None or operation.kind not in REMOVING or self._random.random() >= self._rate:
             return
         cluster_id, kind, namespace, name = call.arguments
-        self._world.touched.add(f"{fold_id(cluster_id)}|{namespace}|{kind}|{name}")
+        self._world.touch(f"{fold_id(cluster_id)}|{namespace}|{kind}|{name}")
         del self._world.clusters[fold_id(cluster_id)].objects[kind, namespace, name]
         self._outward.clusters.put_object(cluster_id, kind, namespace, name)
         self._world.born[fold_id(cluster_id), namespace, name] = self._world.loop.time()

@@ -14,16 +14,20 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from shared import engine as engine_module
 from shared import limits, recording, records, state, users
+from shared import services as services_module
 from shared.rows import key_hash
-from shared.services import build
 from shared.settings import Settings
 from shared.steps.surroundings import Outside
+from shared.sweeping import slices as slices_module
+from shared.sweeping import sweeps as sweeps_module
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
 from tests.simulation.blame import is_ours
+from tests.simulation.changes import Changes
 from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import SEEN, Dice
 from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
@@ -107,7 +111,9 @@ class Simulation:
             MOORING_PRUNE_CAP_PER_HOUR=str(cap),
             MOORING_PROVE=dice.choice(("on", "off", "off")),
             MOORING_PRUNE_MODE="report" if self.reports else "enforce",
+            MOORING_DRIFT=dice.choice(("report", "repair")),
         )
+        self.changes = Changes(self.workload, self.records, seeded(dice.getrandbits(64)))
         for number in (1, 2):
             self._host(f"host{number}", settings, timedelta(seconds=dice.uniform(-200.0, 200.0)))
 
@@ -138,6 +144,7 @@ class Simulation:
 
     def _play(self) -> list[str]:
         self.workload.write()
+        self.changes.write()
         self.loop.call_later(TIMER_SECONDS / 2, self.platform.tick)
         self.loop.call_later(STALE_SECONDS, self._photograph)
         self._run_until(HORIZON_SECONDS)
@@ -147,13 +154,13 @@ class Simulation:
         self.wire.say("world", "CALM")
         self.workload.heal()
         Person(self.loop, self.store).act()
-        if not self._settle():
+        if not self._settle() or not self._swept():
             return self._broken or [*self._unsettled()]
         found = [*self._at_rest(), *rest.ghosts_change_nothing(self.records, self.store)]
         if found:
             return found
         self.wire.say("world", "THE END OF EVERYTHING")
-        self.workload.delete_all()
+        self.workload.delete_all(self.changes.restored())
         self._run_until(self.loop.time() + 30.0)
         if not self._settle():
             return self._broken or [*self._unsettled()]
@@ -176,6 +183,13 @@ class Simulation:
     def _settle(self) -> bool:
         """Go on until nothing is left to do; false if that never comes."""
         return self.loop.run(until=self._still, limit=self.loop.time() + CALM_SECONDS) and not self._broken
+
+    def _swept(self) -> bool:
+        """Sweep a world in which nothing else happens: what is as it should be must stay so."""
+        if self.changes.any:
+            self.changes.sweep()
+            return self._settle()
+        return True
 
     def _still(self) -> bool:
         if self._broken:
@@ -220,20 +234,15 @@ class Simulation:
     def _host(self, name: str, settings: Settings, skew: timedelta) -> None:
         host = Host(name, self.wire)
         port = functools.partial(Port, self.wire, host)
-        services = build(
-            settings,
-            store=port("state", self.store),
-            queue=port("queue", self.platform.queue),
-            topic=port("topic", self.topic),
-            outside=Outside(**{key: port(key, value) for key, value in self.outward.named().items()}),
-            clock=SkewedClock(self.loop.now, skew),
-        )
-        intake = dataclasses.replace(services.intake, load_policy=policy)
-        observer = dataclasses.replace(services.events.observer, load_policy=policy)
-        events = dataclasses.replace(services.events, observer=observer)
-        rules = dataclasses.replace(services.engine.rules, load_policy=policy)
-        engine = dataclasses.replace(services.engine, rules=rules)
-        host.services = dataclasses.replace(services, intake=intake, events=events, engine=engine)
+        with mock.patch.object(services_module, "load_policy", return_value=policy()):
+            host.services = services_module.build(
+                settings,
+                store=port("state", self.store),
+                queue=port("queue", self.platform.queue),
+                topic=port("topic", self.topic),
+                outside=Outside(**{key: port(key, value) for key, value in self.outward.named().items()}),
+                clock=SkewedClock(self.loop.now, skew),
+            )
         self.platform.hosts.append(host)
 
 
@@ -248,7 +257,8 @@ def _seeded(names: random.Random, rows: Records, *, faithful: bool) -> Iterator[
         def uuid4() -> uuid.UUID:
             return uuid.UUID(int=names.getrandbits(128), version=4)
 
-    replaced: list[tuple[Any, str, Any]] = [(engine_module, "uuid", Names)]
+    named = (engine_module, slices_module, sweeps_module)
+    replaced: list[tuple[Any, str, Any]] = [(module, "uuid", Names) for module in named]
     replaced += [(module, "parse", rows.quick_parse) for module in (state, users, limits, records, recording)]
     if not faithful:
         replaced += [(module, "columns", rows.quick_columns) for module in (state, users, limits, records)]

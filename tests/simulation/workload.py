@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shared.naming import fold_id
@@ -46,7 +46,7 @@ class Wanted:
 
     def create(self) -> dict[str, Any]:
         """The body of a create request."""
-        kind = "storage-blob" if self.target in ACCOUNTS else "keyvault"
+        kind = "keyvault" if self.target in VAULTS else "storage-blob"
         connection: dict[str, Any] = {
             **self.key,
             "workload": self.workload,
@@ -135,9 +135,8 @@ class Workload:
         request_id = f"r-{self.number()}"
         self.sent.append(request_id)
         text = json.dumps({"requestId": request_id, **body})
-        self.platform.wire.say(
-            "somebody", f"sends {body['action']} {body['connection']['name']} as {request_id}"
-        )
+        whose = body["connectionId"] if "connectionId" in body else body["connection"]["name"]
+        self.platform.wire.say("somebody", f"sends {body['action']} {whose} as {request_id}")
         self.platform.queue.put(REQUESTS, text)
         if repeats and self.random.random() < 0.15:
             self.at(self.random.uniform(0.0, 120.0), lambda: self.platform.queue.put(REQUESTS, text))
@@ -167,7 +166,7 @@ class Workload:
         early = not punctual and self.random.random() < 0.25
         self.event(resource_id, punctual=punctual)
         self.platform.wire.say("somebody", f"deletes {resource_id}")
-        self.world.touched.add(fold_id(resource_id))
+        self.world.touch(fold_id(resource_id))
         self.at(self.random.uniform(0.5, 20.0) if early else 0.0, lambda: self.world.lose(resource_id))
 
     # --- the end ---------------------------------------------------------------------------------
@@ -180,9 +179,11 @@ class Workload:
             cluster.pods.clear()
             updating(self.world, cluster_id, "Succeeded")
 
-    def delete_all(self) -> None:
-        """Ask for the end of everything."""
+    def delete_all(self, restored: Iterable[str]) -> None:
+        """Ask for the end of everything, of what a person had put back as well."""
         for linker_id in self.accidents.linkers:
             self.lose(linker_id, punctual=True)
         for wanted in self.wanted:
             self.request({"action": "delete", "connection": wanted.key}, repeats=False)
+        for connection_id in restored:
+            self.request({"action": "delete", "connectionId": connection_id}, repeats=False)

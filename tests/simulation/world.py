@@ -32,6 +32,8 @@ IDENTITY_GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-identities"
 CLUSTERS = tuple(f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks{n}" for n in (1, 2))
 ACCOUNTS = tuple(f"{GROUP}/providers/Microsoft.Storage/storageAccounts/account{n}" for n in (1, 2, 3))
 VAULTS = tuple(f"{GROUP}/providers/Microsoft.KeyVault/vaults/vault{n}" for n in (1, 2))
+PARTS = {account: f"{account}/blobServices/default/containers/orders" for account in ACCOUNTS}
+"""A part of each account to which a connection may be limited."""
 NAMESPACES = ("shop", "pay")
 PROVIDED = tuple(
     f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/team{n}" for n in (1, 2)
@@ -50,17 +52,23 @@ class SimulatedWorld(AzureWorld):
         self.known_from: dict[str, float] = {}
         """When Authorization begins to know a principal."""
         self.slow_directory = dice.random() < 0.4
-        self.photographs: list[tuple[dict[str, dict[str, Credential]], dict[str, Linker]]] = []
+        self.photographs: list[
+            tuple[dict[str, dict[str, Credential]], dict[str, Linker], dict[str, dict[str, Any]]]
+        ] = []
         self.born: dict[object, float] = {}
         """When pods and linkers came to be: nothing younger than a run binds that run."""
-        self.touched: set[str] = set()
-        """Folded ids, uids and names that somebody else removed: what they held up may be broken."""
+        self.touched: dict[str, float] = {}
+        """Folded ids, uids and names that somebody else removed or changed, and when they did last: what they
+        held up may be broken."""
+        self.opened: dict[str, float] = {}
+        """When each operation was opened."""
         self.photograph()
         self.photograph()
 
     def photograph(self) -> None:
-        """Remember credentials and linkers as they are, for stale lists."""
-        now = ({key: dict(value) for key, value in self.credentials.items()}, dict(self.linkers))
+        """Remember credentials, linkers and resources as they are, for stale lists."""
+        credentials = {key: dict(value) for key, value in self.credentials.items()}
+        now = (credentials, dict(self.linkers), dict(self.resources))
         self.photographs = [*self.photographs[-1:], now]
 
     def furnish(self) -> None:
@@ -103,6 +111,7 @@ class SimulatedWorld(AzureWorld):
         if target in ACCOUNTS:
             url = f"https://{name}.blob.core.windows.net/"
             self.add_resource(target, {"url": url, "properties": {"primaryEndpoints": {"blob": url}}})
+            self.add_resource(PARTS[target])
         else:
             url = f"https://{name}.vault.azure.net/"
             vault = {"vaultUri": url, "enableRbacAuthorization": True}
@@ -120,9 +129,13 @@ class SimulatedWorld(AzureWorld):
             role_definition_id=f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{role}",
         )
 
+    def touch(self, thing: str) -> None:
+        """Somebody else has removed or changed something."""
+        self.touched[thing] = self.loop.time()
+
     def lose(self, resource_id: str) -> None:
         """Somebody else removes a resource with all that goes with it."""
-        self.touched.add(fold_id(resource_id))
+        self.touch(fold_id(resource_id))
         self.remove(resource_id)
 
 
@@ -168,6 +181,23 @@ class SimulatedLinkers(InMemoryLinkers):
         return await super().list(cluster_id)
 
 
+class SimulatedResources(InMemoryResources):
+    """Resources whose lists may be old."""
+
+    _world: SimulatedWorld
+
+    async def list(
+        self, subscription_id: str, *, resource_type: str, name: str = "", stale: bool = False
+    ) -> list[str]:
+        now = self._world.resources
+        if stale:
+            self._world.resources = self._world.photographs[0][2]
+        try:
+            return await super().list(subscription_id, resource_type=resource_type, name=name)
+        finally:
+            self._world.resources = now
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outward:
     """The shared side of all hosts' ports."""
@@ -177,7 +207,7 @@ class Outward:
     cosmos: InMemoryGrants
     redis: InMemoryGrants
     databases: InMemoryDatabases
-    resources: InMemoryResources
+    resources: SimulatedResources
     clusters: InMemoryClusters
     linkers: SimulatedLinkers
     prover: InMemoryProver
@@ -191,7 +221,7 @@ class Outward:
             cosmos=InMemoryGrants(world, COSMOS_ROLE),
             redis=InMemoryGrants(world, REDIS_POLICY),
             databases=InMemoryDatabases(world),
-            resources=InMemoryResources(world),
+            resources=SimulatedResources(world),
             clusters=InMemoryClusters(world),
             linkers=SimulatedLinkers(world),
             prover=InMemoryProver(world),
