@@ -28,9 +28,9 @@ from shared.steps import objects, removal
 from shared.users import User, Users
 from tests.fakes.clock import VirtualClock
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
+from tests.fakes.snapshots import LATER, running, snapshot
 from tests.fakes.state_store import InMemoryStateStore
 from tests.fakes.step_bench import Bench
-from tests.unit.test_outcomes import LATER, running, snapshot
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 CHANGING = {ConnectionState.CONNECTING, ConnectionState.PRUNING}

@@ -24,7 +24,7 @@ from shared.models import (
 from shared.retry import WAITS
 from shared.state import Snapshot
 from tests.fakes.clock import START
-from tests.unit.test_outcomes import ID, LATER, OPERATION, SPEC, intent, running, snapshot
+from tests.fakes.snapshots import ID, LATER, OPERATION, SPEC, intent, running, snapshot
 
 TWO = tuple(PlannedStep(name=name, direction=Direction.APPLY) for name in ("a", "b"))
 WAITED = {

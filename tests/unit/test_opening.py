@@ -16,8 +16,8 @@ from shared.precedence import TABLE, Decision, decide
 from tests.fakes.clock import START
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body
+from tests.fakes.snapshots import SPEC
 from tests.fakes.state_store import InMemoryStateStore
-from tests.unit.test_outcomes import SPEC
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
