@@ -1,10 +1,14 @@
-"""Records of requests and of who depends on a resource: the first of a key stays, and each is found again."""
+"""Records of requests and of who depends on a resource: which one stays, and how each is found again."""
+
+import pytest
 
 from shared import naming
+from shared.errors import StateConflictError
 from shared.records import Dependent, Dependents, RequestLog, RequestRecord
 from shared.rows import key_hash
 from tests.fakes.clock import START
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, POLICY, STORAGE, LocalApp, create_body
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 
@@ -52,3 +56,25 @@ async def test_a_dependent_is_found_from_the_resource_and_from_all_above_it_in_a
 def test_a_key_hash_is_safe_and_differs_with_its_text():
     assert key_hash("a/b") != key_hash("a/c")
     assert set(key_hash("/?#\\")) <= set("0123456789abcdef")
+
+
+async def test_a_refusal_that_said_nothing_of_the_request_gives_way_to_a_decision(app: LocalApp):
+    app.policy_file.write_text("nonsense")
+    body = {**create_body(), "requestId": "r-1"}
+    assert (await app.send(body)).code == "policy-unreadable"
+    assert (await app.send(body)).code == "policy-unreadable"
+    app.policy_file.write_text(POLICY)
+    assert (await app.send(body)).outcome == "opened"
+    found = await app.services.requests.find("id:r-1")
+    assert found is not None
+    assert found.outcome == "opened"
+
+
+async def test_a_record_that_conflicts_and_cannot_be_read_is_not_passed_over(app: LocalApp):
+    def rule(call: Call) -> BaseException | None:
+        return StateConflictError() if call.name == "state.transact" else None
+
+    app.journal.before = rule
+    log: RequestLog = app.services.requests
+    with pytest.raises(StateConflictError):
+        await log.remember(RequestRecord(key="id:x", outcome="opened", received_at=START))
