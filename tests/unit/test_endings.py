@@ -9,7 +9,7 @@ from shared import endings, outcomes
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import Direction, Done, OperationState, PlannedStep, StepRecord, StepState
 from shared.state import Snapshot
-from tests.unit.test_outcomes import LATER, running, snapshot
+from tests.fakes.snapshots import LATER, running, snapshot
 
 PLAN = tuple(PlannedStep(name=name, direction=Direction.APPLY) for name in ("a", "b", "c"))
 

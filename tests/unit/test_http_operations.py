@@ -1,8 +1,12 @@
 """Operations and refusals over HTTP."""
 
+from pathlib import Path
+
 import pytest
 
+from handlers import http_operations
 from shared.errors import TransientError
+from tests.fakes.held_prunes import held_by_cap
 from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import LocalApp, create_body
 from tests.unit.test_handlers import created
@@ -35,6 +39,15 @@ async def test_an_operation_that_was_noted_and_never_opened_is_not_listed(app: L
     app.journal.after = None
     assert len(app.store.rows("openoperations")) == 1
     assert await http.operations() == []
+
+
+async def test_the_open_operations_are_listed_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    app, held = await held_by_cap(tmp_path)
+    _, body, _ = await HttpApp(app).call("find_operations")
+    assert ([one["id"] for one in body["operations"]], body["truncated"]) == ([held[0].operation_id], False)
+    monkeypatch.setattr(http_operations, "LIST_LIMIT", 0)
+    _, body, _ = await HttpApp(app).call("find_operations")
+    assert (body["operations"], body["truncated"]) == ([], True)
 
 
 async def test_an_unknown_request_is_not_found(http: HttpApp):

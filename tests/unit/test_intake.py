@@ -1,6 +1,5 @@
 """Bad input, one by one: refused on the record, readable, found again, nothing half-made, nothing retried."""
 
-import asyncio
 import base64
 import json
 from typing import Any
@@ -10,20 +9,9 @@ import pytest
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.ports import Row
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
-from tests.fakes.local_app import (
-    CLUSTER,
-    GROUP,
-    POLICY,
-    STORAGE,
-    SUBSCRIPTION,
-    LocalApp,
-    create_body,
-    delete_body,
-)
-from tests.fakes.state_store import InMemoryStateStore
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
@@ -229,22 +217,6 @@ async def test_bad_input_by_http_is_answered_with_a_problem_and_is_on_the_same_r
     assert app.store.rows("connections") == []
 
 
-@pytest.mark.parametrize("what", [name for name, (_, code, _, _) in BAD.items() if code.startswith("policy")])
-async def test_what_the_policy_denies_is_found_by_the_senders_own_key_with_the_rule_that_would_allow_it(
-    app: LocalApp, what: str
-):
-    await app.send({**BAD[what][0], "requestId": "r-1"})
-    [refusal] = await HttpApp(app).operations(requestId="r-1")
-    assert (refusal["code"], refusal["requestId"], refusal["kind"]) == ("policy-denied", "r-1", "create")
-    assert "[[allow]]" in refusal["remedy"]
-
-
-async def test_a_refusal_is_found_by_the_id_of_its_message(app: LocalApp):
-    await app.send(with_connection(identityId=IDENTITY), message_id="m-77")
-    [refusal] = await HttpApp(app).operations(requestId="m-77")
-    assert refusal["code"] == "policy-denied"
-
-
 async def test_no_secret_of_a_bad_request_is_stored_or_told(app: LocalApp):
     secret = "AccountKey=" + "c2VjcmV0" * 8 + "=="
     await app.send(with_connection(clientType=secret))
@@ -270,130 +242,6 @@ async def test_a_namespace_that_does_not_exist_fails_before_anything_is_made(app
     assert (again.outcome, await app.state(record.connection_id)) == ("opened", "configured")
 
 
-# --- collisions ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("other", ["Orders-Blob", "orders.blob", "ordersblob", "ORDERS_blob"])
-@pytest.mark.parametrize("settled", [True, False])
-async def test_names_that_fold_to_one_secret_collide(app: LocalApp, other: str, settled: bool):
-    await app.send(create_body())
-    if settled:
-        await app.settle()
-    record = await app.send(create_body(other), message_id="m-2")
-    assert (record.outcome, record.code, record.field) == ("rejected", "name-collision", "connection.name")
-    assert len(app.queue.take("rejected")) == 1
-    await app.settle()
-    assert len([one for one in app.leftovers()["objects"] if one.startswith("Secret")]) == 1
-
-
-class Interleaved(InMemoryStateStore):
-    """Lets other tasks run after each read, as a network does."""
-
-    async def get(self, table: str, partition: str, key: str) -> Row | None:
-        row = await super().get(table, partition, key)
-        await asyncio.sleep(0)
-        return row
-
-
-async def test_names_that_collide_at_the_same_moment_give_one_connection(
-    app: LocalApp, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(app.store, "__class__", Interleaved)
-    names = ["orders-blob", "Orders-Blob", "orders.blob", "ordersblob"]
-    records = await asyncio.gather(*(app.send(create_body(name), message_id=f"m-{name}") for name in names))
-    assert sorted(record.outcome for record in records) == ["opened", "rejected", "rejected", "rejected"]
-    assert {record.code for record in records} == {"", "name-collision"}
-    await app.settle()
-    stored = await app.services.state.connection(ID)
-    assert stored is not None
-    opened = next(record for record in records if record.outcome == "opened")
-    assert stored.value.last_operation == opened.operation_id
-    assert len(app.queue.take("rejected")) == 3
-
-
-async def test_a_name_is_free_again_once_its_holder_is_deleted(app: LocalApp):
-    await app.send(create_body())
-    await app.settle()
-    await app.send(delete_body(), message_id="d")
-    await app.settle()
-    record = await app.send(create_body("Orders.Blob"), message_id="m-2")
-    await app.settle()
-    assert (record.outcome, await app.state(ID)) == ("opened", "configured")
-
-
-# --- repeats -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("parallel", [True, False])
-async def test_the_same_message_five_times_is_one_operation(
-    app: LocalApp, parallel: bool, monkeypatch: pytest.MonkeyPatch
-):
-    if parallel:
-        monkeypatch.setattr(app.store, "__class__", Interleaved)
-        records = await asyncio.gather(*(app.send(create_body()) for _ in range(5)))
-    else:
-        records = [await app.send(create_body()) for _ in range(5)]
-    assert {record.outcome for record in records} == {"opened"}
-    assert len({record.operation_id for record in records}) == 1
-    await app.settle()
-    assert (await app.send(create_body())).outcome == "opened", "still the same answer"
-    assert len(await app.operations(ID)) == 1
-    assert len(await HttpApp(app).operations(requestId="m-1")) == 1
-
-
-async def test_the_same_message_as_text_and_as_base64_is_one_request(app: LocalApp):
-    body = {**create_body(), "requestId": "r-1"}
-    first = await app.send(body, message_id="m-1")
-    second = await app.send(base64.b64encode(json.dumps(body).encode()), message_id="m-2")
-    assert second == first
-
-
-async def test_a_repeat_starts_what_a_crash_left_unannounced(app: LocalApp):
-    app.journal.before = lambda call: StateConflictError() if call.name == "queue.announce" else None
-    with pytest.raises(StateConflictError):
-        await app.send(create_body())
-    app.journal.before = None
-    assert await app.queue.depth("connection-steps") == 0
-    await app.send(create_body())
-    assert await app.queue.depth("connection-steps") == 1
-    await app.send(create_body())
-    assert await app.queue.depth("connection-steps") == 1, "it is announced, so not again"
-
-
-async def test_a_repeat_announces_again_what_was_never_marked_as_announced(app: LocalApp):
-    def rule(call: Call) -> BaseException | None:
-        mark = (
-            call.name == "state.transact"
-            and call.arguments[0] == "connections"
-            and len(call.arguments[2]) == 1
-        )
-        return StateConflictError() if mark else None
-
-    app.journal.before = rule
-    await app.send(create_body())
-    app.journal.before = None
-    lost = app.queue.take("connection-steps")
-    await app.send(create_body())
-    assert app.queue.take("connection-steps") == lost
-
-
-async def test_a_repeat_of_a_request_that_attached_is_answered_as_before(app: LocalApp):
-    await app.send(create_body())
-    attached = await app.send(create_body(), message_id="m-2")
-    await app.settle()
-    assert await app.send(create_body(), message_id="m-2") == attached
-    assert attached.outcome == "attached"
-
-
-async def test_a_request_id_belongs_to_one_request(app: LocalApp):
-    first = await app.send({**create_body(), "requestId": "r-1"})
-    reused = await app.send({**create_body("other"), "requestId": "r-1"}, message_id="m-2")
-    assert (reused.outcome, reused.code, reused.field) == ("rejected", "request-id-reused", "requestId")
-    [found] = await HttpApp(app).operations(requestId="r-1")
-    assert found["id"] == first.operation_id, "the first stays findable"
-    assert len(app.queue.take("rejected")) == 1
-
-
 async def test_a_delete_of_the_unknown_is_a_recorded_no_op_by_queue_and_not_found_by_http(app: LocalApp):
     http = HttpApp(app)
     record = await app.send({**delete_body("nobody"), "requestId": "r-3"})
@@ -404,50 +252,6 @@ async def test_a_delete_of_the_unknown_is_a_recorded_no_op_by_queue_and_not_foun
     status, problem, _ = await http.call("delete_connection", connectionId=record.connection_id)
     assert (status, problem["code"]) == (404, "not-found")
     assert app.store.rows("connections") == []
-
-
-# --- the policy ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("version = 1\n[[allow]\n", "line 2"),
-        ("version = 2\n", "version = 1 is required"),
-        ('version = 1\n[[allow]]\nclusters = ["x"]\n', "line"),
-        (None, "FileNotFoundError"),
-    ],
-)
-async def test_an_unreadable_policy_refuses_requests_until_it_is_mended(
-    app: LocalApp, text: str | None, said: str
-):
-    http = HttpApp(app)
-    await app.send(create_body("before"), message_id="before")
-    await app.settle()
-    if text is None:
-        app.policy_file.unlink()
-    else:
-        app.policy_file.write_text(text)
-    record = await app.send(create_body())
-    assert (record.outcome, record.code) == ("rejected", "policy-unreadable")
-    assert said in record.detail
-    assert record.remedy
-    status, problem, _ = await http.call("post_connection", body=create_body("by-http"))
-    assert (status, problem["code"]) == (503, "policy-unreadable")
-    assert len(await http.operations(state="rejected")) == 2
-    # What is there goes on, and can go.
-    before = naming.connection_id(CLUSTER, "shop", "before")
-    assert (
-        await app.send({"action": "validate", "connectionId": before}, message_id="v")
-    ).outcome == "opened"
-    assert (await app.send(delete_body("before"), message_id="d")).outcome == "opened"
-    await app.settle()
-    assert await app.state(before) == "deleted"
-    assert app.leftovers() == EMPTY
-    app.policy_file.write_text(POLICY)
-    assert (await app.send(create_body(), message_id="m-2")).outcome == "opened"
-    await app.settle()
-    assert await app.state(ID) == "configured"
 
 
 async def test_a_crash_between_record_and_rejected_queue_still_tells_of_the_refusal(app: LocalApp):

@@ -1,4 +1,4 @@
-"""A prune is a hint until it has confirmed its cause; lost writes may land (docs/reference/mutation.md)."""
+"""A prune is a hint until it has confirmed its cause (docs/reference/mutation.md)."""
 
 import dataclasses
 from datetime import timedelta
@@ -22,15 +22,14 @@ from shared.models import (
     StepState,
 )
 from shared.ports import Credential
-from shared.recording import Run
 from shared.state import Snapshot
 from shared.steps import objects, removal
 from shared.users import User, Users
 from tests.fakes.clock import VirtualClock
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
+from tests.fakes.snapshots import LATER, running, snapshot
 from tests.fakes.state_store import InMemoryStateStore
 from tests.fakes.step_bench import Bench
-from tests.unit.test_outcomes import LATER, running, snapshot
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 CHANGING = {ConnectionState.CONNECTING, ConnectionState.PRUNING}
@@ -149,68 +148,6 @@ def test_a_step_that_starts_again_after_a_crash_is_no_wait():
     shot = dataclasses.replace(shot, steps={**shot.steps, "settings": stored})
     operation = outcomes.done(shot, running(shot, "quiesce"), Done(), now=LATER).operation
     assert (operation.state, operation.waiting) == (OperationState.RUNNING, "retry")
-
-
-# --- writes that nobody heard of again -----------------------------------------------------------
-
-
-async def doubts(
-    app: LocalApp,
-    age_seconds: float = 100.0,
-    *,
-    unanswered: bool = True,
-    own_unanswered: bool = False,
-    removals: bool = False,
-    **changes: object,
-) -> float:
-    """What a delete's last step asks, after the create that it overtook tried its first step in some way."""
-    record = await app.send(create_body())
-    state = app.services.state
-    shot = await state.load(OperationId(record.operation_id))
-    assert shot is not None
-    tried = {"lease_seconds": 150, **changes}
-    if unanswered:
-        tried["unanswered_at"] = shot.read_at
-    await state.save_step(shot, shot.steps["preflight"].value.model_copy(update=tried))
-    deleted = await app.send(delete_body(), message_id="d")
-    own = await state.load(OperationId(deleted.operation_id))
-    assert own is not None
-    for name, removals_sent in (("verify_gone", own_unanswered), ("quiesce", True)):
-        at = {"unanswered_at": own.read_at, "lease_seconds": 9000 if name == "quiesce" else 150}
-        if removals_sent:
-            await state.save_step(own, own.steps[name].value.model_copy(update=at))
-    app.clock.advance(age_seconds)
-    dependents = app.services.engine.dependents
-    run = Run(state=state, dependents=dependents, snapshot=own, step="verify_gone", holder="h")
-    return await run.in_doubt_seconds(removals=removals)
-
-
-async def test_a_write_whose_answer_was_lost_may_land_within_a_lease(app: LocalApp):
-    assert await doubts(app) == 50.0
-
-
-async def test_nothing_is_in_doubt_once_everything_was_answered(app: LocalApp):
-    assert await doubts(app, unanswered=False, attempts=2, crashes=1) == 0.0
-
-
-async def test_a_write_in_doubt_is_no_delete_in_doubt(app: LocalApp):
-    assert await doubts(app, removals=True) == 0.0
-
-
-async def test_a_delete_that_an_earlier_run_of_the_step_sent_may_land_within_a_lease(app: LocalApp):
-    assert await doubts(app, removals=True, own_unanswered=True) == 50.0
-
-
-async def test_after_the_lease_nothing_lands_any_more(app: LocalApp):
-    assert await doubts(app, 151.0) == 0.0
-
-
-async def test_an_overtaken_run_that_ended_may_have_sent_something_just_before(app: LocalApp):
-    assert await doubts(app, unanswered=False, state=StepState.RUNNING) == 50.0
-
-
-async def test_an_overtaken_run_that_may_still_be_on_its_way_has_a_lease_more(app: LocalApp):
-    assert await doubts(app, unanswered=False, state=StepState.RUNNING, holder="somebody") == 200.0
 
 
 # --- is the cause still a fact -------------------------------------------------------------------

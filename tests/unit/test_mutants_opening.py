@@ -15,7 +15,7 @@ from shared.state import Stored
 from shared.steps.base import StepContext
 from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body
 from tests.fakes.scripted_step import script
-from tests.unit.test_outcomes import SPEC
+from tests.fakes.snapshots import SPEC
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 

@@ -1,12 +1,11 @@
-"""Every field that an outcome, an end or a beginning changes (docs/reference/mutation.md)."""
+"""Every field that the outcome of a step changes (docs/reference/mutation.md)."""
 
 import dataclasses
 from datetime import timedelta
 
 import pytest
 
-from shared import endings, naming, outcomes
-from shared.beginnings import begin, misfit
+from shared import endings, outcomes
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import (
     Connection,
@@ -14,7 +13,6 @@ from shared.models import (
     Direction,
     Done,
     Kind,
-    OperationId,
     OperationState,
     Plan,
     PlannedStep,
@@ -24,7 +22,7 @@ from shared.models import (
 from shared.retry import WAITS
 from shared.state import Snapshot
 from tests.fakes.clock import START
-from tests.unit.test_outcomes import ID, LATER, OPERATION, SPEC, intent, running, snapshot
+from tests.fakes.snapshots import LATER, OPERATION, intent, running, snapshot
 
 TWO = tuple(PlannedStep(name=name, direction=Direction.APPLY) for name in ("a", "b"))
 WAITED = {
@@ -192,126 +190,3 @@ def test_a_step_that_runs_again_or_is_ready_at_once_is_no_wait():
     )
     shot = with_steps(empty, b=ready)
     assert outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation.waiting == ""
-
-
-# --- how it ends ---------------------------------------------------------------------------------
-
-
-def test_a_failure_puts_a_step_that_waits_for_its_time_to_rest():
-    empty = snapshot(plan=TWO)
-    shot = with_steps(empty, b=running(empty, "b", state=StepState.READY, holder="", **WAITED))
-    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("broken"), now=LATER)
-    [rested] = [step for step in change.steps if step.name == "b"]
-    assert (rested.state, rested.due_at, rested.waiting) == (StepState.PENDING, None, "")
-
-
-def test_what_a_step_made_while_another_failed_is_recorded_with_the_connection():
-    empty = snapshot(plan=(*TWO, PlannedStep(name="c", direction=Direction.APPLY)), failing=True)
-    shot = with_steps(empty, c=running(empty, "c"))
-    moved = shot.connection.value.model_copy(update={"last_operation": OperationId("x")})
-    change = endings.stop(shot, running(shot, "a"), connection=moved, intents=(intent("a"),), now=LATER)
-    assert (change.connection, change.intents) == (moved, (intent("a"),))
-    assert not change.operation.state.final
-
-
-def test_an_operation_that_ends_well_shows_no_wait_no_error_and_when():
-    shot = snapshot(plan=TWO, done=("b",), state=OperationState.WAITING, waiting="closing", detail="by x")
-    operation = outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation
-    assert (operation.state, operation.ended_at) == (OperationState.SUCCEEDED, LATER)
-    assert (operation.waiting, operation.code, operation.detail, operation.remedy) == ("", "", "", "")
-
-
-def test_a_removal_that_fails_forgets_nothing_and_keeps_its_connection():
-    shot = snapshot(Kind.DELETE, intents={"settings": intent("settings")})
-    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError(""), now=LATER)
-    after = connection_after(change)
-    assert (after.state, after.ended_at, change.forget) == (ConnectionState.FAILED, None, ())
-
-
-def test_a_removal_of_an_earlier_life_ends_nothing_of_the_present_one():
-    done = tuple(step.name for step in snapshot(Kind.DELETE).operation.value.plan if step.name != "quiesce")
-    shot = with_connection(
-        snapshot(Kind.DELETE, done=done, intents={"settings": intent("settings")}), generation=2
-    )
-    change = outcomes.done(shot, running(shot, "quiesce"), Done(), now=LATER)
-    assert (connection_after(change).state, change.forget) == (ConnectionState.CONNECTING, ())
-
-
-@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.DELETE])
-def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind):
-    shot = with_connection(snapshot(kind), linker_id="/linkers/x")
-    change = outcomes.permanent(
-        shot, running(shot, shot.operation.value.plan[0].name), PermanentError("x"), now=LATER
-    )
-    assert connection_after(change).state is ConnectionState.FAILED
-
-
-def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
-    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING)
-    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
-    assert connection_after(change).state is ConnectionState.FAILED
-
-
-def test_an_operation_that_fails_before_it_has_begun_breaks_nothing():
-    shot = snapshot(Kind.DELETE, connection_state=ConnectionState.CONFIGURED, begun=False)
-    change = outcomes.permanent(shot, running(shot, "quiesce"), PermanentError("x"), now=LATER)
-    assert connection_after(change).state is ConnectionState.CONFIGURED
-
-
-# --- how it begins -------------------------------------------------------------------------------
-
-
-def test_a_create_that_begins_takes_its_connection_over_whole():
-    wanted = SPEC.model_copy(update={"workload": "another"})
-    shot = snapshot(
-        spec=wanted,
-        begun=False,
-        behind="other",
-        state=OperationState.WAITING,
-        waiting="behind",
-        detail="delete x is under way",
-    )
-    old = shot.connection.value.model_copy(
-        update={
-            "state": ConnectionState.DELETED,
-            "configured_at": START,
-            "usable_at": START,
-            "ended_at": START,
-            "linker_id": "/linkers/x",
-            "body_hash": "old",
-        }
-    )
-    begun, connection = begin(shot.operation.value, old, LATER)
-    assert connection == old.model_copy(
-        update={
-            "spec": wanted,
-            "body_hash": naming.spec_hash(wanted),
-            "state": ConnectionState.CONNECTING,
-            "generation": 2,
-            "created_at": LATER,
-            "configured_at": None,
-            "usable_at": None,
-            "ended_at": None,
-            "linker_id": "",
-        }
-    )
-    assert begun == shot.operation.value.model_copy(
-        update={
-            "begun": True,
-            "behind": "",
-            "generation": 2,
-            "state": OperationState.RUNNING,
-            "waiting": "",
-            "detail": "",
-        }
-    )
-
-
-def test_a_create_under_another_spelling_of_the_name_does_not_fit_a_living_connection():
-    other = SPEC.model_copy(update={"name": "orders.blob"})
-    shot = snapshot(spec=other, begun=False, connection_state=ConnectionState.CONFIGURED)
-    shot = with_connection(shot, body_hash=naming.spec_hash(other))
-    error = misfit(shot)
-    assert error is not None
-    assert error.code == "body-differs"
-    assert naming.connection_id(SPEC.cluster_id, SPEC.namespace, other.name) == ID

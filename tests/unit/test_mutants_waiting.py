@@ -24,8 +24,8 @@ from shared.state import Snapshot
 from shared.throttling import Throttling
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
+from tests.fakes.snapshots import SPEC, running, snapshot
 from tests.fakes.state_store import InMemoryStateStore
-from tests.unit.test_outcomes import SPEC, running, snapshot
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 TARGET = Cause(kind="target", resource_id=STORAGE.lower())

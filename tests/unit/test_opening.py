@@ -1,53 +1,23 @@
-"""Which wish opens what: the whole table of precedence, and what each kind with a plan really does."""
+"""What becomes of a wish: opened, attached, unchanged, nothing to do or refused, also of many at once."""
 
 import asyncio
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import pytest
 
-from shared import naming, plans
+from shared import naming
 from shared.errors import PermanentError, RefusedError, StateConflictError
-from shared.models import Cause, Connection, ConnectionState, Direction, Kind
+from shared.models import Cause, Kind
 from shared.opening import Answer, Asked
 from shared.ports import Change, Row
-from shared.precedence import TABLE, Decision, decide
-from tests.fakes.clock import START
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body
+from tests.fakes.snapshots import SPEC
 from tests.fakes.state_store import InMemoryStateStore
-from tests.unit.test_outcomes import SPEC
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 EMPTY = {"identities": [], "assignments": [], "objects": [], "users": []}
-
-# As a person would say it: newcomer, what is under way, what happens.
-SAID = """
-create   create   attach       create   delete   wait         create   prune    wait
-create   validate beside       create   repair   overtake     create   restore  overtake
-delete   create   overtake     delete   delete   attach       delete   prune    overtake
-delete   validate beside       delete   repair   overtake     delete   restore  overtake
-prune    create   wait         prune    delete   yield        prune    prune    attach
-prune    validate beside       prune    repair   overtake     prune    restore  overtake
-validate create   beside       validate delete   beside       validate prune    beside
-validate validate beside       validate repair   beside       validate restore  beside
-repair   create   yield        repair   delete   yield        repair   prune    yield
-repair   validate beside       repair   repair   attach       repair   restore  yield
-restore  create   yield        restore  delete   yield        restore  prune    yield
-restore  validate beside       restore  repair   yield        restore  restore  attach
-"""
-CELLS = re.findall(r"(\w+) +(\w+) +(\w+)", SAID)
-
-
-@pytest.mark.parametrize(("newcomer", "under_way", "decision"), CELLS)
-def test_each_cell_of_the_table_is_decided_as_said(newcomer: str, under_way: str, decision: str):
-    assert decide(Kind(newcomer), Kind(under_way)) is Decision(decision)
-
-
-def test_the_table_is_six_by_six_and_every_cell_is_said_once():
-    assert {(one, other) for one, other, _ in CELLS} == {(one, other) for one in Kind for other in Kind}
-    assert len(CELLS) == sum(len(row) for row in TABLE.values()) == 36
 
 
 async def opened(app: LocalApp, asked: Asked) -> Answer:
@@ -74,49 +44,6 @@ def asked(kind: Kind, key: str = "second") -> Asked:
     if kind is Kind.PRUNE:
         return prune(key)
     return Asked(kind=kind, connection_id=ID, key=key, spec=SPEC if kind is Kind.CREATE else None)
-
-
-PLANNED = (Kind.CREATE, Kind.DELETE, Kind.PRUNE, Kind.VALIDATE, Kind.REPAIR)
-
-
-@pytest.mark.parametrize("under_way", PLANNED)
-@pytest.mark.parametrize("newcomer", PLANNED)
-async def test_what_really_happens_is_what_the_table_says(app: LocalApp, newcomer: Kind, under_way: Kind):
-    if under_way is not Kind.CREATE:
-        await created(app)
-    first = await opened(app, asked(under_way, "first"))
-    assert first.outcome == "opened"
-    decision = decide(newcomer, under_way)
-    if newcomer is Kind.CREATE and under_way in {Kind.VALIDATE, Kind.PRUNE, Kind.REPAIR}:
-        # Neither a look, nor a hint that is not confirmed, nor a repair unmakes it: the connection is there.
-        assert (await opened(app, asked(newcomer))).outcome == "unchanged"
-        return
-    answer = await opened(app, asked(newcomer))
-    states = {one.operation_id: one for one in await app.operations(ID)}
-    old = states[first.operation_id]  # type: ignore[index]
-    if decision in {Decision.ATTACH, Decision.YIELD}:
-        assert answer.operation_id == first.operation_id
-        assert answer.outcome == ("attached" if decision is Decision.ATTACH else "nothing-to-do")
-        return
-    new = states[answer.operation_id]  # type: ignore[index]
-    assert answer.outcome == "opened"
-    assert (old.state == "superseded") is (decision is Decision.OVERTAKE)
-    assert (new.behind == old.operation_id) is (decision is Decision.WAIT)
-    assert new.overtakes == ((old.operation_id,) if decision is Decision.OVERTAKE else ())
-    stored = await app.services.state.connection(ID)
-    assert stored is not None
-    active = {Kind.VALIDATE: ()}.get(newcomer, (new.operation_id,))
-    kept = () if decision is Decision.OVERTAKE or under_way is Kind.VALIDATE else (old.operation_id,)
-    assert stored.value.active == (*kept, *active)
-    await app.settle(seconds=4000)
-    assert [one.state for one in await app.operations(ID) if not one.state.final] == []
-
-
-async def test_what_was_overtaken_says_by_what(app: LocalApp):
-    await opened(app, asked(Kind.CREATE, "first"))
-    await opened(app, asked(Kind.DELETE))
-    old = (await app.operations(ID))[0]
-    assert (old.code, old.ended_at is not None) == ("superseded-by-delete", True)
 
 
 async def test_the_same_wish_is_the_same_operation_and_is_announced_again_if_it_was_not(app: LocalApp):
@@ -228,47 +155,6 @@ async def test_a_create_without_its_spec_is_refused(app: LocalApp):
 async def test_validating_what_is_not_there_is_refused(app: LocalApp):
     with pytest.raises(RefusedError, match="not-found"):
         await opened(app, asked(Kind.VALIDATE))
-
-
-def test_a_repair_takes_the_steps_of_a_create():
-    assert plans.plan(Kind.REPAIR) == plans.plan(Kind.CREATE)
-
-
-def test_a_prune_that_overtakes_waits_first_for_what_it_overtook():
-    cause = Cause(kind="target", resource_id=STORAGE)
-    connection = Connection(
-        connection_id=ID, spec=SPEC, body_hash="", state=ConnectionState.CONFIGURED, created_at=START
-    )
-    calm = plans.plan(Kind.PRUNE, connection=connection, cause=cause)
-    hasty = plans.plan(Kind.PRUNE, connection=connection, cause=cause, overtakes=True)
-    assert [step.name for step in hasty] == ["quiesce", *(step.name for step in calm)]
-    assert hasty[1].needs == ("quiesce",)
-
-
-def test_a_prune_needs_its_cause():
-    with pytest.raises(ValueError, match="no plan for prune"):
-        plans.plan(Kind.PRUNE)
-
-
-@pytest.mark.parametrize("kind", ["target", "identity", "credential", "linker", "cluster"])
-def test_every_removal_revokes_access_first_and_looks_again_at_the_end(kind: str):
-    connection = Connection.model_validate(
-        {
-            "connection_id": ID,
-            "spec": SPEC,
-            "body_hash": "x",
-            "state": ConnectionState.CONFIGURED,
-            "created_at": "2026-01-05T08:00:00Z",
-        }
-    )
-    plan = plans.plan(Kind.PRUNE, connection=connection, cause=Cause(kind=kind, resource_id="/x"))
-    names = [one.name for one in plan]
-    assert (names[0], names[-1]) == ("confirm_gone", "verify_gone")
-    assert [one.name for one in plan if one.direction is Direction.REVERT] == names[1:-1]
-    assert names[1:-1] == [name for name in plans.REVERT if name in names]
-    observed = connection.model_copy(update={"state": ConnectionState.OBSERVED, "linker_id": "/l"})
-    theirs = plans.plan(Kind.PRUNE, connection=observed, cause=Cause(kind=kind, resource_id="/x"))
-    assert {one.name for one in theirs[1:-1]} <= {"settings", "service_account"}, "all else is not ours"
 
 
 async def test_a_prune_in_report_mode_says_so(app: LocalApp):

@@ -1,23 +1,18 @@
 """What keeps a prune, which nobody asked for, from doing harm: doubts, returns, other users, other causes."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 
 from shared import naming
-from shared.errors import PermanentError, StateConflictError
+from shared.errors import PermanentError
 from shared.models import Kind, StepMessage
 from shared.ports import Linker
-from shared.records import RequestLog, RequestRecord
-from tests.fakes.clock import START
 from tests.fakes.journal import Call
 from tests.fakes.local_app import (
     CLUSTER,
-    POLICY,
     STORAGE,
-    SUBSCRIPTION,
     LocalApp,
     create_body,
     delete_body,
@@ -214,6 +209,18 @@ def _message(app: LocalApp) -> StepMessage:
     return StepMessage.model_validate_json(text)
 
 
+async def test_a_delete_after_a_prune_that_only_waits_leaves_nothing(tmp_path: Path):
+    app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="90000")
+    await created(app)
+    app.world.remove(STORAGE)
+    app.queue.put("resource-events", deletion_event(STORAGE))
+    await app.settle(seconds=300)
+    await app.send(delete_body(), message_id="d")
+    await app.settle(seconds=3600)
+    assert await app.state(ID) == "deleted"
+    assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}
+
+
 # --- what Service Connector still uses -----------------------------------------------------------
 
 
@@ -247,93 +254,3 @@ async def test_a_prune_in_a_cluster_that_is_gone_holds_nothing_and_other_faults_
     app.journal.before = None
     app.world.remove(CLUSTER)
     assert [one["found"] for one in (await bench.revert("settings")).outputs["removed"]] == [False]
-
-
-# --- who may be watched --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "linker_id",
-    [
-        "/x",
-        f"{STORAGE}/providers/Microsoft.ServiceLinker/linkers/x",
-        f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/x".replace(
-            SUBSCRIPTION, "99999999-9999-4999-8999-999999999999"
-        ),
-        f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/x%2f",
-    ],
-)
-async def test_a_note_about_anything_but_a_linker_of_our_clusters_asks_azure_nothing(
-    app: LocalApp, linker_id: str
-):
-    note = json.dumps({"observe": {"linkerId": linker_id, "tries": 0}})
-    assert await app.services.events.receive(note) == ["observe:refused"]
-    assert app.journal.names() == []
-
-
-@pytest.mark.parametrize(
-    ("namespace", "policy"),
-    [("kube-system", POLICY), ("shop", POLICY.replace('namespaces = ["*"]', 'namespaces = ["other"]'))],
-)
-async def test_objects_are_looked_at_only_where_the_policy_lists_them(
-    app: LocalApp, namespace: str, policy: str
-):
-    app.policy_file.write_text(policy)
-    linker_id = linker(app, "theirs", namespace=namespace)
-    assert await app.services.events.observer.observe(linker_id, tries=0) == "observe:not-in-policy"
-    assert "clusters.get" not in app.journal.names()
-
-
-async def test_an_observed_account_that_is_being_removed_is_looked_at_again(app: LocalApp):
-    client_id = app.world.guid()
-    linker_id = linker(app, "theirs", client_id=client_id)
-    app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
-    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
-    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
-    users = app.services.events.observer.users
-    [row] = app.store.rows("users")
-    thing = json.loads(str(row.columns["body"]))["thing"]
-    shared = await users.get(thing)
-    assert shared is not None
-    theirs = naming.connection_id(CLUSTER, "shop", "theirs")
-    await users.leave(thing, shared.users[0], operation_id=naming.operation_id(theirs, "x"))
-    assert await app.services.events.observer.observe(linker_id, tries=0) == "observe:later"
-    app.clock.advance(200)
-    assert await app.services.events.observer.observe(linker_id, tries=0) == "observed"
-
-
-# --- the record of requests ----------------------------------------------------------------------
-
-
-async def test_a_refusal_that_said_nothing_of_the_request_gives_way_to_a_decision(app: LocalApp):
-    app.policy_file.write_text("nonsense")
-    body = {**create_body(), "requestId": "r-1"}
-    assert (await app.send(body)).code == "policy-unreadable"
-    assert (await app.send(body)).code == "policy-unreadable"
-    app.policy_file.write_text(POLICY)
-    assert (await app.send(body)).outcome == "opened"
-    found = await app.services.requests.find("id:r-1")
-    assert found is not None
-    assert found.outcome == "opened"
-
-
-async def test_a_record_that_conflicts_and_cannot_be_read_is_not_passed_over(app: LocalApp):
-    def rule(call: Call) -> BaseException | None:
-        return StateConflictError() if call.name == "state.transact" else None
-
-    app.journal.before = rule
-    log: RequestLog = app.services.requests
-    with pytest.raises(StateConflictError):
-        await log.remember(RequestRecord(key="id:x", outcome="opened", received_at=START))
-
-
-async def test_a_delete_after_a_prune_that_only_waits_leaves_nothing(tmp_path: Path):
-    app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="90000")
-    await created(app)
-    app.world.remove(STORAGE)
-    app.queue.put("resource-events", deletion_event(STORAGE))
-    await app.settle(seconds=300)
-    await app.send(delete_body(), message_id="d")
-    await app.settle(seconds=3600)
-    assert await app.state(ID) == "deleted"
-    assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}

@@ -11,7 +11,8 @@ from shared.opening import Answer, Asked
 from tests.fakes.http_app import HttpApp
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
-from tests.unit.test_opening import SPEC, opened
+from tests.fakes.snapshots import SPEC
+from tests.unit.test_opening import opened
 from tests.unit.test_repair_objects import repair_body
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")

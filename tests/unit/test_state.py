@@ -7,11 +7,9 @@ from shared.errors import StateConflictError, TransientError
 from shared.models import Connection, Intent, Operation, OperationId, StepState
 from shared.ports import Upsert
 from shared.recording import Run
-from shared.records import Dependent, Dependents, RequestLog, RequestRecord
-from shared.rows import key_hash
+from shared.records import Dependents
 from shared.state import Snapshot, State
-from tests.fakes.clock import START
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
+from tests.fakes.local_app import CLUSTER, LocalApp, create_body
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 
@@ -194,54 +192,6 @@ async def test_observing_replaces_only_what_it_has_read(app: LocalApp, snapshot:
         await state.observe(snapshot.connection.value, [], etag="")
     await state.observe(snapshot.connection.value, [intent("settings")], etag=snapshot.connection.etag)
     assert set(await state.intents(ID)) == {"settings"}
-
-
-# --- requests and dependents ---------------------------------------------------------------------
-
-
-def record(key: str, outcome: str = "opened", **values: str) -> RequestRecord:
-    return RequestRecord(key=key, outcome=outcome, received_at=START, **values)
-
-
-async def test_the_first_record_of_a_key_stays(app: LocalApp):
-    log = RequestLog(app.store)
-    assert await log.find("id:a") is None
-    first = await log.remember(record("id:a", action="create"))
-    assert await log.remember(record("id:a", action="delete")) == first
-    assert await log.find("id:a") == first
-
-
-async def test_a_refusal_is_listed_on_its_day_and_nothing_else_is(app: LocalApp):
-    log = RequestLog(app.store)
-    refused = await log.remember(record("message:1", "rejected", code="policy-denied"))
-    await log.remember(record("message:2"))
-    assert await log.rejected(f"{START:%Y-%m-%d}") == [refused]
-    assert await log.rejected("2020-01-01") == []
-
-
-async def test_keys_of_requests_may_hold_what_table_keys_refuse(app: LocalApp):
-    log = RequestLog(app.store)
-    strange = await log.remember(record("id:a/b\\c#d?e\u0007"))
-    assert await log.find("id:a/b\\c#d?e\u0007") == strange
-
-
-async def test_a_dependent_is_found_from_the_resource_and_from_all_above_it_in_any_casing(app: LocalApp):
-    dependents = Dependents(app.store)
-    one = Dependent(resource_id=STORAGE.lower(), kind="target", connection_id=ID, generation=1)
-    await dependents.add(one)
-    await dependents.add(one)
-    group = STORAGE.partition("/providers/")[0]
-    for place in (STORAGE, STORAGE.upper(), group):
-        assert await dependents.of(place) == [one]
-    assert await dependents.of(f"{STORAGE}/blobServices/default") == []
-    assert await dependents.of(f"{group}2") == []
-    await dependents.add(one.model_copy(update={"generation": 2}))
-    assert len(await dependents.of(STORAGE)) == 2
-
-
-def test_a_key_hash_is_safe_and_differs_with_its_text():
-    assert key_hash("a/b") != key_hash("a/c")
-    assert set(key_hash("/?#\\")) <= set("0123456789abcdef")
 
 
 # --- one run of one step -------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from shared.retry import MAX_TOTAL_SECONDS, WAITS
 from tests.fakes.clock import START
 from tests.fakes.local_app import LocalApp, create_body
 from tests.fakes.scripted_step import Act, script
+from tests.fakes.snapshots import running, snapshot
 from tests.unit.test_engine import ID
-from tests.unit.test_outcomes import running, snapshot
 
 BUSY = TransientError("busy", retry_after_seconds=300)
 SHORT = sorted(name for name, rule in WAITS.items() if not rule.fresh_start)

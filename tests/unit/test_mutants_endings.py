@@ -1,0 +1,79 @@
+"""Every field that the end of an operation changes (docs/reference/mutation.md)."""
+
+import pytest
+
+from shared import endings, outcomes
+from shared.errors import PermanentError
+from shared.models import (
+    ConnectionState,
+    Direction,
+    Done,
+    Kind,
+    OperationId,
+    OperationState,
+    PlannedStep,
+    StepState,
+)
+from tests.fakes.snapshots import LATER, intent, running, snapshot
+from tests.unit.test_mutants_outcomes import TWO, WAITED, connection_after, with_connection, with_steps
+
+
+def test_a_failure_puts_a_step_that_waits_for_its_time_to_rest():
+    empty = snapshot(plan=TWO)
+    shot = with_steps(empty, b=running(empty, "b", state=StepState.READY, holder="", **WAITED))
+    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("broken"), now=LATER)
+    [rested] = [step for step in change.steps if step.name == "b"]
+    assert (rested.state, rested.due_at, rested.waiting) == (StepState.PENDING, None, "")
+
+
+def test_what_a_step_made_while_another_failed_is_recorded_with_the_connection():
+    empty = snapshot(plan=(*TWO, PlannedStep(name="c", direction=Direction.APPLY)), failing=True)
+    shot = with_steps(empty, c=running(empty, "c"))
+    moved = shot.connection.value.model_copy(update={"last_operation": OperationId("x")})
+    change = endings.stop(shot, running(shot, "a"), connection=moved, intents=(intent("a"),), now=LATER)
+    assert (change.connection, change.intents) == (moved, (intent("a"),))
+    assert not change.operation.state.final
+
+
+def test_an_operation_that_ends_well_shows_no_wait_no_error_and_when():
+    shot = snapshot(plan=TWO, done=("b",), state=OperationState.WAITING, waiting="closing", detail="by x")
+    operation = outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation
+    assert (operation.state, operation.ended_at) == (OperationState.SUCCEEDED, LATER)
+    assert (operation.waiting, operation.code, operation.detail, operation.remedy) == ("", "", "", "")
+
+
+def test_a_removal_that_fails_forgets_nothing_and_keeps_its_connection():
+    shot = snapshot(Kind.DELETE, intents={"settings": intent("settings")})
+    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError(""), now=LATER)
+    after = connection_after(change)
+    assert (after.state, after.ended_at, change.forget) == (ConnectionState.FAILED, None, ())
+
+
+def test_a_removal_of_an_earlier_life_ends_nothing_of_the_present_one():
+    done = tuple(step.name for step in snapshot(Kind.DELETE).operation.value.plan if step.name != "quiesce")
+    shot = with_connection(
+        snapshot(Kind.DELETE, done=done, intents={"settings": intent("settings")}), generation=2
+    )
+    change = outcomes.done(shot, running(shot, "quiesce"), Done(), now=LATER)
+    assert (connection_after(change).state, change.forget) == (ConnectionState.CONNECTING, ())
+
+
+@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.DELETE])
+def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind):
+    shot = with_connection(snapshot(kind), linker_id="/linkers/x")
+    change = outcomes.permanent(
+        shot, running(shot, shot.operation.value.plan[0].name), PermanentError("x"), now=LATER
+    )
+    assert connection_after(change).state is ConnectionState.FAILED
+
+
+def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
+    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING)
+    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.FAILED
+
+
+def test_an_operation_that_fails_before_it_has_begun_breaks_nothing():
+    shot = snapshot(Kind.DELETE, connection_state=ConnectionState.CONFIGURED, begun=False)
+    change = outcomes.permanent(shot, running(shot, "quiesce"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.CONFIGURED

@@ -1,0 +1,64 @@
+"""Within a lease a write whose answer was lost may still land (docs/reference/mutation.md)."""
+
+from shared.models import OperationId, StepState
+from shared.recording import Run
+from tests.fakes.local_app import LocalApp, create_body, delete_body
+
+
+async def doubts(
+    app: LocalApp,
+    age_seconds: float = 100.0,
+    *,
+    unanswered: bool = True,
+    own_unanswered: bool = False,
+    removals: bool = False,
+    **changes: object,
+) -> float:
+    """What a delete's last step asks, after the create that it overtook tried its first step in some way."""
+    record = await app.send(create_body())
+    state = app.services.state
+    shot = await state.load(OperationId(record.operation_id))
+    assert shot is not None
+    tried = {"lease_seconds": 150, **changes}
+    if unanswered:
+        tried["unanswered_at"] = shot.read_at
+    await state.save_step(shot, shot.steps["preflight"].value.model_copy(update=tried))
+    deleted = await app.send(delete_body(), message_id="d")
+    own = await state.load(OperationId(deleted.operation_id))
+    assert own is not None
+    for name, removals_sent in (("verify_gone", own_unanswered), ("quiesce", True)):
+        at = {"unanswered_at": own.read_at, "lease_seconds": 9000 if name == "quiesce" else 150}
+        if removals_sent:
+            await state.save_step(own, own.steps[name].value.model_copy(update=at))
+    app.clock.advance(age_seconds)
+    dependents = app.services.engine.dependents
+    run = Run(state=state, dependents=dependents, snapshot=own, step="verify_gone", holder="h")
+    return await run.in_doubt_seconds(removals=removals)
+
+
+async def test_a_write_whose_answer_was_lost_may_land_within_a_lease(app: LocalApp):
+    assert await doubts(app) == 50.0
+
+
+async def test_nothing_is_in_doubt_once_everything_was_answered(app: LocalApp):
+    assert await doubts(app, unanswered=False, attempts=2, crashes=1) == 0.0
+
+
+async def test_a_write_in_doubt_is_no_delete_in_doubt(app: LocalApp):
+    assert await doubts(app, removals=True) == 0.0
+
+
+async def test_a_delete_that_an_earlier_run_of_the_step_sent_may_land_within_a_lease(app: LocalApp):
+    assert await doubts(app, removals=True, own_unanswered=True) == 50.0
+
+
+async def test_after_the_lease_nothing_lands_any_more(app: LocalApp):
+    assert await doubts(app, 151.0) == 0.0
+
+
+async def test_an_overtaken_run_that_ended_may_have_sent_something_just_before(app: LocalApp):
+    assert await doubts(app, unanswered=False, state=StepState.RUNNING) == 50.0
+
+
+async def test_an_overtaken_run_that_may_still_be_on_its_way_has_a_lease_more(app: LocalApp):
+    assert await doubts(app, unanswered=False, state=StepState.RUNNING, holder="somebody") == 200.0
