@@ -1,0 +1,142 @@
+"""The simulation's look at a world at rest sees what it is for: each thing is broken, and told."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from shared.models import Plan
+from shared.naming import fold_id
+from tests.simulation import rest
+from tests.simulation.records import SERVING, Held
+from tests.simulation.simulation import Simulation
+from tests.simulation.workload import Workload
+
+SEED = 2
+
+
+class RestedError(Exception):
+    """The run is at rest, before everything is deleted."""
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Simulation:
+    def stop(*_: object) -> None:
+        raise RestedError
+
+    monkeypatch.setattr(Workload, "delete_all", stop)
+    made = Simulation(SEED, traced=False)
+    with pytest.raises(RestedError):
+        made.run()
+    assert told(made) == []
+    return made
+
+
+def told(simulated: Simulation) -> list[str]:
+    """What the looks at rest tell."""
+
+    def looks() -> Iterator[str]:
+        yield from rest.nothing_leaked(simulated.world, simulated.oracles, simulated.records)
+        yield from rest.nothing_missing(simulated.world, simulated.records)
+
+    return [*looks()]
+
+
+def whole(simulated: Simulation) -> Held:
+    """A connection that nobody has touched and whose things are all there."""
+    for held in simulated.records.held():
+        if held.connection.state in SERVING and simulated.records.well_ended(held):
+            relied = {
+                fold_id(held.connection.spec.target_id),
+                fold_id(held.connection.spec.cluster_id),
+                *held.identity_ids(),
+            }
+            if held.identity_ids() and not relied & simulated.world.touched.keys():
+                return held
+    raise AssertionError("no connection is whole at rest: take another seed")
+
+
+def put(simulated: Simulation, held: Held, step: str, **changes: object) -> None:
+    """Change what is on record of a step."""
+    intents = {**held.intents, step: held.intents[step].model_copy(update=changes)}
+    connection_id = held.connection.connection_id
+    simulated.records._held[connection_id] = dataclasses.replace(held, intents=intents)
+
+
+def lose_object(kind: str) -> Callable[[Simulation, Held], None]:
+    step = {"Secret": "settings", "ServiceAccount": "service_account"}[kind]
+
+    def lose(simulated: Simulation, held: Held) -> None:
+        [(cluster_id, namespace, name)] = held.objects(step)
+        del simulated.world.clusters[cluster_id].objects[kind, namespace, name]
+
+    return lose
+
+
+def write_values(simulated: Simulation, held: Held) -> None:
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    there = simulated.world.clusters[cluster_id].objects["Secret", namespace, name]
+    there.data = dict.fromkeys(there.data, "edited")
+
+
+def lose_role(simulated: Simulation, held: Held) -> None:
+    [item] = held.assignments()
+    del simulated.world.assignments[fold_id(item["scope"]), item["name"]]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "words"),
+    [
+        (lose_object("Secret"), "without its Secret"),
+        (lose_object("ServiceAccount"), "without its ServiceAccount"),
+        (write_values, "with a Secret that does not name its identity"),
+        (lose_role, "without its role"),
+    ],
+    ids=["secret", "account", "values", "role"],
+)
+def test_what_a_configured_connection_lacks_is_told(
+    simulated: Simulation, break_it: Callable[[Simulation, Held], None], words: str
+):
+    held = whole(simulated)
+    break_it(simulated, held)
+    assert any(words in text for text in told(simulated))
+
+
+def test_what_somebody_took_is_no_fault_until_a_repair_that_came_after_has_succeeded(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
+    held = whole(simulated)
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    lose_object("Secret")(simulated, held)
+    simulated.world.touch(f"{cluster_id}|{namespace}|Secret|{name}")
+    assert told(simulated) == []
+    simulated.world.opened["a repair"] = simulated.loop.time() + 1.0
+    mine = held.connection.connection_id
+    monkeypatch.setattr(
+        simulated.records,
+        "repairs",
+        lambda one: ["a repair"] if one.connection.connection_id == mine else [],
+    )
+    assert told(simulated) == [f"{held.connection.spec.name}: configured without its Secret"]
+
+
+def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(simulated: Simulation):
+    held = whole(simulated)
+    intent = held.intents["role_assignments"]
+    [item] = held.assignments()
+    other = {**item, "name": "of-another-intent"}
+    place = (fold_id(item["scope"]), "of-another-intent")
+    simulated.world.assignments[place] = simulated.world.assignments[fold_id(item["scope"]), item["name"]]
+    simulated.oracles.made_roles.add(place)
+    earlier = Plan(planned={**intent.planned, "assignments": [other]})
+    put(simulated, held, "role_assignments", previous=(*intent.previous, earlier))
+    assert told(simulated) == [f"leaked role assignment {place}"]
+
+
+def test_a_connection_with_other_roles_than_its_target_gives_is_told(simulated: Simulation):
+    held = whole(simulated)
+    intent = held.intents["role_assignments"]
+    [item] = held.assignments()
+    other = {**item, "roleDefinitionId": item["roleDefinitionId"][:-1] + "0"}
+    put(simulated, held, "role_assignments", planned={**intent.planned, "assignments": [other]})
+    assert any("configured with roles" in text for text in told(simulated))
