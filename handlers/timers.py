@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+from datetime import timedelta
 
 import azure.functions as func
 
@@ -14,6 +15,9 @@ from shared.wiring import Wiring
 
 SCHEDULE = "0 * * * * *"
 AT_ONCE = 8
+NUDGE_SECONDS = 120.0
+"""After so long the rest is left to the next tick: a topic that does not answer must not keep the sweeps from
+being tended, nor the line ``tended`` from being written."""
 QUEUES = ("connection-requests", "connection-steps", "resource-events", "sweep-slices")
 TAKEN_AT_ONCE = ("connection-requests", "resource-events")
 """Queues on which nothing waits by our own wish: an old message is one that nobody takes. Steps have rows."""
@@ -71,11 +75,13 @@ async def announce_again(services: Services) -> Standing:
     found = await services.state.open_operations()
     # Each tick begins elsewhere, so that a tick which is cut off does not always miss the same ones.
     start = services.clock.now().minute * len(found) // 60
-    turns = asyncio.Semaphore(AT_ONCE)
+    turns, began = asyncio.Semaphore(AT_ONCE), services.clock.now()
     late = [0.0]
 
     async def nudge(operation_id: OperationId, noted_seconds: float) -> None:
         async with turns:
+            if services.clock.now() - began > timedelta(seconds=NUDGE_SECONDS):
+                return
             try:
                 nudged = await services.announcer.nudge(operation_id, noted_seconds=noted_seconds)
                 late.append(nudged.late_seconds)

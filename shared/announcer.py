@@ -11,7 +11,7 @@ import logging
 from datetime import timedelta
 
 from shared import naming, retry, traces
-from shared.errors import PermanentError, StateConflictError
+from shared.errors import PermanentError, StateConflictError, TransientError
 from shared.logs import bind
 from shared.models import Kind, Operation, OperationId, OperationState, StepMessage, StepRecord, StepState
 from shared.ports import SILENCE, OutcomeTopic, StepQueue, Telemetry
@@ -22,6 +22,10 @@ OVERDUE_SECONDS = 120.0
 UNWRITTEN_SECONDS = 600.0
 """An operation that was noted as open and still has no row after so long never gets one: twice the time that
 a function may run. Forgotten before it is written, it would stand still if its message were lost."""
+
+UNTOLD_SECONDS = 3600.0
+"""The topic is tried for so long, once a minute by the timer. Event Grid says 401 of a right that was lost as
+of one that is some minutes old: nothing but time tells them apart."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,17 +54,24 @@ class Announcer:
             await self.announce_ready(snapshot)
 
     async def finish(self, snapshot: Snapshot) -> None:
-        """Wake what waited behind an ended operation, tell of it, and stop looking at it."""
+        """Wake what waited behind an ended operation, tell of it, and stop looking at it.
+
+        One that the topic does not take stays noted as open, and the timer tells of it later.
+        """
         operation = snapshot.operation.value
         for other in snapshot.connection.value.active:
             await self._wake(other, operation.operation_id)
-        await self._tell(operation)
         if operation.state is OperationState.FAILED and operation.kind is Kind.CREATE:
             await self._refuse_unbegun(snapshot)
+        ended_at = operation.ended_at or snapshot.read_at
+        if not await self._told(operation, late_seconds=(snapshot.read_at - ended_at).total_seconds()):
+            return
         await self.state.close(operation.operation_id)
         traces.ended(self.telemetry, operation, snapshot.connection.value)
 
-    async def _tell(self, operation: Operation) -> None:
+    async def _told(self, operation: Operation, *, late_seconds: float) -> bool:
+        """Tell of an operation; false if that is to be tried again."""
+        log = bind(logging.getLogger("mooring"), operation_id=operation.operation_id)
         try:
             await self.topic.publish(
                 event_type=f"Mooring.Operation.{operation.state.value.capitalize()}",
@@ -75,10 +86,15 @@ class Announcer:
                 },
                 event_id=operation.operation_id,
             )
+        except TransientError as error:
+            if late_seconds < UNTOLD_SECONDS:
+                log.info("outcome-waits", extra={"code": error.code, "detail": error.detail})
+                return False
+            log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
         except PermanentError as error:
             # A topic that refuses for good must not keep an operation open for ever.
-            log = bind(logging.getLogger("mooring"), operation_id=operation.operation_id)
             log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
+        return True
 
     async def _refuse_unbegun(self, snapshot: Snapshot) -> None:
         """A create that failed before it made anything is a refusal, found where refusals are found."""

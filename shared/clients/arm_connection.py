@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from shared.clients.call_spans import arm_calls
 from shared.clients.credentials import AppCredential
 from shared.clients.http_pool import HttpPool, bounded_retries
-from shared.errors import PermanentError
+from shared.errors import PermanentError, TransientError
 from shared.ports import Telemetry
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class ArmConnection:
         response = await self._open().send_request(HttpRequest(method, url))
         if response.status_code != 200:  # noqa: PLR2004 - HTTP OK
             raise HttpResponseError(response=response)
-        body = response.json()
+        body = _json(response)
         if not isinstance(body, dict):
             raise HttpResponseError("the answer is no JSON object", response=response)
         return body
@@ -141,7 +141,7 @@ class ArmConnection:
         response = await self._open().send_request(request)
         if response.status_code not in _DONE:
             raise HttpResponseError(response=response)
-        answer = response.json() if response.text().strip() else {}
+        answer = _json(response) if response.text().strip() else {}
         shown = answer if isinstance(answer, dict) else {}
         return Written(accepted=response.status_code == HTTPStatus.ACCEPTED, body=shown)
 
@@ -163,6 +163,28 @@ class ArmConnection:
             )
         generic: AsyncPipelineClient[Any, Any] = self._generic
         return generic
+
+
+def items_of(page: Mapping[str, Any]) -> list[Any]:
+    """Rows of one page of a list.
+
+    Raises:
+        TransientError: ``list-broken``: an empty list says so; an answer without one must not pass for empty.
+    """
+    rows = page.get("value")
+    if not isinstance(rows, list):
+        raise TransientError("list-broken", "a page has no list")
+    return rows
+
+
+def _json(response: Any) -> Any:
+    """JSON of an answer; of one that has none (a proxy's page) the error of an answer like any other."""
+    from azure.core.exceptions import HttpResponseError
+
+    try:
+        return response.json()
+    except ValueError as error:
+        raise HttpResponseError("the answer is no JSON", response=response) from error
 
 
 def safe_path(resource_id: str) -> str:

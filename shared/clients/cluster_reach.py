@@ -38,7 +38,7 @@ class ClusterReach:
         self._ca_file = ca_file
         self._clients: dict[str, Any] = {}
         self._connections: dict[str, KubeConnection] = {}
-        self._lock = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def describe(self, cluster_id: str) -> ManagedCluster | None:
         """What Azure says of the cluster, ``None`` if it does not exist."""
@@ -73,7 +73,8 @@ class ClusterReach:
 
     async def _connect(self, cluster_id: str) -> KubeConnection:
         key = fold_id(cluster_id)
-        async with self._lock:
+        # A lock for each cluster: one that Azure is slow to tell of must not keep us from the others.
+        async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._connections:
                 server, ca_data = await self._address(cluster_id)
                 self._connections[key] = KubeConnection(
@@ -88,7 +89,7 @@ class ClusterReach:
     async def _drop(self, key: str, connection: KubeConnection) -> None:
         if self._connections.get(key) is connection:
             del self._connections[key]
-            await connection.aclose()
+            await connection.retire()
 
     async def _address(self, cluster_id: str) -> tuple[str, str]:
         """URL and CA (PEM text) of the API server.

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 REFRESH_MARGIN_SECONDS = 300
 """A token is replaced this long before it ends; no request of ours lasts longer."""
+LAST_SECONDS = 60
+"""One that cannot be replaced is used until this long before it ends."""
+AGAIN_SECONDS = 15
+"""Before it is tried again to replace a token that can still be used."""
 
 
 _AADSTS = re.compile(r"AADSTS\d+")
@@ -29,7 +33,8 @@ _AADSTS = re.compile(r"AADSTS\d+")
 class AppCredential:
     """The app's identity, as an SDK's token credential.
 
-    Tokens are kept here, so that sixteen invocations that start together ask for one token, not sixteen.
+    Tokens are kept here, so that sixteen invocations that start together ask for one token, not sixteen. Who
+    wants a token that is there waits for nobody who is fetching another.
 
     Args:
         pool: Connections.
@@ -41,7 +46,8 @@ class AppCredential:
         self._client_id = client_id
         self._inner: Any = None
         self._tokens: dict[tuple[str, ...], AccessToken] = {}
-        self._lock = asyncio.Lock()
+        self._locks: dict[tuple[str, ...], asyncio.Lock] = {}
+        self._failed_at: dict[tuple[str, ...], float] = {}
 
     async def get_token(self, *scopes: str, claims: str | None = None, **options: Any) -> AccessToken:
         """A token for one scope; SDK clients call this.
@@ -58,9 +64,12 @@ class AppCredential:
         """
         from azure.core.exceptions import AzureError
 
-        async with self._lock:
-            kept = self._tokens.get(scopes)
-            if kept is not None and not claims and kept.expires_on - time.time() > REFRESH_MARGIN_SECONDS:
+        kept = None if claims else self._kept(scopes)
+        if kept is not None:
+            return kept
+        async with self._locks.setdefault(scopes, asyncio.Lock()):
+            kept = None if claims else self._kept(scopes)  # whoever had the lock may have fetched it
+            if kept is not None:
                 return kept
             try:
                 with token_call(self._pool.telemetry, "own"):
@@ -69,9 +78,23 @@ class AppCredential:
                 # Only the kind of error and Entra's code: the text quotes the token service's answer.
                 found = _AADSTS.search(str(error))
                 detail = f"{type(error).__name__} {found.group(0) if found else ''}".strip()
-                raise TransientError("token-unavailable", detail, pace=Pace.SLOW) from error
+                self._failed_at[scopes] = time.time()
+                usable = None if claims else self._kept(scopes)
+                if usable is None:
+                    raise TransientError("token-unavailable", detail, pace=Pace.SLOW) from error
+                return usable
             self._tokens[scopes] = token
+            self._failed_at.pop(scopes, None)
             return token
+
+    def _kept(self, scopes: tuple[str, ...]) -> AccessToken | None:
+        """The token that is there, if it may be used now without trying to replace it."""
+        kept = self._tokens.get(scopes)
+        if kept is None:
+            return None
+        just_failed = time.time() - self._failed_at.get(scopes, 0.0) < AGAIN_SECONDS
+        margin_seconds = LAST_SECONDS if just_failed else REFRESH_MARGIN_SECONDS
+        return kept if kept.expires_on - time.time() > margin_seconds else None
 
     async def token(self, scope: str) -> str:
         """The bare token for one scope, for clients that are not Azure SDK clients."""

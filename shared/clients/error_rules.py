@@ -251,7 +251,8 @@ _KUBERNETES: Mapping[str, Rules] = {
     "RequestEntityTooLarge": always(permanent("kubernetes-invalid")),
     "Expired": always(transient("list-expired", Pace.FAST)),
     "Gone": always(transient("list-expired", Pace.FAST)),
-    "TooManyRequests": always(_THROTTLED),
+    # Not Azure's: an API server that is busy is no reason to leave a subscription alone.
+    "TooManyRequests": always(transient("kubernetes-busy")),
     "Timeout": always(transient("kubernetes-timeout", Pace.FAST)),
     "ServerTimeout": always(transient("kubernetes-timeout", Pace.FAST)),
     "ServiceUnavailable": always(transient("kubernetes-unavailable", Pace.SLOW)),

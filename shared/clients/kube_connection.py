@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from shared.clients.arm_errors import Failure, ask, judge, retry_after_seconds
+from shared.clients.arm_errors import THROTTLED_STATUS, Failure, ask, judge, retry_after_seconds
 from shared.clients.call_spans import answered, kubernetes_call
 from shared.clients.credentials import AppCredential
 from shared.clients.error_rules import Intent, Service
@@ -67,6 +67,8 @@ class KubeConnection:
         self._credential = credential
         self._server = configuration.host
         self._telemetry = telemetry
+        self._under_way = 0
+        self._retired = False
 
     async def send(
         self,
@@ -94,33 +96,42 @@ class KubeConnection:
             The answer's JSON, or ``None`` on a definite not-found.
 
         Raises:
-            UnreachableError: no answer, or one that no Kubernetes API server gives for a missing object.
+            UnreachableError: no answer, or one that no Kubernetes API server gives.
             TransientError, PermanentError: as the rules say.
         """
         import aiohttp
 
-        token = await ask(self._credential.token(SERVER_APPLICATION_SCOPE), intent)
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Accept": accept,
-            "Content-Type": content_type,
-            "User-Agent": "mooring",
-        }
         url = f"{self._server}{path}" + (f"?{urlencode(query)}" if query else "")
         timeout = aiohttp.ClientTimeout(
             sock_connect=CONNECT_TIMEOUT_SECONDS,
             sock_read=READ_TIMEOUT_SECONDS,
             total=READ_TIMEOUT_SECONDS * 2,
         )
-        with kubernetes_call(self._telemetry, method, path) as span:
-            try:
-                response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
-                raw = await response.read()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise UnreachableError(f"{type(error).__name__}: {error}") from error
-            answered(span, int(response.status))
+        self._under_way += 1
+        try:
+            token = await ask(self._credential.token(SERVER_APPLICATION_SCOPE), intent)
+            headers = {
+                "Authorization": f"Bearer {token}",
+                "Accept": accept,
+                "Content-Type": content_type,
+                "User-Agent": "mooring",
+            }
+            with kubernetes_call(self._telemetry, method, path) as span:
+                try:
+                    response = await self._api.call_api(method, url, headers, body, _request_timeout=timeout)
+                    raw = await response.read()
+                except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                    raise UnreachableError(f"{type(error).__name__}: {error}") from error
+                answered(span, int(response.status))
+        finally:
+            self._under_way -= 1
+            if self._retired and not self._under_way:
+                await self.aclose()
         if response.status in _SUCCESS:
-            return _object(raw)
+            found = _object(raw)
+            if not found:
+                raise UnreachableError(f"HTTP {response.status} without JSON: no API server answers there")
+            return found
         if response.status == _UNAUTHORIZED:
             self._credential.forget(SERVER_APPLICATION_SCOPE)
         failure = failure_of(int(response.status), _object(raw), response.headers)
@@ -130,6 +141,12 @@ class KubeConnection:
         if outcome is None:
             return None
         raise outcome
+
+    async def retire(self) -> None:
+        """Close the connections once the last request that is under way has ended: it may be answered yet."""
+        self._retired = True
+        if not self._under_way:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -142,7 +159,7 @@ def failure_of(status: int, body: Mapping[str, Any], headers: Mapping[str, Any])
         return Failure(
             service=Service.KUBERNETES,
             status=status,
-            code="",
+            code="TooManyRequests" if status == THROTTLED_STATUS else "",
             message=f"HTTP {status}",
             retry_after_seconds=retry_after_seconds(headers),
         )

@@ -30,9 +30,10 @@ async def pages(
             KubeConnection.send, method="GET", path=path, intent=Intent.READ, query=query, accept=accept
         )
         page = await reach.call(cluster_id, read)
-        if page is None:
+        if page is None or "items" not in page:
             raise TransientError("list-broken", path)
-        items += page.get("items") or []
+        # Go writes an empty list as null now and then.
+        items += page["items"] or []
         resume = (page.get("metadata") or {}).get("continue") or ""
         if not resume:
             return items

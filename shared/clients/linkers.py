@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.arm_connection import ArmConnection
+from shared.clients.arm_connection import ArmConnection, items_of
 from shared.clients.arm_errors import ask
 from shared.clients.error_rules import Intent
 from shared.errors import TransientError
@@ -45,7 +45,7 @@ class ServiceLinkers:
                 raise TransientError("list-broken", "a page of the linkers is missing")
             if body is None:
                 return []
-            found += [linker_of(item) for item in body.get("value", [])]
+            found += [linker_of(item) for item in items_of(body)]
             page = body.get("nextLink")
         return found
 

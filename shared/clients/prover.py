@@ -6,14 +6,17 @@ they write nothing.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from shared.clients.arm_errors import ask, failure_of, judge
+from shared.clients.arm_errors import THROTTLED_STATUS, ask, failure_of, judge
 from shared.clients.call_spans import answered, token_call
 from shared.clients.error_rules import Intent, Service
 from shared.clients.http_pool import HttpPool, bounded_retries
-from shared.errors import PermanentError, TransientError
+from shared.errors import Pace, PermanentError, TransientError
 
 if TYPE_CHECKING:
     from azure.core import AsyncPipelineClient
@@ -23,6 +26,10 @@ STORAGE_VERSION = "2021-12-02"
 """Storage refuses bearer tokens without a version header; other services ignore it."""
 _REFUSALS = range(400, 404)
 _AADSTS = re.compile(r"AADSTS\d+")
+KEPT_OUT = frozenset({"AuthorizationFailure", "ForbiddenByFirewall", "ForbiddenByConnection"})
+"""Codes of a 403 that the network's rules give and no role mends. Storage says ``AuthorizationFailure`` for
+those and ``AuthorizationPermissionMismatch`` for a missing role; a vault says it in ``innererror``
+(learn.microsoft.com, "Storage: troubleshoot 403 errors", "Key Vault REST API error codes"). Not tried."""
 
 
 class EntraProver:
@@ -63,7 +70,7 @@ class EntraProver:
             response = await ask(self._open().send_request(request), Intent.READ)
             answered(span, response.status_code if response is not None else 0)
         if response is not None and response.status_code == 200:  # noqa: PLR2004 - HTTP OK
-            token = response.json().get("access_token")
+            token = _body(response).get("access_token")
             if isinstance(token, str):
                 return token
         error = HttpResponseError(response=response)
@@ -71,10 +78,16 @@ class EntraProver:
         if failure.status in _REFUSALS:
             found = _AADSTS.search(failure.message)
             raise PermanentError("exchange-refused", found.group(0) if found else failure.code)
+        if failure.status == THROTTLED_STATUS:
+            # Entra's, and not Resource Manager's: no subscription is spared for it.
+            wait = failure.retry_after_seconds
+            raise TransientError("token-unavailable", "HTTP 429", pace=Pace.SLOW, retry_after_seconds=wait)
         raise judge(failure, Intent.READ) or TransientError("token-unavailable")
 
     async def read(self, url: str, *, token: str) -> int | None:
         """HTTP status of one authorised GET, or ``None`` if the address is not reachable from here.
+
+        A target whose network rules keep this app out answers, and says nothing of the workload's rights.
 
         Raises:
             PermanentError: ``proof-url-invalid`` for anything but https: the token would be readable.
@@ -94,7 +107,9 @@ class EntraProver:
             if error.code == "connection-failed":
                 return None
             raise
-        return None if response is None else int(response.status_code)
+        if response is None or _codes(response) & KEPT_OUT:
+            return None
+        return int(response.status_code)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -114,3 +129,24 @@ class EntraProver:
             )
         client: AsyncPipelineClient[Any, Any] = self._client
         return client
+
+
+def _codes(response: Any) -> set[str]:
+    """Codes of a refusal, the header's and those of the body."""
+    if response.status_code != HTTPStatus.FORBIDDEN:
+        return set()
+    outer = _body(response).get("error")
+    error = outer if isinstance(outer, dict) else {}
+    inner = error.get("innererror")
+    told = [response.headers.get("x-ms-error-code"), error.get("code")]
+    told += [inner.get("code")] if isinstance(inner, dict) else []
+    return {str(one) for one in told if one}
+
+
+def _body(response: Any) -> Mapping[str, Any]:
+    """The answer's JSON object, empty if it is none."""
+    try:
+        found = json.loads(response.text())
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

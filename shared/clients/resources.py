@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.arm_connection import ArmConnection
+from shared.clients.arm_connection import ArmConnection, items_of
 from shared.clients.arm_errors import ask
 from shared.clients.error_rules import Intent
 from shared.errors import PermanentError, TransientError
@@ -77,7 +77,7 @@ class ArmResources:
             if body is None:
                 # A subscription that is gone, or a page that vanished.
                 raise TransientError("list-broken", path)
-            found += body.get("value", [])
+            found += items_of(body)
             page, query = body.get("nextLink"), None
         return found
 

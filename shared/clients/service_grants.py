@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clients.arm_connection import ArmConnection
+from shared.clients.arm_connection import ArmConnection, items_of
 from shared.clients.arm_errors import ask
 from shared.clients.error_rules import Intent
 from shared.clients.grant_dialects import Dialect
@@ -112,7 +112,7 @@ class ServiceGrants:
                 raise TransientError("list-broken", "a page of the grants is missing")
             if body is None:
                 return []
-            found += [self._grant(scope, item) for item in body.get("value", [])]
+            found += [self._grant(scope, item) for item in items_of(body)]
             page = body.get("nextLink") or ""
         return [one for one in found if f"{fold_id(one.scope)}/".startswith(f"{fold_id(scope)}/")]
 

@@ -153,7 +153,7 @@ async def test_a_throttled_kubernetes_server_keeps_its_retry_after(azure: Adapte
     azure.control(azure.contract["kubernetes_url"], "/sandbox/faults", method="PUT", body=rules)
     with pytest.raises(TransientError) as caught:
         await azure.clusters.namespace_exists(azure.contract["cluster_id"], "orders")
-    assert (caught.value.code, caught.value.retry_after_seconds) == ("throttled", 7)
+    assert (caught.value.code, caught.value.retry_after_seconds) == ("kubernetes-busy", 7)
 
 
 async def test_errors_hold_no_token(azure: Adapters):

@@ -40,8 +40,12 @@ def _permanent(code: str) -> Callable[[random.Random], MooringError]:
     return lambda _: PermanentError(code, "simulated")
 
 
+def _asks_for_patience(code: str, dice: random.Random) -> MooringError:
+    return TransientError(code, "simulated", pace=Pace.SLOW, retry_after_seconds=dice.randint(3, 60))
+
+
 def _patient(dice: random.Random) -> MooringError:
-    return TransientError("throttled", "simulated", pace=Pace.SLOW, retry_after_seconds=dice.randint(3, 60))
+    return _asks_for_patience("throttled", dice)
 
 
 _UNANSWERED = _transient("connection-failed", Pace.FAST)
@@ -63,8 +67,8 @@ _KUBERNETES: _Answers = {
     "404": _transient("cluster-unreachable"),
     "409": _transient("kubernetes-conflict", Pace.FAST),
     "412": _transient("precondition", Pace.FAST),
-    "429": _transient("throttled"),
-    "429-wait": _patient,
+    "429": _transient("kubernetes-busy"),
+    "429-wait": lambda dice: _asks_for_patience("kubernetes-busy", dice),
     "5xx": _transient("kubernetes-error"),
     "timeout": _transient("cluster-unreachable"),
 }

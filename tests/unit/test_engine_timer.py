@@ -164,16 +164,57 @@ async def test_a_wait_beyond_the_queues_limit_is_left_to_the_timer(app: LocalApp
     assert [one.turn for one in messages(app)] == [2]
 
 
-async def test_an_ended_operation_that_is_still_listed_is_told_and_closed(app: LocalApp):
+def topic_is_away(call: Call) -> Exception | None:
+    """Event Grid's answer to a right that is not there (yet)."""
+    return TransientError("token-refused", "Unauthorized") if call.name == "topic.publish" else None
+
+
+async def test_an_ended_operation_that_the_topic_did_not_take_is_told_by_the_timer(app: LocalApp):
     script(app, "preflight", PermanentError("broken"))
     message = await first_message(app)
-    app.journal.before = lambda call: TransientError("busy") if call.name == "topic.publish" else None
-    with pytest.raises(TransientError):
-        await app.services.engine.run_one(message)
+    app.journal.before = topic_is_away
+    assert await app.services.engine.run_one(message) == "failed", "the message is done with"
+    assert await app.queue.depth("rejected") == 1, "a topic keeps no refusal back"
+    assert len(await app.services.state.open_operations()) == 1
     app.journal.before = None
     assert await nudge(app, message.operation) == "ended"
     assert [event["data"]["code"] for event in app.topic.events] == ["broken"]
     assert await app.services.state.open_operations() == []
+
+
+async def test_a_topic_that_is_away_for_an_hour_is_given_up_and_that_is_said(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
+    script(app, "preflight", PermanentError("broken"))
+    message = await first_message(app)
+    app.journal.before = topic_is_away
+    await app.services.engine.run_one(message)
+    app.clock.advance(3500)
+    assert await nudge(app, message.operation) == "ended"
+    assert len(await app.services.state.open_operations()) == 1
+    assert not any("outcome-not-told" in one.getMessage() for one in caplog.records)
+    app.clock.advance(200)
+    assert await nudge(app, message.operation) == "ended"
+    assert await app.services.state.open_operations() == []
+    assert [one.getMessage() for one in caplog.records if "outcome-not-told" in one.getMessage()] != []
+
+
+async def test_a_tick_that_takes_too_long_leaves_the_rest_to_the_next(app: LocalApp):
+    for name in ("one", "two", "three"):
+        await app.send(create_body(name), message_id=name)
+    looked = list[str]()
+
+    def slow(call: Call) -> None:
+        if call.name == "state.query" and call.arguments[0] == "connections":
+            looked.append(str(call.arguments[1]))
+            app.clock.advance(timers.NUDGE_SECONDS + 1)
+
+    app.journal.before = slow
+    assert (await timers.announce_again(app.services)).open == 3
+    assert len(set(looked)) == 1
+    app.clock.advance(1500)
+    await timers.announce_again(app.services)
+    assert len(set(looked)) > 1, "each tick begins elsewhere"
 
 
 async def test_an_operation_that_was_never_opened_is_forgotten_after_a_while(app: LocalApp):

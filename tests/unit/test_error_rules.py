@@ -141,7 +141,7 @@ def test_storage_codes(status: int, code: str, expected: list[str]):
         (401, "Unauthorized", ["transient kubernetes-token-refused slow"] * 3),
         (422, "Invalid", ["permanent kubernetes-invalid"] * 3),
         (410, "Expired", ["transient list-expired fast"] * 3),
-        (429, "TooManyRequests", ["transient throttled slow"] * 3),
+        (429, "TooManyRequests", ["transient kubernetes-busy slow"] * 3),
         (504, "Timeout", ["transient kubernetes-timeout fast"] * 3),
     ],
 )
