@@ -24,10 +24,13 @@ from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
+from shared.steps.shared_things import things_of
 from shared.users import User, Users
 
 INTERVAL_SECONDS = 5.0
 """A young linker is looked at again every 5 s for 5 minutes."""
+IDENTITY_LOOKS = 3
+"""A list of identities may be older than an identity: one that three sightings miss is on none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,8 @@ class Observer:
         known = await self.state.intents(connection_id) if alive else {}
         if present is not None and alive and still_adopted(present, known, linker):
             connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
+        elif present is not None and alive and present.adopted_at is not None:
+            await self._let_go(present, known)
         intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
         place = await self._place(connection, linker, known.get("preflight"))
         intents = [*intents, place]
@@ -150,6 +155,20 @@ class Observer:
         )
         return "observed"
 
+    async def _let_go(self, connection: Connection, known: Mapping[str, Intent]) -> None:
+        """An adoption has lapsed: nothing is removed, and nobody is kept from being a thing's last user.
+
+        Before the row, which forgets that there was an adoption; leaving twice is fine.
+        """
+        user = User(connection_id=connection.connection_id, generation=connection.generation)
+        # An operation that never was: whoever meets its mark after a crash need not wait for it.
+        mark = naming.operation_id(connection.connection_id, "let-go")
+        taken = {step: intent for step, intent in known.items() if step != "service_account"}
+        for thing in sorted(things_of(connection, taken)):
+            leaving = await self.users.leave(thing, user, operation_id=mark)
+            if leaving.last:
+                await self.users.forget(thing, operation_id=mark)
+
     async def _place(self, connection: Connection, linker: Linker, known: Intent | None) -> Intent:
         """What tells later whether cluster and identity are still the same: the issuer, the identity's id."""
         cluster = await self.clusters.describe(connection.spec.cluster_id)
@@ -160,8 +179,14 @@ class Observer:
             outputs["auth"] = linker.auth_type
         if outputs.get("identityClientId", "") != linker.client_id:
             identity_id = await self._identity_of(linker)
-            if identity_id is not None:
+            looks = int(outputs.get("identityLooks", 0)) + (identity_id is not None)
+            given_up = identity_id is not None and (looks >= IDENTITY_LOOKS or not linker.client_id)
+            for name in ("identityClientId", "identityId", "identityLooks"):
+                outputs.pop(name, None)  # of the identity before
+            if identity_id or given_up:
                 outputs |= {"identityClientId": linker.client_id, "identityId": identity_id}
+            else:
+                outputs["identityLooks"] = looks
         return Intent(
             connection_id=connection.connection_id,
             step="preflight",
@@ -171,23 +196,28 @@ class Observer:
         )
 
     async def _identity_of(self, linker: Linker) -> str | None:
-        """Id of a linker's identity, empty if its subscription has none; ``None`` if we may not look.
+        """Id of a linker's identity, empty if no watched subscription has it; ``None`` if we may not look.
 
-        A linker names its identity by client id alone, so the subscription's identities are listed, once in
-        the life of a connection.
+        A linker names its identity by client id alone, and its subscription not always, so the identities of
+        one subscription after another are listed.
         """
-        subscription_id = linker.identity_subscription_id or naming.subscription_of(linker.resource_id)
-        if not linker.client_id or subscription_id not in self.subscription_ids:
+        if not linker.client_id:
             return ""
-        try:
-            found = await self.identities.list(f"/subscriptions/{subscription_id}")
-        except PermanentError as error:
-            bind(self.logger).warning(
-                "observe-identity", extra={"id": linker.resource_id, "code": error.code}
-            )
-            return None
-        wanted = linker.client_id.lower()
-        return next((one.resource_id for one in found if one.client_id.lower() == wanted), "")
+        named, own = linker.identity_subscription_id, naming.subscription_of(linker.resource_id)
+        first = [one for one in dict.fromkeys((named, own)) if one in self.subscription_ids]
+        denied, wanted = False, linker.client_id.lower()
+        for subscription_id in (*first, *sorted(self.subscription_ids - {*first})):
+            try:
+                found = await self.identities.list(f"/subscriptions/{subscription_id}")
+            except PermanentError as error:
+                denied = True
+                told = {"id": linker.resource_id, "code": error.code}
+                bind(self.logger).warning("observe-identity", extra=told)
+                continue
+            for one in found:
+                if one.client_id.lower() == wanted:
+                    return one.resource_id
+        return None if denied else ""
 
     async def _settled(self, operation_id: OperationId) -> bool:
         return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)

@@ -178,7 +178,8 @@ def _planned(
         if connection.adopted_at is not None:
             names = PRUNED_OF_ADOPTED
         elif connection.linker_id:
-            names = [name for name in names if name in PRUNED_BY_CAUSE["linker"]]
+            # Whatever took it, even its cluster: a users row left behind would keep the account for ever.
+            names = PRUNED_BY_CAUSE["linker"]
         names = fitting(names)
         return _removal(("quiesce", CONFIRMED_BY) if overtakes else (CONFIRMED_BY,), names)
     raise ValueError(f"no plan for {kind}")

@@ -11,12 +11,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import StateConflictError
-from shared.models import ConnectionId, Intent, Kind, Operation, OperationId, StepRecord, StepState
+from shared.models import (
+    Connection,
+    ConnectionId,
+    ConnectionState,
+    Intent,
+    Kind,
+    Operation,
+    OperationId,
+    StepRecord,
+    StepState,
+)
 from shared.ports import Row
 from shared.prunes import Prunes, SavedObject
 from shared.records import Dependent, Dependents
 from shared.rows import parse
 from shared.state import CONNECTIONS, Snapshot, State
+from shared.steps.shared_things import things_of
 
 _TRIES = 8
 _REMOVING = frozenset({Kind.DELETE, Kind.PRUNE})
@@ -92,16 +103,27 @@ class Run:
         stored = await self.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
-    async def linkers_of(self, identity_id: str) -> list[str]:
-        """Ids of living connections of Service Connector on record that work through an identity."""
+    async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
+        """Living connections of Service Connector on record that work through an identity: id and target."""
+        others = await self._others(identity_id)
+        return {one.linker_id: one.spec.target_id for one in others if one.linker_id}
+
+    async def held_by_others(self, identity_id: str) -> frozenset[str]:
+        """Names of the shared things that other living connections hold through an identity."""
+        found = set[str]()
+        for connection in await self._others(identity_id):
+            if connection.state is ConnectionState.DELETING:
+                continue  # of two that go at once neither may leave it to the other
+            intents = await self.state.intents(connection.connection_id)
+            found |= things_of(connection, intents)
+        return frozenset(found)
+
+    async def _others(self, identity_id: str) -> list[Connection]:
+        """Other living connections that rely on an identity."""
         own = self.snapshot.operation.value.connection_id
         others = {one.connection_id for one in await self.dependents.of(identity_id)} - {own}
-        found = set[str]()
-        for connection_id in sorted(others):
-            stored = await self.state.connection(connection_id)
-            if stored is not None and stored.value.linker_id and stored.value.state.live:
-                found.add(stored.value.linker_id)
-        return sorted(found)
+        found = [await self.state.connection(connection_id) for connection_id in sorted(others)]
+        return [stored.value for stored in found if stored is not None and stored.value.state.live]
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         """Longest lease that a step of another operation still has."""

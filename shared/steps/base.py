@@ -69,11 +69,15 @@ class Recorder(Protocol):
         """Say whether a connection is on record that holds, or may hold, things."""
         ...
 
-    async def linkers_of(self, identity_id: str) -> list[str]:
-        """Ids of living connections of Service Connector on record that work through an identity.
+    async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
+        """Living connections of Service Connector on record that work through an identity: id and target.
 
         Those of every watched cluster but this connection's own linker. Whether one lives still, Azure knows.
         """
+        ...
+
+    async def held_by_others(self, identity_id: str) -> frozenset[str]:
+        """Names of the shared things that other living connections hold through an identity."""
         ...
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.ports import Linker
 from shared.steps.adopted import identity_of
 from shared.steps.base import StepContext
 from shared.steps.objects import account_of
 from shared.steps.removal import live_linkers, same_secret
+
+UNREADABLE = "unreadable"
+"""State of a linker that Azure does not let us read."""
 
 
 async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
@@ -53,7 +57,8 @@ async def linked_role(ctx: StepContext, item: Mapping[str, Any]) -> str:
         return ""
     for linker in await linkers_through(ctx, str(identity.planned["resourceId"]), client_id):
         if _related(str(item["scope"]), linker.target_id):
-            return f"{linker.resource_id} works through it"
+            unread = linker.provisioning_state == UNREADABLE
+            return f"{linker.resource_id} {'cannot be read and may work' if unread else 'works'} through it"
     return ""
 
 
@@ -61,19 +66,35 @@ async def linkers_through(ctx: StepContext, identity_id: str, client_id: str) ->
     """Living linkers that work through an identity, in whatever namespace.
 
     Of the connection's cluster those that Azure lists. One identity may serve many clusters: of the others
-    those that were seen alive once, each asked for by its id.
+    those that were seen alive once, each asked for by its id. One that may not be read counts as living.
 
     Raises:
-        TransientError: the linkers cannot be listed, or one of them not be read.
+        TransientError: the linkers cannot be listed, or one of them not be read for now.
     """
     cluster_id = ctx.connection.spec.cluster_id
     found = [*await ctx.outside.linkers.list(cluster_id)] if cluster_id else []
-    for linker_id in await ctx.recorder.linkers_of(identity_id):
+    for linker_id, target_id in (await ctx.recorder.linkers_of(identity_id)).items():
         if cluster_id and naming.fold_id(linker_id).startswith(f"{naming.fold_id(cluster_id)}/"):
             continue
-        there = await ctx.outside.linkers.get(linker_id)
+        try:
+            there = await ctx.outside.linkers.get(linker_id)
+        except PermanentError:
+            there = _unreadable(linker_id, target_id, client_id)
         found += [there] if there is not None else []
     return [linker for linker in found if linker.client_id.lower() == client_id.lower()]
+
+
+def _unreadable(linker_id: str, target_id: str, client_id: str) -> Linker:
+    """A linker as it is on record: of a subscription that is out of reach, or gone."""
+    return Linker(
+        resource_id=linker_id,
+        name="",
+        namespace="",
+        target_id=target_id,
+        client_id=client_id,
+        client_type="",
+        provisioning_state=UNREADABLE,
+    )
 
 
 def _related(scope: str, target_id: str) -> bool:

@@ -107,8 +107,9 @@ async def _credential(ctx: StepContext, known: Mapping[str, Any], linkers: list[
         return CHANGED
     cluster_id = ctx.connection.spec.cluster_id
     cluster = await ctx.outside.clusters.describe(cluster_id) if cluster_id else None
-    # One look that found no cluster made it look dead; a look that finds it proves that it is not.
-    return ALIVE if cluster is not None and cluster.issuer == there.issuer else ""
+    # One look that found no cluster made it look dead; a look that finds it proves that it is not, and one
+    # that finds it without any issuer proves nothing.
+    return ALIVE if cluster is not None and cluster.issuer in {"", there.issuer} else ""
 
 
 def things(cluster_id: str, intents: Mapping[str, Intent]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -159,6 +159,17 @@ async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> 
     )
 
 
+async def held_by_others(ctx: StepContext, thing: str) -> bool:
+    """Say whether another connection holds a thing that has no users row: rows can be lost, table and all.
+
+    What the intents of those say that rely on the same identities.
+    """
+    made = ctx.intents.get("managed_identity")
+    identities = {str(plan.planned["resourceId"]) for plan in made.plans()} if made else set()
+    held = [await ctx.recorder.held_by_others(identity_id) for identity_id in sorted(identities)]
+    return any(thing in one for one in held)
+
+
 async def forget(ctx: StepContext, thing: str, *, by_creates: bool = False) -> None:
     """Give the name of a removed thing free, once no delete of it can land any more.
 

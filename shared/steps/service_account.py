@@ -30,7 +30,7 @@ from shared.steps.objects import (
     nonces_of,
     remove_object,
 )
-from shared.steps.removal import Removal, leave, live_linkers, require_still_gone
+from shared.steps.removal import Removal, held_by_others, leave, live_linkers, require_still_gone
 
 KIND = "ServiceAccount"
 
@@ -149,6 +149,9 @@ class ServiceAccount:
             use = await hold_if_used(ctx, KIND, plan, lost=lost)
         elif ctx.operation.report_only:
             removal.keep(item, "still-shared", "still used")
+            return
+        if shared is None and await held_by_others(ctx, thing):
+            removal.keep(item, "still-shared", "still used by a connection on record")
             return
         known: Mapping[str, Any] = {}
         if not ctx.operation.report_only:

@@ -15,7 +15,7 @@ from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG
 from shared.steps.granting import kind_of, port_of
 from shared.steps.linked import linked
 from shared.steps.objects import used
-from shared.steps.removal import credential_lease, forget
+from shared.steps.removal import credential_lease, forget, held_by_others
 
 
 class VerifyGone:
@@ -79,6 +79,8 @@ class VerifyGone:
         if known is not None and known.closing != operation_id:
             return False
         back = known is not None or await again(ctx, item, remove=False)
+        if back and known is None and await held_by_others(ctx, thing):
+            return False
         if back and await linked(ctx, item):
             # A linker that was made meanwhile works through what came back.
             await forget(ctx, thing)

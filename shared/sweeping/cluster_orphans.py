@@ -88,10 +88,14 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
         if _suspect(one, found, present)
     }
 
+    known = {orphan.orphan_id for orphan in await lookout.orphans.list(view.cluster_id)}
+
     async def one(thing: KubeObject) -> None:
         if (thing.namespace, thing.name) in found.accounts or await _used(lookout, view, thing):
             return
         if await _owned(lookout, ledger, view, thing):
+            return
+        if _orphan_id(view, thing) not in known and not await _still_there(lookout, ledger, view, thing):
             return
         await lookout.orphaned(ledger, _orphan(view, thing, ledger))
 
@@ -102,10 +106,17 @@ async def report(lookout: Lookout, ledger: Ledger, found: OnView, *, after: str)
         ledger.move("orphans", part[-1])
         if ledger.over() and part[-1] != keys[-1]:
             return False
-    known = await lookout.orphans.list(view.cluster_id)
     looked_at = {_KINDS[kind] for kind in view.objects}
-    await lookout.missed(ledger, [orphan for orphan in known if orphan.kind in looked_at])
+    reported = await lookout.orphans.list(view.cluster_id)
+    await lookout.missed(ledger, [orphan for orphan in reported if orphan.kind in looked_at])
     return True
+
+
+async def _still_there(lookout: Lookout, ledger: Ledger, view: ClusterView, one: KubeObject) -> bool:
+    """Look again before something is reported first: its connection may have been deleted since the list."""
+    get = lookout.outside.clusters.get(view.cluster_id, one.kind, one.namespace, one.name)
+    now = await ledger.kubernetes(get)
+    return now is not None and now.uid == one.uid
 
 
 def _suspect(one: KubeObject, found: OnView, present: set[str]) -> bool:

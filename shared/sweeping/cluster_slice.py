@@ -50,7 +50,9 @@ class ClusterSlice:
             return True
         cluster = await ledger.arm(lookout.outside.clusters.describe(cluster_id))
         ledger.count_once("clusters")
-        await lookout.inventory.saw_issuer(cluster_id, cluster.issuer if cluster else "")
+        if cluster is None or cluster.issuer:
+            # One that is there and names no issuer says nothing of the one that it had.
+            await lookout.inventory.saw_issuer(cluster_id, cluster.issuer if cluster else "")
         if cluster is None:
             return await self._gone(ledger, cluster_id)
         view = await look(lookout.outside, ledger, cluster, policy)
@@ -105,13 +107,14 @@ class ClusterSlice:
         for key, linker in sorted(view.linkers.items()):
             if key <= after or not _changed(known.get(key), linker, view.policy, view.cluster_id):
                 continue
-            await self._observe(ledger, linker)
+            await self._observe(ledger, view, linker)
             ledger.move("linkers", key)
             if ledger.over():
                 return False
         return True
 
-    async def _observe(self, ledger: Ledger, linker: Linker) -> None:
+    async def _observe(self, ledger: Ledger, view: ClusterView, linker: Linker) -> None:
+        view.observed.add(naming.fold_id(linker.resource_id))
         ledger.calls["arm"] += 1
         ledger.calls["kubernetes"] += 1 + bool(linker.client_id)
         try:
@@ -138,7 +141,7 @@ class ClusterSlice:
             linker = _living(record, view)
             if linker is not None:
                 # Made again under the same id, and no event has told of it.
-                await self._observe(ledger, linker)
+                await self._observe(ledger, view, linker)
         if not record.present:
             return
         ledger.count("connections")
@@ -160,13 +163,18 @@ class ClusterSlice:
         account = (linker.namespace, naming.service_account_name(linker.client_id))
         recorded = {thing for _, thing in cluster_findings.recorded(record, "service_account")}
         if linker.client_id and account not in recorded and account in view.objects.get(ACCOUNT, {}):
-            await self._observe(ledger, linker)  # it has another identity now
+            await self._observe(ledger, view, linker)  # it has another identity now
+            return
+        unknown = record.output("preflight", "identityClientId") != linker.client_id
+        asked = naming.fold_id(linker.resource_id) in view.observed or UNREACHABLE in ledger.details
+        if linker.client_id and unknown and not asked:
+            await self._observe(ledger, view, linker)  # its identity was on no list yet
             return
         for step, kind in cluster_findings.STEPS.items():
             for plan, thing in cluster_findings.recorded(record, step):
                 there = view.objects.get(kind, {}).get(thing)
                 if there is not None and there.uid != plan.outputs["uid"]:
-                    await self._observe(ledger, linker)
+                    await self._observe(ledger, view, linker)
                     return
 
     async def _values(

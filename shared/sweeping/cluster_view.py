@@ -35,6 +35,8 @@ class ClusterView:
     """By folded id."""
     namespaces: Mapping[str, bool] | None = None
     """``False`` for one that is being removed."""
+    observed: set[str] = dataclasses.field(default_factory=set)
+    """Folded ids of linkers that this run has had recorded."""
     objects: dict[str, Objects] = dataclasses.field(default_factory=dict)
     """By kind, then by namespace and name; a kind that may not be listed is absent."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 
-from shared.errors import PermanentError
+from shared.errors import PermanentError, UnreadableRowError
 from shared.inventory import Entry, Inventory
 from shared.sweeping.ledger import Ledger, side_by_side
 
@@ -35,7 +35,7 @@ async def each_connection(
     async def one(entries: Sequence[Entry]) -> None:
         try:
             await look(entries)
-        except PermanentError as error:
+        except (PermanentError, UnreadableRowError) as error:
             # What is wrong with one connection must not keep those behind it from being looked at.
             ledger.note(error.code)
             ledger.count("connectionsFailed")

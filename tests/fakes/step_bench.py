@@ -64,8 +64,11 @@ class MemoryRecorder:
         stored = await self.bench.app.services.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
-    async def linkers_of(self, identity_id: str) -> list[str]:
-        return self.bench.linkers.get(naming.fold_id(identity_id), [])
+    async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
+        return self.bench.linkers.get(naming.fold_id(identity_id), {})
+
+    async def held_by_others(self, identity_id: str) -> frozenset[str]:
+        return self.bench.held_by_others.get(naming.fold_id(identity_id), frozenset())
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)
@@ -115,8 +118,10 @@ class Bench:
         self.intents: dict[str, Intent] = {}
         self.done: dict[str, Mapping[str, Any]] = {}
         self.dependents: list[tuple[str, str]] = []
-        self.linkers: dict[str, list[str]] = {}
-        """Linkers on record by the folded id of their identity."""
+        self.linkers: dict[str, Mapping[str, str]] = {}
+        """Linkers on record with their targets, by the folded id of their identity."""
+        self.held_by_others: dict[str, frozenset[str]] = {}
+        """Names of what other connections hold, by the folded id of the identity."""
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}
         self.in_doubt_seconds = 0.0

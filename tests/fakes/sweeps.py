@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from shared import naming
-from shared.ports import Linker
+from shared.ports import Identity, Linker
 from shared.sweeping import shown
 from shared.sweeping.sweeps import Slice, SliceMessage, SliceState, Sweeps
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, create_body
 
 CLIENT = "44444444-4444-4444-8444-444444444444"
 
@@ -85,6 +85,15 @@ def put_linker(app: LocalApp, name: str = "theirs", client_id: str = CLIENT) -> 
         provisioning_state="Succeeded",
     )
     app.clusters.put_object(CLUSTER, "Secret", "shop", f"sc-{naming.fold_name(name)}-secret")
+    if client_id and app.world.identity_of(client_id) is None:
+        identity_id = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-{client_id}"
+        app.world.identities[naming.fold_id(identity_id)] = Identity(
+            resource_id=identity_id,
+            client_id=client_id,
+            principal_id=app.world.guid(),
+            location="westeurope",
+            tags={},
+        )
     if client_id:
         app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
     return linker_id

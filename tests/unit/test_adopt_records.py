@@ -189,6 +189,10 @@ async def test_a_linker_that_was_given_another_target_or_identity_must_be_adopte
     found = await app.services.state.connection(THEIRS)
     assert found is not None
     assert (found.value.state, found.value.adopted_at) == (ConnectionState.OBSERVED, None)
+    users = [str(row.columns["body"]) for row in app.store.rows("users")]
+    assert [one for one in users if "role|" in one or "credential|" in one] == [], "nobody waits for it"
+    assert len(app.world.assignments) == 1
+    assert app.world.credentials[naming.fold_id(IDENTITY)].keys() == {CREDENTIAL}
 
 
 async def test_an_adoption_that_finds_more_than_is_on_record_records_it_and_looks_again(

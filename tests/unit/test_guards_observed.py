@@ -7,6 +7,7 @@ import pytest
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import ConnectionState, Intent
+from shared.observing import IDENTITY_LOOKS
 from shared.ports import Identity, Linker
 from tests.fakes.azure_world import StoredCluster
 from tests.fakes.journal import Call
@@ -115,14 +116,26 @@ async def test_a_linker_whose_identity_cannot_be_found_is_recorded_all_the_same(
         return PermanentError("access-denied") if refused else None
 
     app.journal.before = rule
-    assert await observe(app) == "observed"
+    for _ in range(IDENTITY_LOOKS - 1):
+        assert await observe(app) == "observed"
+        known = (await place(app)).outputs
+        assert "identityId" not in known, "a list may be older than the identity"
+        assert known["issuer"]
+    await observe(app)
+    await observe(app)
     known = (await place(app)).outputs
     assert known.get("identityId", "none") == ("none" if reason == "refused" else "")
-    assert known["issuer"]
-    app.journal.before = None
-    await observe(app)
     listed = app.journal.names().count("identities.list")
-    assert listed == {"elsewhere": 0, "absent": 1, "refused": 2}[reason]
+    assert listed == IDENTITY_LOOKS + (reason == "refused")
+
+
+async def test_a_linker_with_another_identity_relies_on_the_one_before_no_more(observed: LocalApp):
+    other = observed.world.guid()
+    put_linker(observed, client_id=other)
+    observed.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{other}")
+    assert await observe(observed) == "observed"
+    assert (await place(observed)).outputs["identityLooks"] == 1
+    assert "identityId" not in (await place(observed)).outputs
 
 
 # --- what becomes of it --------------------------------------------------------------------------

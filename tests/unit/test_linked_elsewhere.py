@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.models import ConnectionId, ConnectionState
 from shared.ports import Identity, Linker
 from tests.fakes.linker_events import receive, written_event
@@ -99,6 +100,22 @@ async def test_an_identity_that_mooring_made_stays_for_a_linker_of_another_clust
         "managed_identity": "live-linker",
     }
     assert [*app.world.identities.values()] == [identity]
+
+
+async def test_a_linker_that_may_not_be_read_any_more_counts_as_living_and_the_delete_ends(app: LocalApp):
+    identity = team(app)
+    await connected(app, identityId=TEAM)
+    await link_elsewhere(app, identity.client_id)
+    app.journal.before = lambda call: (
+        PermanentError("access-denied")
+        if call.name == "linkers.get" and call.arguments == (LINKER,)
+        else None
+    )
+    [role] = (await deleted(app))["role_assignments"]
+    assert (role["rule"], role["detail"]) == (
+        "live-linker",
+        f"{LINKER} cannot be read and may work through it",
+    )
 
 
 @pytest.mark.parametrize("gone", ["linker", "record", "other target", "other identity"])

@@ -66,6 +66,45 @@ async def test_a_linker_that_no_event_has_told_of_is_recorded_and_pruned_once_it
     assert app.leftovers()["objects"] == []
 
 
+async def test_a_cluster_that_takes_a_linker_along_leaves_nobody_as_a_user_of_its_account(app: LocalApp):
+    put_linker(app)
+    await swept(app)
+    assert len(app.leftovers()["users"]) == 1
+    app.world.remove(CLUSTER)
+    assert (await swept(app))["totals"]["prunes"] == {"cluster": 1}
+    await app.settle()
+    assert await app.state(THEIRS) == "pruned"
+    assert app.leftovers()["users"] == []
+
+
+@pytest.mark.parametrize("sweeps", [1, 2])
+async def test_a_linkers_identity_that_a_list_did_not_have_yet_is_found_by_a_later_sweep(
+    app: LocalApp, sweeps: int
+):
+    put_linker(app)
+    [(key, identity)] = app.world.identities.items()
+    del app.world.identities[key]
+    for _ in range(sweeps):
+        await swept(app)
+    app.world.identities[key] = identity
+    await swept(app)
+    place = (await app.services.state.intents(naming.ConnectionId(THEIRS)))["preflight"]
+    assert place.outputs["identityId"] == identity.resource_id
+    relying = await app.services.events.dependents.of(identity.resource_id)
+    assert [one.connection_id for one in relying] == [THEIRS]
+    assert "linkers" not in (await swept(app))["totals"]
+
+
+async def test_a_cluster_that_names_no_issuer_for_now_has_no_dead_one(app: LocalApp):
+    await connected(app)
+    await swept(app)
+    described = app.world.clusters[naming.fold_id(CLUSTER)].described
+    app.world.clusters[naming.fold_id(CLUSTER)].described = dataclasses.replace(described, issuer="")
+    await swept(app)
+    [watched] = await app.services.sweeping.sweeper.inventory.clusters()
+    assert (watched.issuer, watched.former_issuers) == (described.issuer, ())
+
+
 async def test_a_linker_that_changed_is_recorded_anew(app: LocalApp):
     linker_id = put_linker(app)
     await swept(app)

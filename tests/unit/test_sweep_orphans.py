@@ -1,8 +1,11 @@
 """Secrets and service accounts that nobody on record owns, and tables that were lost."""
 
+import contextlib
+
 import pytest
 
 from shared import naming
+from shared.models import ConnectionId, ConnectionState
 from shared.orphans import Orphans
 from shared.steps.base import ANNOTATION_KEEP, LABEL_CONNECTION, LABEL_MANAGED_BY
 from tests.fakes.journal import Call
@@ -75,6 +78,32 @@ async def test_what_belongs_to_a_linker_made_between_the_lists_is_no_orphan(app:
     found = await swept(app)
     assert "orphans" not in found["totals"]
     assert found["totals"]["linkers"] == {"observed": 1}
+
+
+async def test_what_went_with_its_connection_after_it_was_listed_is_no_orphan(app: LocalApp):
+    connection_id = ConnectionId(await connected(app))
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+
+    async def deleted() -> None:
+        objects.clear()
+        stored = await app.services.state.connection(connection_id)
+        assert stored is not None
+        ended = stored.value.model_copy(update={"state": ConnectionState.DELETED})
+        await app.services.state.observe(ended, [], etag=stored.etag)
+        app.store._tables["users"].clear()
+
+    work = list[str]()
+
+    def deleted_now(call: Call) -> None:
+        if call.name == "linkers.list" and not work:
+            work.append("deleted")
+            with contextlib.suppress(StopIteration):
+                deleted().send(None)
+
+    app.journal.before = deleted_now
+    found = await swept(app)
+    assert work
+    assert found["totals"]["orphans"] == {"identity": {"new": 1}}, "that is there still"
 
 
 async def test_with_the_rows_lost_living_objects_are_orphans_at_most_and_nothing_is_removed(app: LocalApp):

@@ -8,7 +8,7 @@ import pytest
 
 from shared import naming
 from shared.drift import Drifts
-from shared.errors import PermanentError, TransientError
+from shared.errors import MooringError, PermanentError, TransientError, UnreadableRowError
 from shared.inventory import Inventory, subscription_scope
 from shared.models import ConnectionId, Intent, Plan
 from shared.ports import Upsert
@@ -25,7 +25,7 @@ from tests.fakes.local_app import (
     create_body,
     delete_body,
 )
-from tests.fakes.sweeps import connected, prunes, put_linker, swept
+from tests.fakes.sweeps import CLIENT, connected, prunes, put_linker, swept
 
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
 THEIRS = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/theirs"
@@ -230,7 +230,7 @@ async def test_the_identity_of_a_living_linker_is_told_and_not_pruned(app: Local
         step="preflight",
         generation=1,
         planned={"provenance": "observed"},
-        outputs={"identityId": THEIRS},
+        outputs={"identityId": THEIRS, "identityClientId": CLIENT},
     )
     await app.store.transact("connections", theirs, [Upsert(key="i|preflight", columns=columns(place))])
     dependent = Dependent(resource_id=THEIRS, kind="identity", connection_id=theirs, generation=1)
@@ -242,8 +242,9 @@ async def test_the_identity_of_a_living_linker_is_told_and_not_pruned(app: Local
     assert "drift" not in (await swept(app))["totals"]
 
 
+@pytest.mark.parametrize("error", [PermanentError("row-too-large"), UnreadableRowError("of a newer version")])
 async def test_one_connection_that_cannot_be_looked_at_keeps_no_other_from_it(
-    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch, error: MooringError
 ):
     first, second = sorted([await connected(app), await connected(app, "orders-more")])
     app.world.assignments.clear()
@@ -252,13 +253,13 @@ async def test_one_connection_that_cannot_be_looked_at_keeps_no_other_from_it(
 
     async def save(connection_id: str, *args: Any, **options: Any) -> None:
         if connection_id == first:
-            raise PermanentError("row-too-large")
+            raise error
         await real(connection_id, *args, **options)
 
     monkeypatch.setattr(lookout.drifts, "save", save)
     found = await swept(app)
     assert found["totals"]["connectionsFailed"] >= 1
-    assert "row-too-large" in found["details"]
+    assert error.code in found["details"]
     assert (await Drifts(app.store).of(ConnectionId(second)))["subscription"].found
 
 

@@ -1,0 +1,40 @@
+"""What a connection shares with others, by its intents: the names of the users rows that it stands in.
+
+The rows themselves may be lost. What is on record of the connections is then all that tells whose a thing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.models import Connection, Intent, Provenance
+from shared.steps.base import account_thing, credential_thing, identity_thing, role_thing
+from shared.steps.objects import account_of
+
+
+def things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]:
+    """Names of all that the present plans of a connection's life share."""
+    present = {
+        name: intent.planned for name, intent in intents.items() if intent.generation == connection.generation
+    }
+    return {*_through_the_identity(present), *_in_the_cluster(connection, present)}
+
+
+def _through_the_identity(planned: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    identity = planned.get("managed_identity", {})
+    if identity.get("provenance") in {Provenance.CREATED, Provenance.PROVIDED}:
+        yield identity_thing(str(identity["resourceId"]))
+    for item in planned.get("role_assignments", {}).get("assignments", ()):
+        yield role_thing(item)
+    credential = planned.get("federated_credential")
+    if credential:
+        issuer, subject = str(credential["issuer"]), str(credential["subject"])
+        yield credential_thing(str(credential["identityId"]), issuer, subject)
+
+
+def _in_the_cluster(connection: Connection, planned: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    account = planned.get("service_account")
+    if account:
+        spec, client_id = connection.spec, account_of(str(account["name"]))
+        yield account_thing(spec.cluster_id, str(account["namespace"]), client_id)

@@ -1,0 +1,76 @@
+"""A table of users that was lost takes nothing from a connection that is alive, whoever else goes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import naming
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
+from tests.fakes.sweeps import connected, swept
+
+KEPT = naming.connection_id(CLUSTER, "shop", "orders-blob")
+GONE = naming.connection_id(CLUSTER, "shop", "orders-more")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> LocalApp:
+    return make_app(tmp_path, MOORING_PRUNE_CONFIRM_SECONDS="1", MOORING_PRUNE_GRACE_SECONDS="0")
+
+
+def things(app: LocalApp) -> dict[str, Any]:
+    """What a workload's connections share."""
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    return {
+        "identities": set(app.world.identities),
+        "credentials": {name for names in app.world.credentials.values() for name in names},
+        "roles": set(app.world.assignments),
+        "accounts": {key for key in objects if key[0] == "ServiceAccount"},
+    }
+
+
+async def lose_users(app: LocalApp) -> None:
+    app.store._tables["users"].clear()
+    assert app.store.rows("users") == []
+
+
+async def test_a_delete_of_one_leaves_what_another_of_the_workload_holds(app: LocalApp):
+    await connected(app)
+    before = things(app)
+    await connected(app, "orders-more")
+    await lose_users(app)
+    await app.send(delete_body("orders-more"), message_id="delete")
+    await app.settle()
+    assert await app.state(GONE) == "deleted"
+    assert things(app) == before
+    assert await app.state(KEPT) == "configured"
+
+
+async def test_a_prune_of_one_leaves_what_another_of_the_workload_holds(app: LocalApp):
+    await connected(app)
+    before = things(app)
+    other = f"{STORAGE}2"
+    endpoints = {"blob": "https://orders2.blob.core.windows.net/"}
+    app.world.add_resource(other, {"properties": {"primaryEndpoints": endpoints}})
+    await connected(app, "orders-more", target={"type": "storage-blob", "id": other})
+    await lose_users(app)
+    app.world.remove(other)
+    await swept(app)
+    await app.settle()
+    assert await app.state(GONE) == "pruned"
+    assert things(app) == before
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_the_last_of_them_leaves_nothing_all_the_same(app: LocalApp, one_by_one: bool):
+    for name in ("orders-blob", "orders-more"):
+        await app.send(create_body(name), message_id=name)
+        await app.settle()
+    await lose_users(app)
+    for name in ("orders-blob", "orders-more"):
+        await app.send(delete_body(name), message_id=f"delete-{name}")
+        if one_by_one:
+            await app.settle()
+    await app.settle()
+    assert {await app.state(KEPT), await app.state(GONE)} == {"deleted"}
+    assert {name: len(found) for name, found in things(app).items() if found} == {}
