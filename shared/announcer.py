@@ -61,11 +61,12 @@ class Announcer:
         operation = snapshot.operation.value
         for other in snapshot.connection.value.active:
             await self._wake(other, operation.operation_id)
-        if operation.state is OperationState.FAILED and operation.kind is Kind.CREATE:
-            await self._refuse_unbegun(snapshot)
         ended_at = operation.ended_at or snapshot.read_at
         if not await self._told(operation, late_seconds=(snapshot.read_at - ended_at).total_seconds()):
             return
+        if operation.state is OperationState.FAILED and operation.kind is Kind.CREATE:
+            # After the topic, or each of its tries would refuse once more.
+            await self._refuse_unbegun(snapshot)
         await self.state.close(operation.operation_id)
         traces.ended(self.telemetry, operation, snapshot.connection.value)
 

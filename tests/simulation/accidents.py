@@ -206,7 +206,7 @@ class Accidents:
         Its objects may come later than the event: then the product looks again and again.
         """
         number = self._script.number()
-        cluster_id, namespace = CLUSTERS[0], self.random.choice(NAMESPACES)
+        cluster_id, namespace = self.random.choice(CLUSTERS), self.random.choice(NAMESPACES)
         linker_id = f"{cluster_id}/providers/Microsoft.ServiceLinker/linkers/theirs{number}"
         linker = Linker(
             resource_id=linker_id,
@@ -218,7 +218,11 @@ class Accidents:
             provisioning_state="Succeeded",
         )
         self.linkers.append(linker_id)
-        self._script.at(at, lambda: self._link(dataclasses.replace(linker, client_id=self._client_id())))
+
+        def act() -> None:
+            self._link(cluster_id, dataclasses.replace(linker, client_id=self._client_id()))
+
+        self._script.at(at, act)
         gone = at + self.random.uniform(100.0, 700.0)
         if self.random.random() < 0.3:
             # A word that is not true (any more): somebody made it again before anybody looked.
@@ -231,8 +235,10 @@ class Accidents:
         provided = self.world.identities[fold_id(PROVIDED[0])].client_id
         return self.random.choice((provided, provided, self.world.guid(), *ours[:1]))
 
-    def _link(self, linker: Linker) -> None:
-        cluster_id, namespace = CLUSTERS[0], linker.namespace
+    def _link(self, cluster_id: str, linker: Linker) -> None:
+        namespace = linker.namespace
+        if fold_id(cluster_id) not in self.world.clusters:
+            return
         key = fold_id(linker.resource_id)
         self.world.linkers[key] = linker
         self.world.born[key] = self.world.loop.time()
@@ -240,7 +246,9 @@ class Accidents:
         self._script.event(linker.resource_id, written=True)
 
         def objects() -> None:
-            cluster = self.world.clusters[fold_id(cluster_id)]
+            cluster = self.world.clusters.get(fold_id(cluster_id))
+            if cluster is None or key not in self.world.linkers:
+                return
             was, cluster.reachable = cluster.reachable, True
             self.outward.clusters.put_object(cluster_id, "Secret", namespace, secret_name(linker.name))
             account = ("ServiceAccount", namespace, service_account_name(linker.client_id))

@@ -174,12 +174,14 @@ async def test_an_ended_operation_that_the_topic_did_not_take_is_told_by_the_tim
     message = await first_message(app)
     app.journal.before = topic_is_away
     assert await app.services.engine.run_one(message) == "failed", "the message is done with"
-    assert await app.queue.depth("rejected") == 1, "a topic keeps no refusal back"
+    assert await nudge(app, message.operation) == "ended"
     assert len(await app.services.state.open_operations()) == 1
+    assert await app.queue.depth("rejected") == 0
     app.journal.before = None
     assert await nudge(app, message.operation) == "ended"
     assert [event["data"]["code"] for event in app.topic.events] == ["broken"]
     assert await app.services.state.open_operations() == []
+    assert await app.queue.depth("rejected") == 1, "once, however often the topic was tried"
 
 
 async def test_a_topic_that_is_away_for_an_hour_is_given_up_and_that_is_said(
@@ -196,6 +198,7 @@ async def test_a_topic_that_is_away_for_an_hour_is_given_up_and_that_is_said(
     app.clock.advance(200)
     assert await nudge(app, message.operation) == "ended"
     assert await app.services.state.open_operations() == []
+    assert await app.queue.depth("rejected") == 1
     assert [one.getMessage() for one in caplog.records if "outcome-not-told" in one.getMessage()] != []
 
 
