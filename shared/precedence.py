@@ -33,7 +33,7 @@ TABLE: Mapping[Kind, Mapping[Kind, Decision]] = {
     #  under way:   create  delete  prune   validate repair  restore
     _C: {_C: _A, _D: _W, _P: _W, _V: _B, _R: _O, _U: _O},
     _D: {_C: _O, _D: _A, _P: _O, _V: _B, _R: _O, _U: _O},
-    _P: {_C: _W, _D: _Y, _P: _A, _V: _B, _R: _O, _U: _O},
+    _P: {_C: _W, _D: _Y, _P: _A, _V: _B, _R: _W, _U: _O},
     _V: {_C: _B, _D: _B, _P: _B, _V: _B, _R: _B, _U: _B},
     _R: {_C: _Y, _D: _Y, _P: _Y, _V: _B, _R: _A, _U: _Y},
     _U: {_C: _Y, _D: _Y, _P: _Y, _V: _B, _R: _Y, _U: _A},

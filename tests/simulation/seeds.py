@@ -23,6 +23,7 @@ FOUND: tuple[tuple[int, str], ...] = (
     (3020, "an identity went with its last user between a newcomer's look and its joining"),
     (4084, "a write whose answer was lost landed after the delete of a create that had ended by itself"),
     (4106, "the same with a credential of an identity that stays"),
+    (7, "a late event's prune overtook a repair, found its cause alive, and left the connection half mended"),
     (
         20260164,
         "a lost write of a shared account landed after another connection, its last user, had removed it",

@@ -16,7 +16,7 @@ create   validate beside       create   repair   overtake     create   restore  
 delete   create   overtake     delete   delete   attach       delete   prune    overtake
 delete   validate beside       delete   repair   overtake     delete   restore  overtake
 prune    create   wait         prune    delete   yield        prune    prune    attach
-prune    validate beside       prune    repair   overtake     prune    restore  overtake
+prune    validate beside       prune    repair   wait         prune    restore  overtake
 validate create   beside       validate delete   beside       validate prune    beside
 validate validate beside       validate repair   beside       validate restore  beside
 repair   create   yield        repair   delete   yield        repair   prune    yield

@@ -132,7 +132,9 @@ async def test_a_prune_that_only_reports_does_not_end_a_repair(
     assert not operation.value.state.final
 
 
-async def test_a_prune_that_overtakes_a_repair_leaves_nothing_of_what_it_was_writing(tmp_path: Path):
+async def test_a_prune_that_comes_in_the_middle_of_a_repair_leaves_nothing_of_what_it_was_writing(
+    tmp_path: Path,
+):
     app = make_app(tmp_path, MOORING_PRUNE_GRACE_SECONDS="0")
     await made(app)
     app.world.clusters[naming.fold_id(CLUSTER)].objects.clear()
@@ -144,10 +146,30 @@ async def test_a_prune_that_overtakes_a_repair_leaves_nothing_of_what_it_was_wri
     answer = await opened(app, Asked(kind=Kind.PRUNE, connection_id=ID, key="p", cause=cause))
     snapshot = await app.services.state.load(answer.operation_id)  # type: ignore[arg-type]
     assert snapshot is not None
-    assert snapshot.operation.value.plan[0].name == "quiesce"
+    assert snapshot.operation.value.plan[0].name == "confirm_gone"
+    assert snapshot.operation.value.behind
     await app.settle()
     assert await app.state(ID) == "pruned"
     assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}
+
+
+async def test_a_late_event_does_not_leave_half_mended_what_a_repair_is_making_again(tmp_path: Path):
+    app = make_app(tmp_path, MOORING_PRUNE_CONFIRM_SECONDS="1", MOORING_PRUNE_GRACE_SECONDS="0")
+    await made(app)
+    [identity] = app.world.identities.values()
+    app.world.remove(identity.resource_id)
+    await opened(app, WISH)
+    while not app.world.identities:
+        await app.pump()
+    cause = Cause(kind="identity", resource_id=identity.resource_id.lower())
+    await opened(app, Asked(kind=Kind.PRUNE, connection_id=ID, key="p", cause=cause))
+    await app.settle()
+    ends = [(one.kind.value, one.state.value, one.code) for one in await app.operations(ID)]
+    assert ends[1:] == [("repair", "succeeded", ""), ("prune", "succeeded", "resource-alive")]
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    [anew] = app.world.identities.values()
+    assert ("ServiceAccount", "shop", f"sc-account-{anew.client_id}") in objects
+    assert await app.state(ID) == "configured"
 
 
 async def test_a_proved_repair_makes_the_connection_usable_and_one_that_is_refused_leaves_it(
