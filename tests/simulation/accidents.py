@@ -241,6 +241,7 @@ class Accidents:
             return
         key = fold_id(linker.resource_id)
         self.world.linkers[key] = linker
+        self.world.linked.add(linker.client_id)
         self.world.born[key] = self.world.loop.time()
         self.world.add_resource(linker.resource_id)
         self._script.event(linker.resource_id, written=True)

@@ -51,11 +51,15 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
     alive = [held for held in records.held() if held.connection.state.live]
     settled = {held.connection.connection_id for held in alive if records.well_ended(held)}
     identities = {one for held in alive for one in held.identity_ids(ever=True)}
+    linked = {one.principal_id for one in world.identities.values() if one.client_id in world.linked}
     roles = {
         (fold_id(item["scope"]), item["name"])
         for held in alive
-        # What an update that succeeded has replaced is gone.
-        for item in held.assignments(ever=held.connection.connection_id not in settled)
+        for item in held.assignments(ever=True)
+        # What an update that succeeded has replaced is gone, unless a linker needed it then.
+        if held.connection.connection_id not in settled
+        or item in held.assignments()
+        or item["principalId"] in linked
     }
     credentials = {one for held in alive for one in held.credentials(ever=True)}
     steps = ("service_account", "settings")

@@ -60,6 +60,8 @@ class SimulatedWorld(AzureWorld):
         self.touched: dict[str, float] = {}
         """Folded ids, uids and names that somebody else removed or changed, and when they did last: what they
         held up may be broken."""
+        self.linked: set[str] = set()
+        """Client ids through which a linker of Service Connector works, or did."""
         self.opened: dict[str, float] = {}
         """When each operation was opened."""
         self.photograph()
