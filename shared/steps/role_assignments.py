@@ -135,9 +135,11 @@ class RoleAssignments:
             if item["provenance"] == Provenance.ADOPTED:
                 stays = True
                 continue
-            kept = await linked_role(ctx, item) or await _foreign(ctx, item)
-            await _revoke(ctx, item, kept=bool(kept))
-            stays = stays or bool(kept)
+            if await linked_role(ctx, item) or await _foreign(ctx, item):
+                # Its plan stays on record, and so does the user: a later removal looks again.
+                stays = True
+                continue
+            await _revoke(ctx, item)
         return stays
 
 

@@ -25,6 +25,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     (4106, "the same with a credential of an identity that stays"),
     (7, "a late event's prune overtook a repair, found its cause alive, and left the connection half mended"),
     (
+        20735,
+        "an update left a role to a linker and forgot it, and later the identity went before the role",
+    ),
+    (
         20260164,
         "a lost write of a shared account landed after another connection, its last user, had removed it",
     ),
