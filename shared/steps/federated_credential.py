@@ -24,6 +24,7 @@ from shared.steps.removal import (
     leave,
     live_linkers,
     require_still_gone,
+    take_up,
 )
 
 BUDGET = 20
@@ -134,6 +135,9 @@ class FederatedCredential:
         else:
             own = planned.get("provenance") == Provenance.CREATED
             names = (name, _former_name(ctx, credential["subject"])) if own else (name,)
+            if not last and own and await self._named(ctx, identity_id, names, credential):
+                # Not after the identity, as ``verify_gone`` would.
+                last = await take_up(ctx, thing)
             deleted = await self._delete(ctx, identity_id, names, credential) if last else ""
             rule = "last-user" if deleted else "already-gone"
             item |= {"name": deleted or name, "provenance": str(planned.get("provenance", ""))}
@@ -149,11 +153,19 @@ class FederatedCredential:
         A name may hold another credential by now: that of a rebuilt cluster, with a new issuer.
         """
         async with credential_lease(ctx, identity_id):
-            for name in names:
-                there = await ctx.outside.identities.get_credential(identity_id, name)
-                if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
-                    await ctx.outside.identities.delete_credential(identity_id, name)
-                    return name
+            name = await self._named(ctx, identity_id, names, credential)
+            if name:
+                await ctx.outside.identities.delete_credential(identity_id, name)
+            return name
+
+    async def _named(
+        self, ctx: StepContext, identity_id: str, names: Sequence[str], credential: Mapping[str, str]
+    ) -> str:
+        """The first name that holds a credential, empty if none does."""
+        for name in names:
+            there = await ctx.outside.identities.get_credential(identity_id, name)
+            if there is not None and {"issuer": there.issuer, "subject": there.subject} == credential:
+                return name
         return ""
 
 

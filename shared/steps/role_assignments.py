@@ -18,7 +18,7 @@ from shared.steps.adopted import still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
 from shared.steps.linked import linked_role
-from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
+from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone, take_up
 from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
 
@@ -117,6 +117,8 @@ class RoleAssignments:
             if reason:
                 removal.keep(shown, rule, reason)
                 continue
+            if not leaving.last and not adopted:
+                await _remove_left(ctx, item)
             gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
             why = "last-user" if leaving.last else "already-gone"
             removal.remove(gone, why, restorable="no", why=MADE_AGAIN)
@@ -166,6 +168,14 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = Fal
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
     return leaving
+
+
+async def _remove_left(ctx: StepContext, item: Mapping[str, Any]) -> None:
+    """Remove what is there and has no users: not after the identity, as ``verify_gone`` would."""
+    thing, port = role_thing(item), _port(ctx, item)
+    if await port.get(item["scope"], item["name"]) is not None and await take_up(ctx, thing):
+        await port.delete(item["scope"], item["name"])
+        await forget(ctx, thing, by_creates=len(ctx.plans) > 1)
 
 
 async def _foreign(ctx: StepContext, item: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ FOUND: tuple[tuple[int, str], ...] = (
         20735,
         "an update left a role to a linker and forgot it, and later the identity went before the role",
     ),
+    (20260132, "a removal that was cut off had left a role to a linker; when it went on the linker was gone"),
     (
         20260164,
         "a lost write of a shared account landed after another connection, its last user, had removed it",
