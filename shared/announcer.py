@@ -87,14 +87,13 @@ class Announcer:
                 },
                 event_id=operation.operation_id,
             )
-        except TransientError as error:
-            if late_seconds < UNTOLD_SECONDS:
-                log.info("outcome-waits", extra={"code": error.code, "detail": error.detail})
+        except (TransientError, PermanentError) as error:
+            said = {"code": error.code, "detail": error.detail}
+            if isinstance(error, TransientError) and late_seconds < UNTOLD_SECONDS:
+                log.info("outcome-waits", extra=said)
                 return False
-            log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
-        except PermanentError as error:
             # A topic that refuses for good must not keep an operation open for ever.
-            log.warning("outcome-not-told", extra={"code": error.code, "detail": error.detail})
+            log.warning("outcome-not-told", extra=said)
         return True
 
     async def _refuse_unbegun(self, snapshot: Snapshot) -> None:

@@ -84,7 +84,6 @@ class AppCredential:
                     raise TransientError("token-unavailable", detail, pace=Pace.SLOW) from error
                 return usable
             self._tokens[scopes] = token
-            self._failed_at.pop(scopes, None)
             return token
 
     def _kept(self, scopes: tuple[str, ...]) -> AccessToken | None:

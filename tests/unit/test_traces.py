@@ -10,23 +10,14 @@ import pytest
 from shared import naming, traces
 from shared.clients.call_spans import answered
 from shared.models import Cause, Connection, ConnectionState, Kind, Operation, OperationState
-from shared.spec import ConnectionSpec
 from tests.fakes.linker_events import written_event
-from tests.fakes.local_app import CLUSTER, STORAGE, make_app
+from tests.fakes.local_app import STORAGE, make_app
+from tests.fakes.snapshots import ID, SPEC
 from tests.fakes.telemetry import Listener
 from tests.fakes.their_linker import LINKER, make_linker
 from tests.unit.test_adopt_records import adopt_body
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
-ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
-SPEC = ConnectionSpec(
-    name="orders-blob",
-    cluster_id=CLUSTER,
-    namespace="shop",
-    workload="orders",
-    target_type="storage-blob",
-    target_id=STORAGE,
-)
 CONNECTION = Connection(
     connection_id=ID, spec=SPEC, body_hash="", state=ConnectionState.PRUNING, created_at=NOW
 )
