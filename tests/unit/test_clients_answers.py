@@ -1,5 +1,6 @@
 """What no service says never passes for an answer: a page without a list is not an empty list."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,13 +9,15 @@ from azure.core.exceptions import HttpResponseError
 
 from shared.clients import arm_connection, kube_pages, prover
 from shared.clients.arm_connection import items_of
+from shared.clients.cluster_reach import ClusterReach
 from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection, UnreachableError, failure_of
 from shared.errors import TransientError
+from shared.ports import SILENCE
 
 
 def answer(status: int, text: str, **headers: str) -> Any:
-    return SimpleNamespace(status_code=status, text=lambda: text, headers=headers)
+    return SimpleNamespace(status_code=status, reason="", text=lambda: text, headers=headers)
 
 
 @pytest.mark.parametrize("page", [{}, {"value": None}, {"value": {}}, {"error": {"code": "x"}}])
@@ -81,17 +84,9 @@ async def test_a_target_that_keeps_the_app_out_says_nothing_of_the_workloads_rig
         async def send_request(self, _: object) -> Any:
             return answer(403, "", **{"x-ms-error-code": code})
 
-    made = prover.EntraProver(
-        SimpleNamespace(telemetry=prover_telemetry()), authority_host="https://e", tenant_id="t"
-    )  # type: ignore[arg-type]
+    made = prover.EntraProver(SimpleNamespace(telemetry=SILENCE), authority_host="https://e", tenant_id="t")  # type: ignore[arg-type]
     made._client = Pipeline()
     assert await made.read("https://orders.blob.core.windows.net/", token="t") == status
-
-
-def prover_telemetry() -> Any:
-    from shared.ports import SILENCE
-
-    return SILENCE
 
 
 class Api:
@@ -140,6 +135,39 @@ async def test_a_connection_that_is_given_up_is_closed_after_its_last_request():
     idle = connection(other := Api(200, b"{}"))
     await idle.retire()
     assert other.closed == 1
+
+
+async def test_a_cluster_that_azure_is_slow_to_tell_of_keeps_nobody_from_another(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    known = asyncio.Event()
+
+    async def address(_: ClusterReach, cluster_id: str) -> tuple[str, str]:
+        if cluster_id == "slow":
+            await known.wait()
+        return f"https://{cluster_id}.example", ""
+
+    monkeypatch.setattr(ClusterReach, "_address", address)
+    reach = ClusterReach(SimpleNamespace(telemetry=SILENCE), None)  # type: ignore[arg-type]
+    waiting = asyncio.create_task(reach._connect("slow"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        await reach._connect("quick")
+    known.set()
+    await waiting
+    await reach.aclose()
+
+
+async def test_entras_patience_is_not_taken_for_azures():
+    class Pipeline:
+        async def send_request(self, _: object) -> Any:
+            return answer(429, "", **{"Retry-After": "7"})
+
+    made = prover.EntraProver(SimpleNamespace(telemetry=SILENCE), authority_host="https://e", tenant_id="t")  # type: ignore[arg-type]
+    made._client = Pipeline()
+    with pytest.raises(TransientError) as caught:
+        await made.exchange(client_id="c", assertion="a", scope="s")
+    assert (caught.value.code, caught.value.retry_after_seconds) == ("token-unavailable", 7)
 
 
 def test_an_api_server_that_is_busy_is_not_taken_for_azures_patience():

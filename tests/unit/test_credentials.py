@@ -89,6 +89,18 @@ async def test_who_wants_a_token_that_is_there_waits_for_nobody(
     assert await waiting == "t2"
 
 
+async def test_while_one_scopes_token_is_fetched_another_can_be(
+    credential: AppCredential, endpoint: IdentityEndpoint
+):
+    endpoint.hangs = STORAGE
+    waiting = asyncio.create_task(credential.token(STORAGE))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        assert await credential.token(ARM) == "t2"
+    endpoint.free.set()
+    assert await waiting == "t2"
+
+
 async def test_a_token_that_cannot_be_replaced_is_used_until_its_last_minute(
     credential: AppCredential, endpoint: IdentityEndpoint, later: Callable[[float], None]
 ):

@@ -1,6 +1,7 @@
 """Service Connector's connections: what is recorded of them alive, and what is only reported when it goes."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from shared.observing import IDENTITY_LOOKS
 from shared.ports import Identity, Linker
 from tests.fakes.azure_world import StoredCluster
 from tests.fakes.journal import Call
-from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, deletion_event
+from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, deletion_event, make_app
 
 LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
 THEIRS = naming.connection_id(CLUSTER, "shop", "theirs")
@@ -127,6 +128,20 @@ async def test_a_linker_whose_identity_cannot_be_found_is_recorded_all_the_same(
     assert known.get("identityId", "none") == ("none" if reason == "refused" else "")
     listed = app.journal.names().count("identities.list")
     assert listed == IDENTITY_LOOKS + (reason == "refused")
+
+
+async def test_an_identity_of_another_watched_subscription_is_found(tmp_path: Path):
+    other = "99999999-9999-4999-8999-999999999999"
+    app = make_app(tmp_path, MOORING_SUBSCRIPTION_IDS=f"{SUBSCRIPTION},{other}")
+    identity_id = IDENTITY.replace(SUBSCRIPTION, other)
+    app.world.identities[naming.fold_id(identity_id)] = Identity(
+        resource_id=identity_id, client_id=CLIENT_ID, principal_id="p", location="x", tags={}
+    )
+    put_linker(app)
+    app.clusters.put_object(CLUSTER, "Secret", "shop", "sc-theirs-secret")
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{CLIENT_ID}")
+    assert await observe(app) == "observed"
+    assert (await place(app)).outputs["identityId"] == identity_id
 
 
 async def test_a_linker_with_another_identity_relies_on_the_one_before_no_more(observed: LocalApp):

@@ -256,6 +256,7 @@ async def test_a_create_that_narrows_takes_no_role_that_a_linker_goes_by(app: Lo
     wish(bench, intent="read")
     await bench.up_to("role_assignments")
     assert granted(app) == {(naming.fold_id(STORAGE), CONTRIBUTOR), (naming.fold_id(STORAGE), READER)}
+    assert len([row for row in app.store.rows("users") if '"role|' in str(row.columns["body"])]) == 2
     app.world.linkers.clear()
     bench.become(Kind.DELETE)
     await bench.revert("role_assignments")
