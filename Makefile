@@ -36,7 +36,7 @@ chaos: $(READY) $(NODE_READY) ## kill hosts, restart Azurite, take Azure away, f
 simulate: $(READY) ## 10,000 simulated runs with faults; SEED=42 replays one with its trace
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds 10000)
 
-mutate: $(READY) ## break the core in every small way and see who notices; half an hour
+mutate: $(READY) ## break the core in every small way and see who notices; well over half an hour
 	@$(BIN)/python -m tests.mutation
 
 up: $(READY) $(NODE_READY) ## a local Azure that stays; prints one JSON line
