@@ -12,7 +12,7 @@ from shared.ports import Upsert
 from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
-from shared.steps.base import account_thing, credential_thing, role_thing
+from shared.steps.shared_things import things_of
 from shared.users import User, Users
 
 
@@ -52,18 +52,8 @@ class Ties:
 
     async def join(self, connection: Connection, intents: Sequence[Intent]) -> None:
         """Become a user of what is shared, so that nobody's last one takes it away from a living linker."""
-        by_step = {intent.step: intent.planned for intent in intents}
-        spec, things = connection.spec, []
-        if account := by_step.get("service_account"):
-            client_id = str(account["name"]).removeprefix("sc-account-")
-            things.append(account_thing(naming.fold_id(spec.cluster_id), spec.namespace, client_id))
-        if credential := by_step.get("federated_credential"):
-            things.append(
-                credential_thing(credential["identityId"], credential["issuer"], credential["subject"])
-            )
-        things += [role_thing(one) for one in by_step.get("role_assignments", {}).get("assignments", ())]
         user = User(connection_id=connection.connection_id, generation=connection.generation)
-        for thing in things:
+        for thing in sorted(things_of(connection, {intent.step: intent for intent in intents})):
             await self.users.join(thing, user, settled=self._settled)
 
     async def enlist(self, connection: Connection) -> None:

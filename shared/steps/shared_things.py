@@ -11,6 +11,7 @@ from typing import Any
 from shared.models import Connection, Intent, Provenance
 from shared.steps.base import account_thing, credential_thing, identity_thing, role_thing
 from shared.steps.objects import account_of
+from shared.steps.provided_account import named_thing
 
 
 def things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]:
@@ -36,5 +37,12 @@ def _through_the_identity(planned: Mapping[str, Mapping[str, Any]]) -> Iterator[
 def _in_the_cluster(connection: Connection, planned: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     account = planned.get("service_account")
     if account:
-        spec, client_id = connection.spec, account_of(str(account["name"]))
-        yield account_thing(spec.cluster_id, str(account["namespace"]), client_id)
+        cluster_id, namespace, name = (
+            connection.spec.cluster_id,
+            str(account["namespace"]),
+            str(account["name"]),
+        )
+        if account.get("provenance") == Provenance.PROVIDED:
+            yield named_thing(cluster_id, namespace, name)
+        else:
+            yield account_thing(cluster_id, namespace, account_of(name))

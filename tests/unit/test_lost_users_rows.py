@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared import naming
+from tests.fakes.given_account import ACCOUNT, allow, client_id, make_account, named
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
 from tests.fakes.sweeps import connected, swept
 
@@ -59,6 +60,19 @@ async def test_a_prune_of_one_leaves_what_another_of_the_workload_holds(app: Loc
     await app.settle()
     assert await app.state(GONE) == "pruned"
     assert things(app) == before
+
+
+async def test_a_named_account_goes_on_naming_the_identity_of_another_of_the_workload(app: LocalApp):
+    allow(app)
+    make_account(app)
+    await connected(app, serviceAccount=ACCOUNT)
+    own = await client_id(app)
+    await connected(app, "orders-more", serviceAccount=ACCOUNT)
+    await lose_users(app)
+    await app.send(delete_body("orders-more"), message_id="delete")
+    await app.settle()
+    assert await app.state(GONE) == "deleted"
+    assert await named(app) == own
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])
