@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,71 @@ from tests.mutation.copies import Copy, try_all
 
 
 class Verdicts:
-    """What killed each trial, empty if nothing did; a trial is known again by its sources and tests."""
+    """What killed each trial, empty if nothing did; a trial is known again by its sources and tests.
+
+    What a test has killed stays killed while that test reads as it did, whatever tests come besides.
+    """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        lines = file.read_text().splitlines() if file is not None and file.exists() else []
-        self._known: dict[str, str] = dict(json.loads(line) for line in lines)
+        self._known: dict[str, str] = {}
+        self._killed: dict[str, tuple[str, str]] = {}
+        """By the print of a trial without its tests: the test that killed it, and the print of that."""
+        for line in file.read_text().splitlines() if file is not None and file.exists() else []:
+            self._learn(*json.loads(line))
 
     def run(self, whole: Copy, trials: Sequence[Mapping[str, Any]], against: str) -> dict[str, str]:
         """Try what is not known yet; the verdict of each trial by its key."""
-        prints = {str(trial["key"]): _print(trial) for trial in trials}
-        missing = [trial for trial in trials if prints[str(trial["key"])] not in self._known]
+        by_key = {str(trial["key"]): trial for trial in trials}
+        prints = {key: _print(trial) for key, trial in by_key.items()}
+        texts = test_texts(whole.folder, (test for trial in trials for test in trial["tests"]))
+        for key, trial in by_key.items():
+            killer, text = self._killed.get(_print({**trial, "tests": []}), ("", ""))
+            if killer in trial["tests"] and _print(texts[killer]) == text:
+                self._known.setdefault(prints[key], killer)
+        missing = [trial for key, trial in by_key.items() if prints[key] not in self._known]
         for number, verdict in enumerate(try_all(whole.folder, missing), 1):
-            self._note(prints[verdict["key"]], verdict["killed"])
+            key, killed = str(verdict["key"]), str(verdict["killed"])
+            by_test = (_print({**by_key[key], "tests": []}), _print(texts[killed])) if killed in texts else ()
+            self._note(prints[key], killed, *by_test)
             if number % 100 == 0 or number == len(missing):
                 alive = sum(not self._known.get(known, "-") for known in prints.values())
                 print(f"{against}: {number} of {len(missing)} tried, {alive} live", flush=True)
         return {key: self._known[known] for key, known in prints.items()}
 
-    def _note(self, known: str, killed: str) -> None:
-        self._known[known] = killed
+    def _note(self, known: str, killed: str, *by_test: str) -> None:
+        self._learn(known, killed, *by_test)
         if self._file is not None:
             with self._file.open("a") as file:
-                file.write(json.dumps([known, killed]) + "\n")
+                file.write(json.dumps([known, killed, *by_test]) + "\n")
+
+    def _learn(self, known: str, killed: str, whoever: str = "", text: str = "") -> None:
+        self._known[known] = killed
+        if whoever:
+            self._killed[whoever] = (killed, text)
 
 
-def _print(trial: Mapping[str, Any]) -> str:
-    """The same for the same trial, whatever the order of its tests (which is their speed)."""
-    asked = {**trial, "tests": sorted(trial["tests"])}
+def test_texts(folder: Path, tests: Iterable[str]) -> dict[str, str]:
+    """What each test says, parameters and all, by its id."""
+    by_file: dict[str, list[str]] = {}
+    for test in dict.fromkeys(tests):
+        by_file.setdefault(test.partition("::")[0], []).append(test)
+    texts: dict[str, str] = {}
+    for file, found in by_file.items():
+        tree = ast.parse((folder / file).read_text())
+        functions = {
+            node.name: ast.unparse(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        for test in found:
+            name = test.rpartition("::")[2] if "[" not in test else test.partition("[")[0].rpartition("::")[2]
+            texts[test] = functions[name]
+    return texts
+
+
+def _print(asked: Mapping[str, Any] | str) -> str:
+    """The same for the same trial, whatever the order of its tests (which is their speed); or of a text."""
+    if not isinstance(asked, str):
+        asked = {**asked, "tests": sorted(asked["tests"])}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:24]

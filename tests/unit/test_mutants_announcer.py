@@ -99,11 +99,14 @@ async def test_a_topic_that_refuses_is_noted_in_the_log_with_its_operation(
 ):
     script(app, "preflight", PermanentError("broken"))
     record = await app.send(create_body())
-    app.journal.before = lambda call: PermanentError("forbidden") if call.name == "topic.publish" else None
+    app.journal.before = lambda call: (
+        PermanentError("forbidden", "no right") if call.name == "topic.publish" else None
+    )
     with caplog.at_level(logging.WARNING, logger="mooring"):
         await run_all(app)
     [line] = [one for one in caplog.records if "outcome-not-told" in one.getMessage()]
     assert (line.name, vars(line)["code"]) == ("mooring", "forbidden")
+    assert vars(line)["detail"] == "no right"
     assert vars(line)["operation_id"] == record.operation_id
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared import endings, outcomes
+from shared import endings, outcomes, plans
 from shared.errors import PermanentError
 from shared.models import (
     ConnectionState,
@@ -77,3 +77,25 @@ def test_an_operation_that_fails_before_it_has_begun_breaks_nothing():
     shot = snapshot(Kind.DELETE, connection_state=ConnectionState.CONFIGURED, begun=False)
     change = outcomes.permanent(shot, running(shot, "quiesce"), PermanentError("x"), now=LATER)
     assert connection_after(change).state is ConnectionState.CONFIGURED
+
+
+RESTORED = {plans.RESTORED_BY: intent(plans.RESTORED_BY)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        (Kind.RESTORE, ConnectionState.PRUNED, ConnectionState.RESTORED),
+        (Kind.RESTORE, ConnectionState.ORPHANED, ConnectionState.ORPHANED),
+        (Kind.VALIDATE, ConnectionState.PRUNED, ConnectionState.PRUNED),
+    ],
+)
+def test_only_a_restore_of_what_was_pruned_may_have_put_something_back_when_it_fails(
+    kind: Kind, before: ConnectionState, after: ConnectionState
+):
+    shot = with_connection(
+        snapshot(kind, connection_state=before, intents=RESTORED, plan=TWO), ended_at=LATER
+    )
+    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is after
+    assert (connection_after(change).ended_at is None) is (after is ConnectionState.RESTORED)

@@ -1,7 +1,11 @@
 """Within a lease a write whose answer was lost may still land (docs/reference/mutation.md)."""
 
-from shared.models import OperationId, StepState
+import pytest
+
+from shared import naming
+from shared.models import ConnectionId, Kind, OperationId, StepState
 from shared.recording import Run
+from shared.records import Dependent
 from tests.fakes.local_app import LocalApp, create_body, delete_body
 
 
@@ -12,6 +16,7 @@ async def doubts(
     unanswered: bool = True,
     own_unanswered: bool = False,
     removals: bool = False,
+    kind: Kind = Kind.DELETE,
     **changes: object,
 ) -> float:
     """What a delete's last step asks, after the create that it overtook tried its first step in some way."""
@@ -26,6 +31,7 @@ async def doubts(
     deleted = await app.send(delete_body(), message_id="d")
     own = await state.load(OperationId(deleted.operation_id))
     assert own is not None
+    own = await state.commit(own, own.operation.value.model_copy(update={"kind": kind}))
     for name, removals_sent in (("verify_gone", own_unanswered), ("quiesce", True)):
         at = {"unanswered_at": own.read_at, "lease_seconds": 9000 if name == "quiesce" else 150}
         if removals_sent:
@@ -48,8 +54,11 @@ async def test_a_write_in_doubt_is_no_delete_in_doubt(app: LocalApp):
     assert await doubts(app, removals=True) == 0.0
 
 
-async def test_a_delete_that_an_earlier_run_of_the_step_sent_may_land_within_a_lease(app: LocalApp):
-    assert await doubts(app, removals=True, own_unanswered=True) == 50.0
+@pytest.mark.parametrize("kind", [Kind.DELETE, Kind.PRUNE])
+async def test_a_delete_that_an_earlier_run_of_the_step_sent_may_land_within_a_lease(
+    app: LocalApp, kind: Kind
+):
+    assert await doubts(app, removals=True, own_unanswered=True, kind=kind) == 50.0
 
 
 async def test_after_the_lease_nothing_lands_any_more(app: LocalApp):
@@ -62,3 +71,30 @@ async def test_an_overtaken_run_that_ended_may_have_sent_something_just_before(a
 
 async def test_an_overtaken_run_that_may_still_be_on_its_way_has_a_lease_more(app: LocalApp):
     assert await doubts(app, unanswered=False, state=StepState.RUNNING, holder="somebody") == 200.0
+
+
+async def test_a_run_of_what_goes_on_beside_is_nothing_that_was_overtaken(app: LocalApp):
+    record = await app.send(create_body())
+    state = app.services.state
+    shot = await state.load(OperationId(record.operation_id))
+    assert shot is not None
+    at_work = {"lease_seconds": 150, "state": StepState.RUNNING, "holder": "somebody"}
+    await state.save_step(shot, shot.steps["preflight"].value.model_copy(update=at_work))
+    run = Run(state=state, dependents=app.services.engine.dependents, snapshot=shot, step="b", holder="h")
+    assert await run.in_doubt_seconds(removals=False) == 0.0
+
+
+async def test_a_connection_whose_row_is_lost_holds_nothing_by_what_it_relied_on(app: LocalApp):
+    record = await app.send(create_body())
+    shot = await app.services.state.load(OperationId(record.operation_id))
+    assert shot is not None
+    dependents = app.services.engine.dependents
+    lost = Dependent(
+        resource_id="/identities/x",
+        kind="identity",
+        connection_id=ConnectionId(naming.connection_id("/clusters/x", "shop", "lost")),
+        generation=1,
+    )
+    await dependents.add(lost)
+    run = Run(state=app.services.state, dependents=dependents, snapshot=shot, step="settings", holder="h")
+    assert await run.held_by_others("/identities/x") == frozenset()

@@ -117,6 +117,24 @@ def test_an_error_of_a_step_that_never_noted_its_first_run_is_tried_again():
     assert again.state is StepState.READY
 
 
+def test_whatever_a_run_that_died_had_sent_is_in_doubt_from_the_next_claim_on():
+    shot = snapshot(plan=TWO)
+    left = running(shot, "a", unanswered_at=START)
+    [taken] = outcomes.claim(shot, left, holder="i", lease_seconds=150, now=LATER).steps
+    assert taken.unanswered_at == LATER
+    waiting = left.model_copy(update={"state": StepState.READY})
+    [taken] = outcomes.claim(shot, waiting, holder="i", lease_seconds=150, now=LATER).steps
+    assert taken.unanswered_at == START
+
+
+@pytest.mark.parametrize(("code", "since"), [("kubernetes-timeout", LATER), ("state-conflict", START)])
+def test_an_error_leaves_in_doubt_what_was_sent_unless_all_of_it_was_answered(code: str, since: object):
+    shot = snapshot(plan=TWO)
+    step = running(shot, "a", unanswered_at=START)
+    [again] = outcomes.transient(shot, step, TransientError(code), now=LATER, scale=1.0).steps
+    assert again.unanswered_at == since
+
+
 def test_what_was_planned_before_stays_known_when_a_step_is_done_again():
     earlier = Plan(planned={"name": "earlier"})
     known = intent("a", name="now").model_copy(update={"previous": (earlier,)})

@@ -1,11 +1,14 @@
 """The tool that breaks the core: its named mistakes still fit, its reasons name mutants that there are."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.mutation import verdicts
 from tests.mutation.__main__ import MODULES
-from tests.mutation.copies import ROOT
+from tests.mutation.copies import ROOT, Copy
 from tests.mutation.mutants import mutants
 from tests.mutation.named import Named, Patch, named
 from tests.mutation.survivors import reasons
@@ -103,3 +106,33 @@ def test_each_mutant_differs_from_its_source_in_one_place_and_has_a_key_of_its_o
     found = list(mutants("shared/precedence.py", source))
     assert len({one.key for one in found}) == len({one.source for one in found}) == len(found) > 40
     assert source not in {one.source for one in found}
+
+
+def test_what_a_test_has_killed_is_known_until_that_test_reads_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tried = list[str]()
+
+    def fake(_: Path, trials: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        for trial in trials:
+            tried.append(trial["key"])
+            yield {"key": trial["key"], "killed": "test_x.py::test_a[1]" if trial["key"] == "a" else ""}
+
+    monkeypatch.setattr(verdicts, "try_all", fake)
+    whole = Copy(tmp_path, {}, {})
+
+    def run(body: str, *tests: str) -> dict[str, str]:
+        (tmp_path / "test_x.py").write_text(f"def test_a():\n    {body}\n\n\ndef test_b():\n    pass\n")
+        tried.clear()
+        trials = [{"key": key, "sources": {}, "tests": [*tests]} for key in ("a", "b")]
+        return verdicts.Verdicts(tmp_path / "verdicts.jsonl").run(whole, trials, "tests")
+
+    first, second = "test_x.py::test_a[1]", "test_x.py::test_b"
+    assert run("pass", first) == {"a": first, "b": ""}
+    assert tried == ["a", "b"]
+    run("pass", first)
+    assert tried == []
+    assert run("pass", first, second) == {"a": first, "b": ""}
+    assert tried == ["b"], "who lives meets the new test; who was killed stays so"
+    run("assert 1", first, second, "test_x.py::test_a[2]")
+    assert tried == ["a", "b"]
