@@ -1,4 +1,4 @@
-# Two commands: `make demo` tells the founding story, `make test` runs everything. Both install what they need.
+# Two commands: `make demo` tells the story, `make test` runs everything. Both install what they need.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.13 || command -v python3)
 BIN := .venv/bin
@@ -11,7 +11,7 @@ NODE_READY := node_modules/.ready
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(READY) $(NODE_READY) ## the founding story on a local Azure: create, use, delete, prune
+demo: $(READY) $(NODE_READY) ## the demo's story on a local Azure: create, use, delete, prune
 	@$(BIN)/python -m sandbox demo
 
 test: check $(NODE_READY) ## every check and every test but chaos; 95 % of shared/ must be covered

@@ -95,7 +95,7 @@ class ConnectionState(StrEnum):
 
 
 class Provenance(StrEnum):
-    """Where a thing that a connection relies on comes from (design decision 11)."""
+    """Where a thing that a connection relies on comes from: who made it decides what is removed."""
 
     CREATED = "created"
     ADOPTED = "adopted"

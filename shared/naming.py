@@ -172,7 +172,7 @@ def subject(namespace: str, service_account: str) -> str:
 
 
 def connection_id(cluster_id: str, namespace: str, connection_name: str) -> ConnectionId:
-    """Identity of a connection; two names that fold to one secret are one id (design decision 15)."""
+    """Identity of a connection; two names that fold to one secret are one id: they would write one object."""
     return ConnectionId(digest([fold_id(cluster_id), namespace, fold_name(connection_name)]))
 
 

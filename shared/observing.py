@@ -1,7 +1,7 @@
 """Sees Service Connector's connections while they are alive, and records what they hold.
 
 The inventory: each linker with the uids of its cluster objects. Only what was seen alive may be pruned later
-without being named by a person (design decision 12). Fed by linkers' write events and by the sweep.
+without being named by a person. Fed by linkers' write events and by the sweep.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Things that a sweep found and nobody on record owns; rows of table ``orphans``.
 
 Reported only. One is pruned when a person names it (``POST /api/orphans/{id}/prune``), never by itself: we
-have not seen it alive, so nothing but its looks says whose it was (design decision 12).
+have not seen it alive, so nothing but its looks says whose it was.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Secrets Store CSI Driver, without which nothing mounts a vault.
 
-Looked for and never switched on, as the cluster's issuer is (design decision 18): it is its owner's act.
+Looked for and never switched on, as the cluster's issuer is: it is its owner's act.
 """
 
 from __future__ import annotations

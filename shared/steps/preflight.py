@@ -1,7 +1,7 @@
 """Everything that can be known to fail is found before anything is made.
 
-Looks only. The cluster's OIDC issuer and workload identity are checked and never switched on
-(design decision 18): that restarts the API server and cannot be undone, so it is the owner's act.
+Looks only. The cluster's OIDC issuer and workload identity are checked and never switched on:
+that restarts the API server and cannot be undone, so it is the owner's act.
 """
 
 from __future__ import annotations

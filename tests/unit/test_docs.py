@@ -144,13 +144,35 @@ def test_the_permissions_page_has_every_action_that_the_roles_grant():
     assert written == granted
 
 
-def test_the_map_has_every_module_of_the_layers():
+def layers() -> list[set[str]]:
+    """Modules of each layer that the import contract holds, the uppermost first."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
-    modules = {name for layer in layers for name in re.findall(r"shared\.(\w+)", layer)}
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert {name for name in modules if not re.search(rf"[`/]{name}(?:\.py|/)?`", text)} == set()
+    written = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    return [{name.strip().removeprefix("shared.") for name in layer.split("|")} for layer in written]
+
+
+def test_every_module_of_the_product_is_in_a_layer():
+    folder = ROOT / "shared"
+    modules = {one.stem for one in folder.glob("*.py")} | {
+        one.parent.name for one in folder.glob("*/__init__.py")
+    }
+    assert modules - {"__init__"} == set().union(*layers()) - {"handlers"}
+
+
+def test_the_map_has_the_modules_of_the_layers_in_their_order():
+    rows_of_map = [
+        set(re.findall(r"`(?:shared/)?(\w+)(?:\.py|/)`", row[1])) - {"function_app"}
+        for row in table_rows(ROOT / "CONTRIBUTING.md", "## The map")
+        if row[0] not in {"layer", "folder"} and len(row) == 3
+    ]
+    found = layers()
+    places = [next(index for index, layer in enumerate(found) if row <= layer) for row in rows_of_map]
+    assert places == sorted(places)
+    merged = [set[str]() for _ in found]
+    for place, row in zip(places, rows_of_map, strict=True):
+        merged[place] |= row
+    assert merged == found
 
 
 if __name__ == "__main__":

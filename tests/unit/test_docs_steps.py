@@ -105,5 +105,5 @@ def test_the_steps_page_says_what_each_cause_prunes():
         end = plans.end_state(Kind.PRUNE, cause)
         assert end is not None
         expected[kind] = (names, end.value)
-    assert set(written) == {"target", "identity", "credential", "linker", "cluster"}
+    assert set(written) == set(plans.PRUNED_BY_CAUSE)
     assert written == expected

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared import naming, plans
+from shared import evidence, naming, plans
+from shared.catalogue import catalogue
 from shared.models import Cause, Connection, ConnectionState, Direction, Kind
 from tests.fakes.clock import START
 from tests.fakes.local_app import CLUSTER, STORAGE
@@ -50,3 +51,11 @@ def test_every_removal_revokes_access_first_and_looks_again_at_the_end(kind: str
     observed = connection.model_copy(update={"state": ConnectionState.OBSERVED, "linker_id": "/l"})
     theirs = plans.plan(Kind.PRUNE, connection=observed, cause=Cause(kind=kind, resource_id="/x"))
     assert {one.name for one in theirs[1:-1]} <= {"settings", "service_account"}, "all else is not ours"
+
+
+def test_what_a_prune_may_revert_has_a_kind_in_its_record():
+    reverted = {name for names in plans.PRUNED_BY_CAUSE.values() for name in names} | set(
+        plans.PRUNED_OF_ADOPTED
+    )
+    granting = {row.grants.step for row in catalogue().rows}
+    assert reverted | granting <= set(evidence._KINDS)

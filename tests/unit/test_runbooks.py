@@ -93,6 +93,14 @@ def test_every_call_that_a_page_names_is_a_route(page: Path):
     assert unknown == []
 
 
+@pytest.mark.parametrize("page", [*RUNBOOKS, LIVE, DEPLOYING], ids=by_name)
+def test_every_post_of_a_command_has_a_body_if_an_empty_one(page: Path):
+    """Without ``-d`` curl sends no length, which front ends may refuse (411)."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    posts = re.findall(r"-X POST [^`\n]*?\$APP/[^`\n|;]*", text)
+    assert [one for one in posts if " -d " not in one] == []
+
+
 def test_the_finder_of_calls_sees_commands_and_words():
     text = """curl -s -X POST -H "x-functions-key: $KEY" "$APP/api/connections/$ID/repair"
     `GET /api/orphans?a=b` and
