@@ -48,8 +48,10 @@ def writes(app: LocalApp) -> list[str]:
 
 
 async def test_all_that_the_linker_holds_is_recorded_as_adopted(app: LocalApp, theirs: TheirLinker):
-    record = await adopted(app)
+    record = await app.send({**adopt_body(), "requestId": "r-1"})
+    await app.settle()
     assert (record.outcome, record.action, record.connection_id) == ("opened", "adopt", THEIRS)
+    assert [one.request_id for one in await app.operations(THEIRS)] == ["r-1"]
     stored = await app.services.state.connection(THEIRS)
     assert stored is not None
     found = stored.value

@@ -116,4 +116,5 @@ async def test_looks_at_a_linker_have_a_span_that_their_calls_belong_to(tmp_path
     )
     [adopted] = [span for span in listener.spans() if span.name == "adopt"]
     assert (record.outcome, adopted.links, adopted.error) == ("opened", ("a" * 32,), "")
+    assert adopted.fields["linker"] == LINKER
     assert [span.links for span in listener.spans(record.operation_id)] == [("a" * 32,)]

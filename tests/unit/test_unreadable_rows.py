@@ -171,3 +171,4 @@ async def test_one_whose_own_record_cannot_be_read_is_in_the_list_of_its_day(app
         await app.store.transact("requests", row.partition, [Upsert(key=row.key, columns={"body": "{}"})])
     refusal = await poisoned(app, body)
     assert (refusal["code"], refusal["requestId"]) == ("row-unreadable", "r-1")
+    assert (refusal["connectionId"], refusal["kind"]) == (ID, "delete")
