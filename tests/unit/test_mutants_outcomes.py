@@ -127,7 +127,9 @@ def test_whatever_a_run_that_died_had_sent_is_in_doubt_from_the_next_claim_on():
     assert taken.unanswered_at == START
 
 
-@pytest.mark.parametrize(("code", "since"), [("kubernetes-timeout", LATER), ("state-conflict", START)])
+@pytest.mark.parametrize(
+    ("code", "since"), [("kubernetes-timeout", LATER), ("state-conflict", START), ("came-back", START)]
+)
 def test_an_error_leaves_in_doubt_what_was_sent_unless_all_of_it_was_answered(code: str, since: object):
     shot = snapshot(plan=TWO)
     step = running(shot, "a", unanswered_at=START)
