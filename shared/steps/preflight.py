@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import naming, setting_values
+from shared import cluster_commands, naming, setting_values
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster
@@ -62,7 +62,11 @@ class Preflight:
         return [
             *findings,
             found("cluster-running", ok=True, detail=cluster.provisioning_state),
-            found("workload-identity-on", ok=cluster.workload_identity, remedy=enabling(spec.cluster_id)),
+            found(
+                "workload-identity-on",
+                ok=cluster.workload_identity,
+                remedy=cluster_commands.enable_workload_identity(spec.cluster_id),
+            ),
             found(
                 "issuer-unchanged",
                 ok=bool(cluster.issuer) and cluster.issuer == issuer,
@@ -188,7 +192,7 @@ def require_running(cluster: ManagedCluster) -> None:
         raise PermanentError(
             "cluster-stopped",
             cluster.resource_id,
-            remedy=f"az aks start --ids {cluster.resource_id}",
+            remedy=cluster_commands.start(cluster.resource_id),
         )
 
 
@@ -200,7 +204,9 @@ def require_workload_identity(cluster: ManagedCluster) -> None:
     """
     if not cluster.issuer or not cluster.workload_identity:
         raise PermanentError(
-            "workload-identity-off", cluster.resource_id, remedy=enabling(cluster.resource_id)
+            "workload-identity-off",
+            cluster.resource_id,
+            remedy=cluster_commands.enable_workload_identity(cluster.resource_id),
         )
 
 
@@ -260,11 +266,6 @@ def _deleting(ctx: StepContext) -> str:
     if ctx.connection.linker_id:
         return f"az aks connection delete --id {ctx.connection.linker_id}"
     return f"DELETE /api/connections/{ctx.connection.connection_id}"
-
-
-def enabling(cluster_id: str) -> str:
-    """What the cluster's owner types to switch issuer and workload identity on."""
-    return f"az aks update --ids {cluster_id} --enable-oidc-issuer --enable-workload-identity"
 
 
 def _namespace(name: str, *, known: bool) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import naming
+from shared import cluster_commands, naming
 from shared.models import ConnectionState
 from shared.ports import Linker
 from shared.steps.registration import target_missing
@@ -45,7 +45,7 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         lambda app: described(app, power_state="Stopped"),
         {"cluster-running": "failed", **INSIDE},
         "cluster-running",
-        f"az aks start --ids {CLUSTER}",
+        cluster_commands.start(CLUSTER),
     ),
     (
         "an updating cluster",
@@ -59,14 +59,14 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         lambda app: described(app, issuer=""),
         {"issuer-on": "failed"},
         "issuer-on",
-        f"az aks update --ids {CLUSTER} --enable-oidc-issuer --enable-workload-identity",
+        cluster_commands.enable_workload_identity(CLUSTER),
     ),
     (
         "no workload identity",
         lambda app: described(app, workload_identity=False),
         {"workload-identity-on": "failed"},
         "workload-identity-on",
-        f"az aks update --ids {CLUSTER} --enable-oidc-issuer --enable-workload-identity",
+        cluster_commands.enable_workload_identity(CLUSTER),
     ),
     (
         "no namespace",

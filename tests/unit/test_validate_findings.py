@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import naming
+from shared import cluster_commands, naming
 from tests.fakes.azure_world import StoredCluster, StoredObject
 from tests.fakes.http_app import HttpApp
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, VAULT, LocalApp, create_body, make_app
@@ -81,11 +81,11 @@ FINDINGS: dict[str, tuple[Break, str]] = {
     "network": (lambda app: target(app, publicNetworkAccess="Disabled"), "az network private-endpoint"),
     "cluster-running": (
         lambda app: described(app, power_state="Stopped"),
-        f"az aks start --ids {CLUSTER}",
+        cluster_commands.start(CLUSTER),
     ),
     "workload-identity-on": (
         lambda app: described(app, workload_identity=False),
-        f"az aks update --ids {CLUSTER} --enable-oidc-issuer --enable-workload-identity",
+        cluster_commands.enable_workload_identity(CLUSTER),
     ),
     "issuer-unchanged": (lambda app: described(app, issuer="https://issuer.example/new/"), DELETE),
     "namespace-exists": (
