@@ -34,6 +34,7 @@ from shared.steps.preflight import (
     namespace_missing,
     refuse_cluster_identity,
     refuse_linkers_name,
+    require_entra,
     require_running,
 )
 from shared.steps.registration import namespace_of, require_part, target_missing
@@ -220,7 +221,8 @@ class Fitness:
         remedy = cluster_commands.enable_workload_identity(spec.cluster_id)
         looks.say(found("issuer-on", ok=bool(cluster.issuer), detail=cluster.issuer, remedy=remedy))
         looks.say(found("workload-identity-on", ok=cluster.workload_identity, remedy=remedy))
-        if not looks.hold("cluster-running", lambda: require_running(cluster)):
+        running = looks.hold("cluster-running", lambda: require_running(cluster))
+        if not looks.hold("cluster-takes-entra", lambda: require_entra(cluster)) or not running:
             return
         await looks.take("namespace-exists", self._namespace(spec))
         if spec.mounted:

@@ -34,7 +34,8 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         lambda app: app.world.remove(CLUSTER),
         {
             "cluster-exists": "failed",
-            **dict.fromkeys(("cluster-running", "issuer-on", "workload-identity-on"), "unknown"),
+            **dict.fromkeys(("cluster-running", "cluster-takes-entra"), "unknown"),
+            **dict.fromkeys(("issuer-on", "workload-identity-on"), "unknown"),
             **INSIDE,
         },
         "cluster-exists",
@@ -53,6 +54,13 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         {"cluster-running": "warning", **INSIDE},
         "cluster-running",
         "a create waits for it",
+    ),
+    (
+        "a cluster with local accounts only",
+        lambda app: described(app, entra=False),
+        {"cluster-takes-entra": "failed", **INSIDE},
+        "cluster-takes-entra",
+        cluster_commands.enable_entra(CLUSTER),
     ),
     (
         "no issuer",
