@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from shared import changes, naming
+from shared import changes, cluster_commands, naming
 from shared.admission import refuse_another, refuse_theirs
 from shared.beginnings import left_by_linker
 from shared.errors import PermanentError
@@ -31,10 +31,10 @@ from shared.steps.base import (
 from shared.steps.federated_credential import equal, require_budget
 from shared.steps.managed_identity import foreign_identity, own_identity_id, require_provided
 from shared.steps.preflight import (
-    enabling,
     namespace_missing,
     refuse_cluster_identity,
     refuse_linkers_name,
+    require_entra,
     require_running,
 )
 from shared.steps.registration import namespace_of, require_part, target_missing
@@ -218,10 +218,11 @@ class Fitness:
         """Look at the cluster and, if it runs, into it."""
         if cluster is None:
             return
-        remedy = enabling(spec.cluster_id)
+        remedy = cluster_commands.enable_workload_identity(spec.cluster_id)
         looks.say(found("issuer-on", ok=bool(cluster.issuer), detail=cluster.issuer, remedy=remedy))
         looks.say(found("workload-identity-on", ok=cluster.workload_identity, remedy=remedy))
-        if not looks.hold("cluster-running", lambda: require_running(cluster)):
+        running = looks.hold("cluster-running", lambda: require_running(cluster))
+        if not looks.hold("cluster-takes-entra", lambda: require_entra(cluster)) or not running:
             return
         await looks.take("namespace-exists", self._namespace(spec))
         if spec.mounted:

@@ -16,6 +16,7 @@ NAMES = (
     "providers-registered",
     "cluster-exists",
     "cluster-running",
+    "cluster-takes-entra",
     "issuer-on",
     "workload-identity-on",
     "namespace-exists",

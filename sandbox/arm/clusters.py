@@ -134,6 +134,7 @@ class ManagedClusters(ResourceType):
             if enabled
             else {"enabled": False},
         }
+        # One that was put without it has local accounts only; the sandbox's own is seeded with it.
         if "aadProfile" in properties:
             properties["aadProfile"] = {"tenantID": tenant, **(properties["aadProfile"] or {})}
         return {

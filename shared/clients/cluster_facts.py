@@ -30,6 +30,9 @@ def cluster_of(found: Any, asked_id: str) -> ManagedCluster:
     security = found.security_profile
     workload_identity = security.workload_identity if security else None
     power = found.power_state
+    # Azure leaves the profile out of a cluster with local accounts only; the legacy integration, which has an
+    # application of its own and takes no token for AKS's, is not managed.
+    entra = found.aad_profile
     return ManagedCluster(
         resource_id=asked_id,
         location=found.location or "",
@@ -37,6 +40,7 @@ def cluster_of(found: Any, asked_id: str) -> ManagedCluster:
         power_state=str(getattr(power.code, "value", power.code) or "") if power else "",
         issuer=(issuer.issuer_url or "") if issuer and issuer.enabled else "",
         workload_identity=bool(workload_identity and workload_identity.enabled),
+        entra=bool(entra and entra.managed),
         forbidden_identities=tuple(sorted(_own_identities(found))),
     )
 

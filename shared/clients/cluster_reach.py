@@ -1,9 +1,10 @@
 """How AKS clusters are reached: what Azure says of them, and connections to their API servers.
 
 A cluster's address and CA come from ``listClusterUserCredential``; the credential in that kubeconfig is not
-used, the app signs in with its own Entra token. Connections are kept per cluster inside the instance and
-dropped when the API server cannot be reached: then Azure is asked again, which finds a rebuilt cluster's new
-address, or that the cluster is gone.
+used, the app signs in with its own Entra token. A cluster that takes none would answer an administrator's
+certificate there, so it is not asked for it. Connections are kept per cluster inside the instance and dropped
+when the API server cannot be reached: then Azure is asked again, which finds a rebuilt cluster's new address,
+or that the cluster is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection, UnreachableError
 from shared.errors import PermanentError, TransientError
 from shared.naming import fold_id
-from shared.ports import ManagedCluster
+from shared.ports import ManagedCluster, without_entra
 
 
 class ClusterReach:
@@ -95,9 +96,14 @@ class ClusterReach:
         """URL and CA (PEM text) of the API server.
 
         Raises:
-            PermanentError: ``cluster-gone``.
+            PermanentError: ``cluster-gone``; ``cluster-without-entra``, before any credential is asked for.
             TransientError: ``kubeconfig-unusable`` if Azure's answer names no server (a stopped cluster).
         """
+        described = await self.describe(cluster_id)
+        if described is None:
+            raise PermanentError("cluster-gone", cluster_id)
+        if not described.entra:
+            raise without_entra(cluster_id)
         clusters, group, name = self._locate(cluster_id)
         found = await ask(clusters.list_cluster_user_credentials(group, name, format="exec"), Intent.READ)
         if found is None:

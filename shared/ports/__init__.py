@@ -18,7 +18,7 @@ from shared.ports.azure import (
     Roles,
 )
 from shared.ports.databases import Access, Databases, DatabaseServer, DatabaseUser, Privileges
-from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use
+from shared.ports.kubernetes import Clusters, KubeObject, ManagedCluster, Prover, Use, without_entra
 from shared.ports.queues import Clock, DeadLetterBlob, DeadLetters, OutcomeTopic, StepQueue
 from shared.ports.tables import Change, Columns, Insert, Remove, Replace, Row, StateStore, Upsert
 from shared.ports.telemetry import SILENCE, Fields, Span, Telemetry
@@ -61,4 +61,5 @@ __all__ = [
     "Telemetry",
     "Upsert",
     "Use",
+    "without_entra",
 ]

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol
 
+from shared.cluster_commands import enable_entra
+from shared.errors import PermanentError
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedCluster:
@@ -18,6 +21,8 @@ class ManagedCluster:
     issuer: str
     """OIDC issuer URL, character by character, empty if the issuer is off."""
     workload_identity: bool
+    entra: bool
+    """The API server takes Entra's tokens; it is not reached where it does not."""
     forbidden_identities: tuple[str, ...]
     """Folded resource ids and client ids of the kubelet's and the control plane's identities."""
 
@@ -54,11 +59,21 @@ class Use:
     provider_classes: tuple[str, ...] = ()
 
 
+def without_entra(cluster_id: str) -> PermanentError:
+    """The error of a cluster that is not asked: it would refuse the app's token."""
+    return PermanentError(
+        "cluster-without-entra",
+        f"{cluster_id} has local accounts only and takes no Entra tokens",
+        remedy=enable_entra(cluster_id),
+    )
+
+
 class Clusters(Protocol):
     """AKS clusters and the few Kubernetes calls that we make in them.
 
     Each Kubernetes method takes the cluster's ARM id. ``PermanentError("cluster-gone")`` is raised when
-    Azure says that the cluster does not exist; an unreachable API server is transient.
+    Azure says that the cluster does not exist, and ``without_entra`` when it has no Entra integration; an
+    unreachable API server is transient.
     """
 
     async def describe(self, cluster_id: str) -> ManagedCluster | None:

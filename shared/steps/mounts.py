@@ -5,7 +5,7 @@ Looked for and never switched on, as the cluster's issuer is: it is its owner's 
 
 from __future__ import annotations
 
-from shared import naming
+from shared import cluster_commands, naming
 from shared.errors import PermanentError
 from shared.models import Finding
 from shared.ports import Clusters
@@ -26,7 +26,7 @@ async def require_driver(clusters: Clusters, spec: ConnectionSpec) -> None:
         raise PermanentError(
             "secrets-store-off",
             f"the cluster knows no {kind}: it has no Secrets Store CSI Driver",
-            remedy=enabling(spec.cluster_id),
+            remedy=cluster_commands.enable_secrets_store(spec.cluster_id),
         )
 
 
@@ -34,13 +34,5 @@ async def looked_at(clusters: Clusters, spec: ConnectionSpec) -> list[Finding]:
     """The same as a finding."""
     kind, _ = naming.settings_object(spec)
     served = await clusters.serves(spec.cluster_id, kind)
-    return [found(FINDING, ok=served, detail=kind, remedy=enabling(spec.cluster_id))]
-
-
-def enabling(cluster_id: str) -> str:
-    """What the cluster's owner types (learn.microsoft.com/azure/aks, csi-secrets-store-driver)."""
-    parts = [part for part in cluster_id.split("/") if part]
-    return (
-        "az aks enable-addons --addons azure-keyvault-secrets-provider"
-        f" --subscription {parts[1]} -g {parts[3]} -n {parts[-1]}"
-    )
+    remedy = cluster_commands.enable_secrets_store(spec.cluster_id)
+    return [found(FINDING, ok=served, detail=kind, remedy=remedy)]

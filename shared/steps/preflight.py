@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import naming, setting_values
+from shared import cluster_commands, naming, setting_values
 from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
-from shared.ports import Linker, ManagedCluster
+from shared.ports import Linker, ManagedCluster, without_entra
 from shared.spec import ConnectionSpec
 from shared.steps import grants, keys, mounts, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target, part_found
@@ -38,31 +38,33 @@ class Preflight:
         )
         if cluster is None:
             return findings
+        closed = _closed(cluster)
+        if closed:
+            unseen = "not looked at: nothing in the cluster can be"
+            return [
+                *findings,
+                closed,
+                Finding(name="namespace-exists", result="unknown", detail=unseen),
+            ]
         if ctx.for_pruning_only:
             known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
             return [*findings, _namespace(spec.namespace, known=known)]
         recorded = ctx.intents.get(self.name)
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
-        try:
-            require_running(cluster)
-        except PermanentError as error:
-            stopped = "not looked at: the cluster is stopped"
-            unseen = Finding(name="namespace-exists", result="unknown", detail=stopped)
-            return [
-                *findings,
-                found("cluster-running", ok=False, detail=str(error), remedy=error.remedy),
-                unseen,
-            ]
-        except NotYetError:
-            pass  # a cluster that is updated takes calls
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
+        findings += [
+            found("cluster-running", ok=True, detail=cluster.provisioning_state),
+            found("cluster-takes-entra", ok=True),
+        ]
         if not spec.by_identity:
-            running = found("cluster-running", ok=True, detail=cluster.provisioning_state)
-            return [*findings, running, _namespace(spec.namespace, known=known)]
+            return [*findings, _namespace(spec.namespace, known=known)]
         return [
             *findings,
-            found("cluster-running", ok=True, detail=cluster.provisioning_state),
-            found("workload-identity-on", ok=cluster.workload_identity, remedy=enabling(spec.cluster_id)),
+            found(
+                "workload-identity-on",
+                ok=cluster.workload_identity,
+                remedy=cluster_commands.enable_workload_identity(spec.cluster_id),
+            ),
             found(
                 "issuer-unchanged",
                 ok=bool(cluster.issuer) and cluster.issuer == issuer,
@@ -99,12 +101,12 @@ class Preflight:
 
         Raises:
             PermanentError: policy-denied, namespace-protected, policy-unreadable,
-                cluster-not-found, cluster-stopped, workload-identity-off, identity-forbidden,
-                namespace-missing, target-not-found, endpoint-missing, linker-holds-name, object-not-ours,
-                scope-locked, keys-not-allowed, key-missing, role-assignment-budget, access-policy-taken,
-                credential-budget, secrets-store-off, service-account-missing, service-account-taken, the
-                codes of ``database_servers.looked_at`` and of the conditions that the target's row requires;
-                cluster-replaced (repairs only).
+                cluster-not-found, cluster-stopped, cluster-without-entra, workload-identity-off,
+                identity-forbidden, namespace-missing, target-not-found, endpoint-missing, linker-holds-name,
+                object-not-ours, scope-locked, keys-not-allowed, key-missing, role-assignment-budget,
+                access-policy-taken, credential-budget, secrets-store-off, service-account-missing,
+                service-account-taken, the codes of ``database_servers.looked_at`` and of the conditions that
+                the target's row requires; cluster-replaced (repairs only).
             NotYetError: ``cluster-updating``, ``target-updating``.
         """
         spec = ctx.connection.spec
@@ -123,6 +125,7 @@ class Preflight:
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
         require_running(cluster)
+        require_entra(cluster)
         if spec.by_identity:
             require_workload_identity(cluster)
             refuse_cluster_identity(cluster, spec.identity_id)
@@ -188,8 +191,18 @@ def require_running(cluster: ManagedCluster) -> None:
         raise PermanentError(
             "cluster-stopped",
             cluster.resource_id,
-            remedy=f"az aks start --ids {cluster.resource_id}",
+            remedy=cluster_commands.start(cluster.resource_id),
         )
+
+
+def require_entra(cluster: ManagedCluster) -> None:
+    """The cluster takes the app's token, so that it may be asked.
+
+    Raises:
+        PermanentError: ``cluster-without-entra``.
+    """
+    if not cluster.entra:
+        raise without_entra(cluster.resource_id)
 
 
 def require_workload_identity(cluster: ManagedCluster) -> None:
@@ -200,7 +213,9 @@ def require_workload_identity(cluster: ManagedCluster) -> None:
     """
     if not cluster.issuer or not cluster.workload_identity:
         raise PermanentError(
-            "workload-identity-off", cluster.resource_id, remedy=enabling(cluster.resource_id)
+            "workload-identity-off",
+            cluster.resource_id,
+            remedy=cluster_commands.enable_workload_identity(cluster.resource_id),
         )
 
 
@@ -255,16 +270,23 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
         )
 
 
+def _closed(cluster: ManagedCluster) -> Finding | None:
+    """What keeps everybody from looking into the cluster."""
+    for name, rule in (("cluster-running", require_running), ("cluster-takes-entra", require_entra)):
+        try:
+            rule(cluster)
+        except PermanentError as error:
+            return found(name, ok=False, detail=str(error), remedy=error.remedy)
+        except NotYetError:
+            continue  # a cluster that is updated takes calls
+    return None
+
+
 def _deleting(ctx: StepContext) -> str:
     """What is left to do about a connection that nothing mends."""
     if ctx.connection.linker_id:
         return f"az aks connection delete --id {ctx.connection.linker_id}"
     return f"DELETE /api/connections/{ctx.connection.connection_id}"
-
-
-def enabling(cluster_id: str) -> str:
-    """What the cluster's owner types to switch issuer and workload identity on."""
-    return f"az aks update --ids {cluster_id} --enable-oidc-issuer --enable-workload-identity"
 
 
 def _namespace(name: str, *, known: bool) -> Finding:

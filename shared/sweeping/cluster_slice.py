@@ -97,7 +97,7 @@ class ClusterSlice:
 
     async def _linkers(self, ledger: Ledger, view: ClusterView, after: str) -> bool:
         """Record living linkers that are new or have changed, so that the inventory knows their objects."""
-        if view.linkers is None or UNREACHABLE in ledger.details:
+        if view.linkers is None or UNREACHABLE in ledger.details or not view.cluster.entra:
             return True
         rows = await self.lookout.store.query("linkers", key_hash(naming.fold_id(view.cluster_id)))
         present = await self.lookout.inventory.connections(view.cluster_id)

@@ -22,6 +22,8 @@ SECRET, CONFIG_MAP, ACCOUNT = "Secret", "ConfigMap", "ServiceAccount"
 PROVIDER_CLASS = "SecretProviderClass"
 """Nothing is listed, and nothing missing, where a cluster does not know it."""
 UNREACHABLE = "unreachable"
+WITHOUT_ENTRA = "cluster-without-entra"
+"""Nothing in such a cluster is asked for."""
 Objects = Mapping[tuple[str, str], KubeObject]
 
 
@@ -72,6 +74,10 @@ async def _look_inside(outside: Outside, ledger: Ledger, view: ClusterView) -> N
     cluster = view.cluster
     if cluster.power_state.lower() == "stopped":
         ledger.note("stopped")
+        ledger.count_once("clustersUnreachable")
+        return
+    if not cluster.entra:
+        ledger.note(WITHOUT_ENTRA)
         ledger.count_once("clustersUnreachable")
         return
     listing = outside.clusters.list_namespaces(cluster.resource_id)

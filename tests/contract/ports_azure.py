@@ -108,14 +108,29 @@ class Azure:
             yield
 
     @contextlib.asynccontextmanager
-    async def _owned(self, path: str, api_version: str, properties: dict[str, Any]) -> AsyncIterator[None]:
+    async def local_accounts_only(self) -> AsyncIterator[str]:
+        """A cluster that its owner made without Entra integration; its id."""
+        cluster_id = f"{self.cluster_id}-local"
+        if self.fake_world is not None:
+            self.fake_world.add_cluster(cluster_id, namespaces=(NAMESPACE,), entra=False)
+            yield cluster_id
+            self.fake_world.remove(cluster_id)
+            return
+        properties = {"oidcIssuerProfile": {"enabled": True}, "dnsPrefix": "local"}
+        async with self._owned(cluster_id, "2025-10-01", properties, location="westeurope"):
+            yield cluster_id
+
+    @contextlib.asynccontextmanager
+    async def _owned(
+        self, path: str, api_version: str, properties: dict[str, Any], **body: str
+    ) -> AsyncIterator[None]:
         """A resource that the owner makes in the sandbox and takes away again."""
         assert self.contract is not None
         topology = Topology.load(Path(self.contract["topology_file"]))
         tls = ssl.create_default_context(cafile=topology.ca_file)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session:
             owner = Owner(topology, session)
-            await owner.put_resource(path, api_version, {"properties": properties})
+            await owner.put_resource(path, api_version, {**body, "properties": properties})
             try:
                 yield
             finally:

@@ -91,6 +91,21 @@ async def test_kubeconfigs_name_the_server_and_its_authority(cloud: Any):
     assert shown[1]["users"][0]["user"]["token"] == cloud.topology.kubernetes_admin_token
 
 
+async def test_a_cluster_without_entra_says_so_and_hands_out_a_credential_until_it_is_switched_on(cloud: Any):
+    properties = {name: value for name, value in CLUSTER["properties"].items() if name != "aadProfile"}
+    async with cloud.client(ContainerServiceClient) as client:
+        clusters, place = client.managed_clusters, (cloud.group, cloud.topology.cluster_name)
+        poller = await clusters.begin_create_or_update(*place, {**CLUSTER, "properties": properties})
+        assert (await poller.result()).aad_profile is None
+        found = await clusters.list_cluster_user_credentials(*place, format="exec")
+        user = json.loads(bytes(found.kubeconfigs[0].value))["users"][0]["user"]
+        assert user == {"token": cloud.topology.kubernetes_admin_token}
+        made = await make_cluster(cloud)
+        assert (made.aad_profile.managed, made.aad_profile.tenant_id) == (True, cloud.topology.tenant_id)
+        found = await clusters.list_cluster_user_credentials(*place, format="exec")
+        assert list(json.loads(bytes(found.kubeconfigs[0].value))["users"][0]["user"]) == ["exec"]
+
+
 async def test_service_connector_leaves_its_kubernetes_objects_behind(cloud: Any):
     linker_id, body = await linker(cloud)
     account = body["properties"]["targetService"]["id"].removesuffix("/blobServices/default")

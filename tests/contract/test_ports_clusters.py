@@ -38,6 +38,24 @@ async def test_kubernetes_calls_in_a_cluster_that_azure_does_not_know_say_so(azu
         await azure.clusters.get(gone, "Secret", NAMESPACE, "s")
 
 
+async def test_a_cluster_with_local_accounts_only_is_described_and_not_asked(azure: Azure):
+    found = await azure.clusters.describe(azure.cluster_id)
+    assert found is not None
+    assert found.entra is True
+    async with azure.local_accounts_only() as cluster_id:
+        found = await azure.clusters.describe(cluster_id)
+        assert found is not None
+        assert (found.entra, found.provisioning_state) == (False, "Succeeded")
+        for call in (
+            azure.clusters.namespace_exists(cluster_id, NAMESPACE),
+            azure.clusters.list_namespaces(cluster_id),
+            azure.clusters.get(cluster_id, "Secret", NAMESPACE, "s"),
+        ):
+            with pytest.raises(PermanentError, match="cluster-without-entra") as refused:
+                await call
+            assert refused.value.remedy.startswith("az aks update --enable-aad --subscription")
+
+
 async def test_namespaces_are_known(azure: Azure):
     assert await azure.clusters.namespace_exists(azure.cluster_id, NAMESPACE) is True
     assert await azure.clusters.namespace_exists(azure.cluster_id, "no-such-namespace") is False

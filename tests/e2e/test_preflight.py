@@ -7,8 +7,10 @@ import uuid
 from typing import Any
 
 import pytest
+from azure.mgmt.containerservice.aio import ContainerServiceClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
+from tests.e2e.cluster import Cluster
 from tests.e2e.together import story
 from tests.e2e.world import Json, World
 
@@ -97,3 +99,33 @@ async def test_a_locked_target_is_refused_with_its_command_and_connected_after_i
     found = findings(await world.request("validate", spec))
     assert {found[one] for one in ("target-unlocked", "role-assignment-room", "network")} == {"ok"}
     await world.delete(spec)
+
+
+@story
+async def test_a_cluster_without_entra_is_refused_with_its_command_and_connected_after_it(world: World):
+    contract, name = world.contract, "aks-local-accounts"
+    properties: dict[str, Any] = {
+        "dnsPrefix": name,
+        "oidcIssuerProfile": {"enabled": True},
+        "securityProfile": {"workloadIdentity": {"enabled": True}},
+    }
+    body = {"location": "westeurope", "identity": {"type": "SystemAssigned"}, "properties": properties}
+    async with world.azure(ContainerServiceClient) as client:
+        clusters, place = client.managed_clusters, (contract.resource_group, name)
+        made = await (await clusters.begin_create_or_update(*place, body)).result()
+        spec = world.spec("local", clusterId=made.id, namespace="shop")
+        refused = await world.request("create", spec)
+        assert (refused["state"], refused["code"]) == ("failed", "cluster-without-entra")
+        assert re.fullmatch(
+            r"az aks update --enable-aad --subscription \S+ -g \S+ -n (\S+)", refused["remedy"]
+        )
+
+        properties["aadProfile"] = {"managed": True}
+        await (await clusters.begin_create_or_update(*place, body)).result()
+        async with Cluster.opened(contract, f"{contract.kubernetes_url}/clusters/{name}") as cluster:
+            await cluster.grant_app()
+            await cluster.new_namespace("shop")
+            await world.create(spec)
+            assert (await cluster.names("shop"))[0] == ["sc-local-secret"]
+            await world.delete(spec)
+        await (await clusters.begin_delete(*place)).result()

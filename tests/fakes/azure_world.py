@@ -88,9 +88,9 @@ class AzureWorld:
         self.resources[fold_id(resource_id)] = {"id": resource_id, **(body or {})}
 
     def add_cluster(
-        self, cluster_id: str, *, issuer: str = "", namespaces: tuple[str, ...] = ()
+        self, cluster_id: str, *, issuer: str = "", namespaces: tuple[str, ...] = (), entra: bool = True
     ) -> StoredCluster:
-        """Make a cluster with OIDC issuer and workload identity on."""
+        """Make a cluster with OIDC issuer and workload identity on, and with Entra unless told otherwise."""
         described = ManagedCluster(
             resource_id=cluster_id,
             location="westeurope",
@@ -98,6 +98,7 @@ class AzureWorld:
             power_state="Running",
             issuer=issuer or f"https://issuer.example/{self.guid()}/",
             workload_identity=True,
+            entra=entra,
             forbidden_identities=(),
         )
         cluster = StoredCluster(described=described)

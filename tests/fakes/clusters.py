@@ -11,7 +11,7 @@ from typing import Any
 from shared.clients.kube_uses import USERS, use_of
 from shared.errors import Pace, PermanentError, TransientError
 from shared.naming import MANAGED_BY, fold_id, subject
-from shared.ports import KubeObject, ManagedCluster, Use
+from shared.ports import KubeObject, ManagedCluster, Use, without_entra
 from tests.fakes.azure_world import AzureWorld, StoredCluster, StoredObject
 
 PROVIDER_CLASS = "SecretProviderClass"
@@ -234,6 +234,8 @@ class InMemoryClusters:
         cluster = self._world.clusters.get(fold_id(cluster_id))
         if cluster is None:
             raise PermanentError("cluster-gone", cluster_id)
+        if not cluster.described.entra:
+            raise without_entra(cluster_id)
         if not cluster.reachable:
             raise TransientError("cluster-unreachable", cluster_id, pace=Pace.SLOW)
         return cluster

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError
+from azure.mgmt.containerservice.models import ManagedCluster
 
+from shared import cluster_commands
 from shared.clients import arm_connection, kube_pages, prover
 from shared.clients.arm_connection import items_of
 from shared.clients.cluster_reach import ClusterReach
 from shared.clients.error_rules import Intent
 from shared.clients.kube_connection import KubeConnection, UnreachableError, failure_of
-from shared.errors import TransientError
+from shared.errors import PermanentError, TransientError
 from shared.ports import SILENCE
+from tests.fakes.local_app import CLUSTER
 
 
 def answer(status: int, text: str, **headers: str) -> Any:
@@ -173,3 +176,37 @@ async def test_entras_patience_is_not_taken_for_azures():
 def test_an_api_server_that_is_busy_is_not_taken_for_azures_patience():
     assert failure_of(429, {}, {}).code == "TooManyRequests"
     assert failure_of(503, {}, {}).code == ""
+
+
+class Described:
+    """What the SDK answers for one cluster, and what it was asked for."""
+
+    def __init__(self, properties: dict[str, object]) -> None:
+        self.asked: list[str] = []
+        self._properties = properties
+
+    async def get(self, _group: str, _name: str) -> ManagedCluster:
+        self.asked.append("get")
+        return ManagedCluster({"location": "westeurope", "properties": self._properties})
+
+    async def list_cluster_user_credentials(self, *_: str, **__: str) -> SimpleNamespace:
+        self.asked.append("credentials")
+        config = b'{"clusters": [{"cluster": {"server": "https://aks1.example"}}]}'
+        return SimpleNamespace(kubeconfigs=[SimpleNamespace(value=config)])
+
+
+@pytest.mark.parametrize("entra", [True, False])
+async def test_the_credential_of_a_cluster_without_entra_is_never_fetched(
+    monkeypatch: pytest.MonkeyPatch, *, entra: bool
+):
+    azure = Described({"aadProfile": {"managed": True}} if entra else {})
+    monkeypatch.setattr(ClusterReach, "_locate", lambda *_: (azure, "rg", "aks1"))
+    reach = ClusterReach(SimpleNamespace(telemetry=SILENCE), None)  # type: ignore[arg-type]
+    if entra:
+        assert await reach._address(CLUSTER) == ("https://aks1.example", "")
+        assert azure.asked == ["get", "credentials"]
+        return
+    with pytest.raises(PermanentError, match="cluster-without-entra") as refused:
+        await reach.call(CLUSTER, lambda kube: kube.send("GET", "/api", intent=Intent.READ))
+    assert refused.value.remedy == cluster_commands.enable_entra(CLUSTER)
+    assert azure.asked == ["get"]

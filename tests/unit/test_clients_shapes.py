@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from azure.mgmt.containerservice.models import ManagedCluster
 
 from shared.clients.arm_connection import ArmConnection, safe_path, split_id
 from shared.clients.cluster_facts import cluster_of
@@ -108,6 +109,7 @@ def test_a_clusters_own_identities_are_forbidden_and_a_switched_off_issuer_is_em
         location="westeurope",
         provisioning_state="Updating",
         power_state=SimpleNamespace(code="Stopped"),
+        aad_profile=None,
         oidc_issuer_profile=SimpleNamespace(enabled=False, issuer_url="https://old/"),
         security_profile=None,
         identity_profile={"kubeletidentity": SimpleNamespace(resource_id="/Subscriptions/K", client_id="KC")},
@@ -132,6 +134,19 @@ def test_a_clusters_own_identities_are_forbidden_and_a_switched_off_issuer_is_em
         "oc",
         "pc",
     )
+
+
+@pytest.mark.parametrize(
+    ("profile", "takes"),
+    [(None, False), ({"managed": True}, True), ({"serverAppID": "a", "clientAppID": "b"}, False)],
+    ids=["local accounts only", "managed", "legacy"],
+)
+def test_a_cluster_takes_entras_tokens_with_aks_managed_integration_alone(
+    profile: dict[str, object] | None, *, takes: bool
+):
+    properties = {} if profile is None else {"aadProfile": profile}
+    body = ManagedCluster({"location": "westeurope", "properties": properties})
+    assert cluster_of(body, CLUSTER).entra is takes
 
 
 def test_secret_values_go_out_as_data_and_come_back_decoded():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import naming
+from shared import cluster_commands, naming
 from shared.models import ConnectionState
 from shared.ports import Linker
 from shared.steps.registration import target_missing
@@ -34,7 +34,8 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         lambda app: app.world.remove(CLUSTER),
         {
             "cluster-exists": "failed",
-            **dict.fromkeys(("cluster-running", "issuer-on", "workload-identity-on"), "unknown"),
+            **dict.fromkeys(("cluster-running", "cluster-takes-entra"), "unknown"),
+            **dict.fromkeys(("issuer-on", "workload-identity-on"), "unknown"),
             **INSIDE,
         },
         "cluster-exists",
@@ -45,7 +46,7 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         lambda app: described(app, power_state="Stopped"),
         {"cluster-running": "failed", **INSIDE},
         "cluster-running",
-        f"az aks start --ids {CLUSTER}",
+        cluster_commands.start(CLUSTER),
     ),
     (
         "an updating cluster",
@@ -55,18 +56,25 @@ FAULTS: list[tuple[str, Change, dict[str, str], str, str]] = [
         "a create waits for it",
     ),
     (
+        "a cluster with local accounts only",
+        lambda app: described(app, entra=False),
+        {"cluster-takes-entra": "failed", **INSIDE},
+        "cluster-takes-entra",
+        cluster_commands.enable_entra(CLUSTER),
+    ),
+    (
         "no issuer",
         lambda app: described(app, issuer=""),
         {"issuer-on": "failed"},
         "issuer-on",
-        f"az aks update --ids {CLUSTER} --enable-oidc-issuer --enable-workload-identity",
+        cluster_commands.enable_workload_identity(CLUSTER),
     ),
     (
         "no workload identity",
         lambda app: described(app, workload_identity=False),
         {"workload-identity-on": "failed"},
         "workload-identity-on",
-        f"az aks update --ids {CLUSTER} --enable-oidc-issuer --enable-workload-identity",
+        cluster_commands.enable_workload_identity(CLUSTER),
     ),
     (
         "no namespace",

@@ -59,9 +59,14 @@ async def test_what_is_fit_passes_with_issuer_location_and_facts(bench: Bench):
 @pytest.mark.parametrize(
     ("changes", "code", "remedy"),
     [
-        ({"power_state": "Stopped"}, "cluster-stopped", f"az aks start --ids {CLUSTER}"),
+        (
+            {"power_state": "Stopped"},
+            "cluster-stopped",
+            "az aks start --subscription 11111111-1111-4111-8111-111111111111 -g rg -n aks1",
+        ),
+        ({"entra": False}, "cluster-without-entra", "az aks update --enable-aad --subscription"),
         ({"issuer": ""}, "workload-identity-off", "--enable-oidc-issuer --enable-workload-identity"),
-        ({"workload_identity": False}, "workload-identity-off", f"az aks update --ids {CLUSTER}"),
+        ({"workload_identity": False}, "workload-identity-off", "az aks update --enable-oidc"),
     ],
 )
 async def test_an_unfit_cluster_is_refused_with_the_command_that_mends_it(

@@ -131,6 +131,20 @@ async def test_a_stopped_cluster_is_not_asked(app: LocalApp):
     assert found["calls"].get("kubernetes") is None
 
 
+async def test_a_cluster_without_entra_is_named_and_not_asked(app: LocalApp):
+    connection_id = await connected(app)
+    put_linker(app)
+    cluster = app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, entra=False)
+    app.journal.calls.clear()
+    found = await swept(app)
+    assert found["details"] == {"cluster-without-entra": 1}
+    assert found["totals"]["clustersUnreachable"] == 1
+    asked = {call.name for call in app.journal.calls if call.name.startswith("clusters.")}
+    assert asked == {"clusters.describe"}
+    assert await prunes(app, connection_id) == []
+
+
 async def test_without_the_right_to_list_objects_the_rest_is_done(app: LocalApp):
     connection_id = await connected(app)
 

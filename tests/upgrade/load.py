@@ -66,7 +66,8 @@ def _credential(one: Mapping[str, Any]) -> Credential:
 
 
 def _cluster(one: Mapping[str, Any]) -> StoredCluster:
-    described = {**one["described"], "forbidden_identities": tuple(one["described"]["forbidden_identities"])}
+    own = tuple(one["described"]["forbidden_identities"])
+    described = {"entra": True, **one["described"], "forbidden_identities": own}
     return StoredCluster(
         described=ManagedCluster(**described),
         namespaces=set(one["namespaces"]),
