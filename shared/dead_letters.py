@@ -3,7 +3,8 @@
 Event Grid writes undeliverable events as blobs, JSON arrays of events with five fields more
 (learn.microsoft.com/azure/event-grid/delivery-and-retry, manage-event-delivery). A blob is removed only when
 all of its events are in the queue, so a crash in between replays some of them twice, which is harmless: an
-event is a hint, and the prune that it opens asks Azure. What cannot be read is set aside, never thrown away.
+event is a hint, and the prune that it opens asks Azure. What cannot be read is set aside, and deleted
+by nobody but the storage account's own rule for old blobs (``infra/modules/storage.bicep``, 30 days).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def arm_granted() -> set[str]:
 def kubernetes_granted() -> set[str]:
     """``group/resource verb`` of all the roles in ``infra/kubernetes``."""
     roles = [
-        yaml.safe_load(path.read_text(encoding="utf-8")) for path in (INFRA / "kubernetes").glob("*.yaml")
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in (INFRA / "kubernetes").glob("role*.yaml")
     ]
     return {
         f"{group}/{resource} {verb}"

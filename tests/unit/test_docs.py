@@ -20,6 +20,7 @@ import yaml
 from sandbox.catalogue import table
 from shared import rows
 from shared.catalogue import catalogue
+from shared.policy import PROTECTED
 from shared.settings import Settings
 from tests.unit.pages import (
     BEGIN,
@@ -142,6 +143,45 @@ def test_the_permissions_page_has_every_action_that_the_roles_grant():
     for file in (ROOT / "infra" / "roles").glob("*.json"):
         granted.update(json.loads(file.read_text(encoding="utf-8")).get("actions", ()))
     assert written == granted
+
+
+def test_the_permissions_page_has_every_delegable_role_that_manages_more_than_it_reads():
+    built_in = {role["name"]: role for role in json.loads((ROOT / "sandbox/arm/roles.json").read_text())}
+    delegable = json.loads((ROOT / "infra/roles/delegable.json").read_text())["roles"]
+    managing = {
+        role["name"]: {
+            action.removeprefix("Microsoft.")
+            for action in built_in[role["id"]].get("actions", ())
+            if not action.lower().endswith("/read")
+        }
+        for role in delegable
+    }
+    rows = table_rows(REFERENCE / "permissions.md", "#### Roles that manage, too")
+    written = {name.strip("`"): set(re.findall(r"`([\w.]+/[^`]+)`", cell)) for name, cell in rows}
+    assert written == {name: actions for name, actions in managing.items() if actions}
+
+
+def test_the_admission_policy_is_applied_before_any_right_and_goes_after_all_of_them():
+    """``kubectl`` lines of the pages that install and uninstall."""
+    for page in (ROOT / "README.md", ROOT / "docs" / "deploying.md"):
+        text = page.read_text(encoding="utf-8")
+        first = text.index("infra/kubernetes/admission.yaml | kubectl apply -f -")
+        assert first < text.index("kubectl apply -f infra/kubernetes/role.yaml")
+        assert first < text.index("kubectl create rolebinding mooring ")
+    text = (ROOT / "docs" / "runbooks" / "uninstall.md").read_text(encoding="utf-8")
+    rights, policy = map(
+        text.index, ("kubectl delete clusterrolebinding", "kubectl delete validatingadmission")
+    )
+    assert rights < policy
+
+
+def test_the_permissions_page_names_what_the_admission_policy_looks_at():
+    text = (REFERENCE / "permissions.md").read_text(encoding="utf-8").split("### `admission.yaml`\n", 1)[1]
+    text = text.split("\n### ", 1)[0]
+    manifest = (ROOT / "infra" / "kubernetes" / "admission.yaml").read_text(encoding="utf-8")
+    for word in (*PROTECTED, "kubernetes.io/service-account.name", "mooring.dev/prove=on"):
+        assert f"`{word}`" in text
+        assert word.removesuffix("*") in manifest
 
 
 def layers() -> list[set[str]]:
