@@ -25,6 +25,9 @@ param alertEnabled bool
 @description('Resource id of the assignment by which the app may read this subscription.')
 param readerAssignmentId string
 
+@description('GUIDs of the roles that the app has.')
+param roleGuids array
+
 var watchedId = subscription().id
 var topicGroupId = resourceGroup().id
 var names = loadJsonContent('../names.json')
@@ -103,6 +106,21 @@ module readerChanged 'activity-alert.bicep' = if (alertEnabled) {
     operations: ['Microsoft.Authorization/roleAssignments/write', 'Microsoft.Authorization/roleAssignments/delete']
     scopes: [watchedId]
     resourceIds: [readerAssignmentId]
+  }
+}
+
+// A role can be changed by way of each subscription that it may be assigned in, and that one's record has it.
+module rolesChanged 'activity-alert.bicep' = if (alertEnabled) {
+  name: 'mooring-roles-changed-${suffix}'
+  params: {
+    alert: 'rights-changed'
+    title: 'A role of Mooring was changed or deleted: what it contains is what Mooring may do'
+    suffix: 'roles-${suffix}'
+    tags: tags
+    actionGroupIds: actionGroupIds
+    operations: ['Microsoft.Authorization/roleDefinitions/write', 'Microsoft.Authorization/roleDefinitions/delete']
+    scopes: [watchedId]
+    resourceIds: map(roleGuids, name => subscriptionResourceId('Microsoft.Authorization/roleDefinitions', name))
   }
 }
 
