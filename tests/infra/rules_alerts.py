@@ -208,7 +208,8 @@ def azures_own_record_tells_what_the_app_cannot(deployment: Deployment) -> Itera
 
 def every_alert_has_a_runbook_and_every_runbook_an_alert(deployment: Deployment) -> Iterator[str]:
     rules = deployment.module("alerts").variables["rules"].value
-    alerts = {one["name"] for one in rules} | {one[0] for one in ACTIVITY_ALERTS.values()} | {"lost-events"}
+    alerts = {one["name"] for one in rules} | {one[0] for one in ACTIVITY_ALERTS.values()}
+    alerts |= {one["alert"] for one in rules_events.losses(deployment)}
     yield from sorted(alerts ^ set(deployment.json("runbooks.json")))
 
 
