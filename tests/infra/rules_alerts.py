@@ -146,6 +146,15 @@ def every_query_is_one_alert(deployment: Deployment) -> Iterator[str]:
         yield f"{sorted(named)} are alerts, {sorted(shipped)} are queries"
 
 
+def a_sweep_that_never_began_is_told(deployment: Deployment) -> Iterator[str]:
+    """No line has an age then; the window must be longer than what is waited for."""
+    text = deployment.text("queries/sweep-old.kql")
+    rules = deployment.module("alerts").variables["rules"].value
+    [window] = [one["window"] for one in rules if one["name"] == "sweep-old"]
+    if "coalesce(ended, first)" not in text or window != "PT3H":
+        yield f"{window}: {text}"
+
+
 def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
     made = deployment.module("alerts").resource("Microsoft.Insights/scheduledQueryRules")
     (criterion,) = made.properties["criteria"]["allOf"]
@@ -242,6 +251,7 @@ RULES = (
     queries_ask_for_metrics_that_are_told,
     every_query_reads_what_the_app_tells,
     every_query_is_one_alert,
+    a_sweep_that_never_began_is_told,
     an_alert_fires_on_any_row,
     azures_own_record_tells_what_the_app_cannot,
     every_alert_has_a_runbook_and_every_runbook_an_alert,
