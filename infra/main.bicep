@@ -25,7 +25,7 @@ param extraTags object = {}
 @description('More subscriptions with clusters or targets: GUIDs separated by commas. The one deployed to is always watched: the identities are in it.')
 param watchedSubscriptionIds string = ''
 
-@description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas. Empty: none, and no connection can be made.')
+@description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas, all in watched subscriptions. Empty: none, and no connection can be made.')
 param targetResourceGroupIds string = ''
 
 @description('Roles of roles/delegable.json that the app may grant: names separated by commas. Empty: all of them.')
