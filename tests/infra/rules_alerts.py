@@ -151,7 +151,7 @@ def a_sweep_that_never_began_is_told(deployment: Deployment) -> Iterator[str]:
     text = deployment.text("queries/sweep-old.kql")
     rules = deployment.module("alerts").variables["rules"].value
     [window] = [one["window"] for one in rules if one["name"] == "sweep-old"]
-    if "coalesce(ended, first)" not in text or window != "PT3H":
+    if "coalesce(ended, oldest)" not in text or window != "PT3H":
         yield f"{window}: {text}"
 
 
