@@ -25,7 +25,7 @@ param extraTags object = {}
 @description('More subscriptions with clusters or targets: GUIDs separated by commas. The one deployed to is always watched: the identities are in it.')
 param watchedSubscriptionIds string = ''
 
-@description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas. Empty: none, and no connection can be made.')
+@description('Resource groups of targets, in which the app may grant the roles of roles/delegable.json: resource ids separated by commas, all in watched subscriptions. Empty: none, and no connection can be made.')
 param targetResourceGroupIds string = ''
 
 @description('Roles of roles/delegable.json that the app may grant: names separated by commas. Empty: all of them.')
@@ -167,6 +167,7 @@ var madeRoles = flatten([
   keyRole ? ['keys'] : []
   azureRbacRole ? ['clusterObjects'] : []
 ])
+var givenRoles = filter([readerRoleGuid, identitiesRoleGuid, grantsRoleGuid, dataGrantsRoleGuid], name => !empty(name))
 
 // --- resource groups
 
@@ -375,6 +376,7 @@ module eventSubscriptions 'modules/event-subscriptions.bicep' = [for (id, i) in 
     tags: tags
     alertEnabled: alertsEnabled
     readerAssignmentId: watchedSubscriptions[i].outputs.readerAssignmentId
+    roleGuids: union(roles.outputs.made, givenRoles)
   }
   dependsOn: [deliveryGrants]
 }]
@@ -407,6 +409,22 @@ module rightsChanged 'modules/activity-alert.bicep' = if (alertsEnabled) {
     actionGroupIds: [alerts.outputs.actionGroupId]
     operations: ['Microsoft.Authorization/roleAssignments/write', 'Microsoft.Authorization/roleAssignments/delete']
     scopes: [group.id, identityGroup.id]
+  }
+}
+
+// Whoever gives the app's identity a credential of theirs has all that Mooring has. Its scope is that one identity:
+// to the identities of workloads Mooring gives credentials itself.
+module identityTaken 'modules/activity-alert.bicep' = if (alertsEnabled) {
+  name: 'mooring-own-identity-taken'
+  scope: group
+  params: {
+    alert: 'rights-changed'
+    title: 'The identity of Mooring was given a federated credential: somebody else may sign in as it'
+    suffix: 'identity-${shortToken}'
+    tags: tags
+    actionGroupIds: [alerts.outputs.actionGroupId]
+    operations: ['Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write']
+    scopes: [identity.outputs.id]
   }
 }
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from shared import schedules
 from shared.errors import PermanentError
 
 _SWEEP_VARIABLE, _SWEEP_DEFAULT = "MOORING_SWEEP_SCHEDULE", "0 7 * * * *"
-_NCRONTAB = re.compile(r"([0-9a-zA-Z*/,-]+ ){5}[0-9a-zA-Z*/,-]+")
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -98,8 +98,9 @@ def _drift(raw: str) -> DriftMode:
 
 
 def _schedule(raw: str) -> str:
-    if not _NCRONTAB.fullmatch(raw):
-        raise ValueError("must be an NCRONTAB expression of six fields")
+    reason = schedules.fault(raw)
+    if reason:
+        raise ValueError(reason)
     return raw
 
 
@@ -266,7 +267,7 @@ def sweep_schedule() -> str:
     One that is not valid is the default here, and is refused with the other settings.
     """
     raw = os.environ.get(_SWEEP_VARIABLE, "").strip()
-    return raw if _NCRONTAB.fullmatch(raw) else _SWEEP_DEFAULT
+    return _SWEEP_DEFAULT if schedules.fault(raw) else raw
 
 
 def variables() -> tuple[str, ...]:

@@ -105,7 +105,7 @@ var rules = [
     name: 'sweep-old'
     title: 'Sweeps do not come to an end'
     severity: 2
-    window: 'PT15M'
+    window: 'PT3H'
     query: loadTextContent('../queries/sweep-old.kql')
   }
   {

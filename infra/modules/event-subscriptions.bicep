@@ -25,6 +25,9 @@ param alertEnabled bool
 @description('Resource id of the assignment by which the app may read this subscription.')
 param readerAssignmentId string
 
+@description('GUIDs of the roles that the app has.')
+param roleGuids array
+
 var watchedId = subscription().id
 var topicGroupId = resourceGroup().id
 var names = loadJsonContent('../names.json')
@@ -106,27 +109,71 @@ module readerChanged 'activity-alert.bicep' = if (alertEnabled) {
   }
 }
 
-resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = if (alertEnabled) {
-  name: 'mooring-lost-events-${suffix}'
+// A role can be changed by way of each subscription that it may be assigned in, and that one's record has it.
+module rolesChanged 'activity-alert.bicep' = if (alertEnabled) {
+  name: 'mooring-roles-changed-${suffix}'
+  params: {
+    alert: 'rights-changed'
+    title: 'A role of Mooring was changed or deleted: what it contains is what Mooring may do'
+    suffix: 'roles-${suffix}'
+    tags: tags
+    actionGroupIds: actionGroupIds
+    operations: ['Microsoft.Authorization/roleDefinitions/write', 'Microsoft.Authorization/roleDefinitions/delete']
+    scopes: [watchedId]
+    resourceIds: map(roleGuids, name => subscriptionResourceId('Microsoft.Authorization/roleDefinitions', name))
+  }
+}
+
+// One alert each: the criteria of one alert would all have to hold. An event that cannot be delivered has seven attempts
+// behind it after an hour.
+var losses = [
+  {
+    alert: 'lost-events'
+    title: 'Event Grid dead-lettered a deletion'
+    metric: 'DeadLetteredCount'
+    threshold: 0
+    frequency: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    alert: 'dropped-events'
+    title: 'Event Grid dropped a deletion: only a sweep finds it'
+    metric: 'DroppedEventCount'
+    threshold: 0
+    frequency: 'PT5M'
+    window: 'PT15M'
+  }
+  {
+    alert: 'delivery-failing'
+    title: 'Event Grid fails to deliver deletions'
+    metric: 'DeliveryAttemptFailCount'
+    threshold: 5
+    frequency: 'PT15M'
+    window: 'PT1H'
+  }
+]
+
+resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = [for loss in losses: if (alertEnabled) {
+  name: 'mooring-${loss.alert}-${suffix}'
   location: 'global'
   tags: tags
   properties: {
-    description: 'Event Grid dead-lettered a deletion. What to do: docs/runbooks/${runbooks['lost-events']}.md'
+    description: '${loss.title}. What to do: docs/runbooks/${runbooks[loss.alert]}.md'
     severity: 2
     enabled: true
     scopes: [topic.id]
-    evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
+    evaluationFrequency: loss.frequency
+    windowSize: loss.window
     criteria: {
       'odata.type': 'Microsoft.Azure.Monitor.MultipleResourceMultipleMetricCriteria'
       allOf: [
         {
           criterionType: 'StaticThresholdCriterion'
-          name: 'dead-lettered'
-          metricName: 'DeadLetteredCount'
+          name: loss.alert
+          metricName: loss.metric
           timeAggregation: 'Total'
           operator: 'GreaterThan'
-          threshold: 0
+          threshold: loss.threshold
           dimensions: [
             {
               name: 'EventSubscriptionName'
@@ -142,4 +189,4 @@ resource lostEvents 'Microsoft.Insights/metricAlerts@2018-03-01' = if (alertEnab
       actionGroupId: id
     }]
   }
-}
+}]

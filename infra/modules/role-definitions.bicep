@@ -42,6 +42,9 @@ resource definitions 'Microsoft.Authorization/roleDefinitions@2022-04-01' = [for
   }
 }]
 
+@description('Names (GUIDs) of the roles that are made here.')
+output made array = map(keys, key => guid(subscription().id, suffix, key))
+
 @description('Names (GUIDs) of the roles by key, whether or not they were made here.')
 output guids object = {
   reader: guid(subscription().id, suffix, 'reader')

@@ -18,21 +18,33 @@ COLUMNS = {"value", "valueCount", "valueSum", "valueMin", "valueMax"}
 """Of ``customMetrics`` (learn.microsoft.com, Azure Monitor Logs reference, AppMetrics)."""
 LEVELS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "log": 1}
 """Methods of a logger, and where the event's name stands."""
-ROLES = ["Microsoft.Authorization/roleAssignments/write", "Microsoft.Authorization/roleAssignments/delete"]
+SENDERS = "union([topic.id], map(shipped, one => '${topic.id}/eventSubscriptions/${one.name}-${suffix}'))"
+HAS = "map(roleGuids, name => subscriptionResourceId('Microsoft.Authorization/roleDefinitions', name))"
+ASSIGNMENTS = [
+    "Microsoft.Authorization/roleAssignments/write",
+    "Microsoft.Authorization/roleAssignments/delete",
+]
 OPERATIONS = {
-    "events-gone": [
+    "eventsGone": [
         "Microsoft.EventGrid/systemTopics/delete",
         "Microsoft.EventGrid/systemTopics/eventSubscriptions/delete",
     ],
-    "rights-changed": ROLES,
+    "identityTaken": ["Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write"],
+    "readerChanged": ASSIGNMENTS,
+    "rightsChanged": ASSIGNMENTS,
+    "rolesChanged": [
+        "Microsoft.Authorization/roleDefinitions/write",
+        "Microsoft.Authorization/roleDefinitions/delete",
+    ],
 }
 """What alerts on Azure's activity log fire on."""
-SENDERS = "union([topic.id], map(shipped, one => '${topic.id}/eventSubscriptions/${one.name}-${suffix}'))"
-ACTIVITY_ALERTS = [
-    ("events-gone", "['topicGroupId']", SENDERS),
-    ("rights-changed", "['watchedId']", "['readerAssignmentId']"),
-    ("rights-changed", "['group.id', 'identityGroup.id']", ""),
-]
+ACTIVITY_ALERTS = {
+    "eventsGone": ("events-gone", "['topicGroupId']", SENDERS),
+    "identityTaken": ("rights-changed", "['identity.outputs.id']", ""),
+    "readerChanged": ("rights-changed", "['watchedId']", "['readerAssignmentId']"),
+    "rightsChanged": ("rights-changed", "['group.id', 'identityGroup.id']", ""),
+    "rolesChanged": ("rights-changed", "['watchedId']", HAS),
+}
 """Their names, and where they look."""
 
 
@@ -134,6 +146,15 @@ def every_query_is_one_alert(deployment: Deployment) -> Iterator[str]:
         yield f"{sorted(named)} are alerts, {sorted(shipped)} are queries"
 
 
+def a_sweep_that_never_began_is_told(deployment: Deployment) -> Iterator[str]:
+    """No line has an age then; the window must be longer than what is waited for."""
+    text = deployment.text("queries/sweep-old.kql")
+    rules = deployment.module("alerts").variables["rules"].value
+    [window] = [one["window"] for one in rules if one["name"] == "sweep-old"]
+    if "coalesce(ended, oldest)" not in text or window != "PT3H":
+        yield f"{window}: {text}"
+
+
 def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
     made = deployment.module("alerts").resource("Microsoft.Insights/scheduledQueryRules")
     (criterion,) = made.properties["criteria"]["allOf"]
@@ -169,19 +190,35 @@ def azures_own_record_tells_what_the_app_cannot(deployment: Deployment) -> Itera
     if named != "map(resourceIds, id => { field: 'resourceId', equals: id })":
         yield f"named is {named}"
     uses = deployment.uses("activity-alert")
-    found = [
-        tuple(str(one.params.get(key, "")) for key in ("alert", "scopes", "resourceIds")) for one in uses
-    ]
-    if sorted(found) != sorted(ACTIVITY_ALERTS):
+    found = {
+        one.name: tuple(str(one.params.get(key, "")) for key in ("alert", "scopes", "resourceIds"))
+        for one in uses
+    }
+    if found != ACTIVITY_ALERTS:
         yield f"activity alerts {found}"
     for one in uses:
-        if one.params["operations"] != OPERATIONS[one.params["alert"]]:
+        if one.params["operations"] != OPERATIONS[one.name]:
             yield f"{one.name}: {one.params['operations']}"
+    names = [(one.params["alert"], one.params["suffix"]) for one in uses]
+    yield from (f"two alerts are called {one}" for one in names if names.count(one) > 1)
+    (events,) = deployment.uses("event-subscriptions")
+    main, made = deployment.main, deployment.module("role-definitions").outputs["made"].value
+    expected = {
+        "roleGuids": "union(roles.outputs.made, givenRoles)",
+        "made": "map(keys, key => guid(subscription().id, suffix, key))",
+        "givenRoles": (
+            "filter([readerRoleGuid, identitiesRoleGuid, grantsRoleGuid, dataGrantsRoleGuid], "
+            "name => !empty(name))"
+        ),
+    }
+    told = {"made": made, "givenRoles": main.variables["givenRoles"].value, **events.params}
+    yield from differences(told, expected, "roles of which an alert tells")
 
 
 def every_alert_has_a_runbook_and_every_runbook_an_alert(deployment: Deployment) -> Iterator[str]:
     rules = deployment.module("alerts").variables["rules"].value
-    alerts = {one["name"] for one in rules} | {one[0] for one in ACTIVITY_ALERTS} | {"lost-events"}
+    alerts = {one["name"] for one in rules} | {one[0] for one in ACTIVITY_ALERTS.values()}
+    alerts |= {one["alert"] for one in rules_events.losses(deployment)}
     yield from sorted(alerts ^ set(deployment.json("runbooks.json")))
 
 
@@ -214,6 +251,7 @@ RULES = (
     queries_ask_for_metrics_that_are_told,
     every_query_reads_what_the_app_tells,
     every_query_is_one_alert,
+    a_sweep_that_never_began_is_told,
     an_alert_fires_on_any_row,
     azures_own_record_tells_what_the_app_cannot,
     every_alert_has_a_runbook_and_every_runbook_an_alert,

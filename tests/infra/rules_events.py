@@ -24,6 +24,12 @@ IDENTITY = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/
 DELETED = "Microsoft.Resources.ResourceDeleteSuccess"
 WRITTEN = "Microsoft.Resources.ResourceWriteSuccess"
 UNSUBSCRIBED = "Microsoft.EventGrid.SubscriptionDeletedEvent"
+LOSSES = {
+    "lost-events": ("DeadLetteredCount", 0, "PT5M", "PT15M"),
+    "dropped-events": ("DroppedEventCount", 0, "PT5M", "PT15M"),
+    "delivery-failing": ("DeliveryAttemptFailCount", 5, "PT15M", "PT1H"),
+}
+"""Metric, what it exceeds, and how often and over how long it is looked at."""
 
 
 def the_topic_is_the_subscriptions(deployment: Deployment) -> Iterator[str]:
@@ -181,11 +187,45 @@ def passes(one: Mapping[str, Any], event_type: str, subject: str) -> bool:
     return event_type in one["includedEventTypes"] and all(map(holds, one.get("advancedFilters", [])))
 
 
+def losses(deployment: Deployment) -> list[dict[str, Any]]:
+    """What is told of events that do not arrive."""
+    return list(deployment.module("event-subscriptions").variables["losses"].value)
+
+
 def lost_events_are_told(deployment: Deployment) -> Iterator[str]:
+    """Metrics of system topics: learn.microsoft.com/azure/event-grid/monitor-push-reference."""
     alert = deployment.module("event-subscriptions").resource("Microsoft.Insights/metricAlerts")
-    criteria = alert.properties["criteria"]["allOf"]
-    if [one["metricName"] for one in criteria] != ["DeadLetteredCount"]:
-        yield f"criteria {criteria}"
+    told = {
+        one["alert"]: (one["metric"], one["threshold"], one["frequency"], one["window"])
+        for one in losses(deployment)
+    }
+    if told != LOSSES:
+        yield f"told are {told}"
+    (criterion,) = alert.properties["criteria"]["allOf"]
+    expected = {
+        "metricName": "loss.metric",
+        "timeAggregation": "Total",
+        "operator": "GreaterThan",
+        "threshold": "loss.threshold",
+        "dimensions": [
+            {
+                "name": "EventSubscriptionName",
+                "operator": "Include",
+                "values": "map(shipped, one => '${one.name}-${suffix}')",
+            }
+        ],
+    }
+    yield from differences(criterion, expected, "criterion")
+    expected = {
+        "enabled": True,
+        "scopes": ["topic.id"],
+        "evaluationFrequency": "loss.frequency",
+        "windowSize": "loss.window",
+    }
+    yield from differences(alert.properties, expected, "alert")
+    made = (alert.loop, alert.condition, alert.body["name"])
+    if made != ("loss losses", "(alertEnabled)", "'mooring-${loss.alert}-${suffix}'"):
+        yield f"made are {made}"
 
 
 RULES = (

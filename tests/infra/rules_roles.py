@@ -10,6 +10,7 @@ import yaml
 from sandbox.arm.access import built_in_roles
 from shared.catalogue import catalogue
 from tests.infra.deployment import ROLE_ASSIGNMENT, ROOT, Deployment
+from tests.infra.rules_resources import differences
 
 AUTHORIZATION = "Microsoft.Authorization/roleAssignments"
 IDENTITY = "Microsoft.ManagedIdentity/userAssignedIdentities"
@@ -96,9 +97,23 @@ KUBERNETES_VERBS = {
     "delete": "delete",
 }
 """How Azure RBAC for Kubernetes names verbs (kubeguard/guard, authz/providers/azure/rbac)."""
+FILLED_IN = {
+    "delegable": "loadJsonContent('../roles/delegable.json').roles",
+    "grantable": (
+        "map(filter(delegable, role => empty(roleNames) || contains(roleNames, role.name)), role => role.id)"
+    ),
+    "revocable": "map(delegable, role => role.id)",
+    "granting": (
+        "replace(loadTextContent('../roles/grants-condition.txt'), '<grantable>', join(grantable, ', '))"
+    ),
+    "condition": (
+        "replace(replace(granting, '<revocable>', join(revocable, ', ')), '<appPrincipalId>', appPrincipalId)"
+    ),
+}
+"""A narrower list must not stop revoking."""
 CLAUSE = """\
 ( ( !(ActionMatches{{'{action}'}}) ) OR (
- {source}[{type}:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {{<roleIds>}} AND
+ {source}[{type}:RoleDefinitionId] ForAnyOfAnyValues:GuidEquals {{<{roles}>}} AND
  {source}[{type}:PrincipalType] ForAnyOfAnyValues:StringEqualsIgnoreCase {{'ServicePrincipal'}} AND
  {source}[{type}:PrincipalId] ForAnyOfAllValues:GuidNotEquals {{<appPrincipalId>}} ) )"""
 
@@ -154,8 +169,8 @@ def what_may_be_handed_on_is_the_catalogues(deployment: Deployment) -> Iterator[
 def the_condition_covers_writing_and_deleting(deployment: Deployment) -> Iterator[str]:
     text = " ".join(deployment.text("roles/grants-condition.txt").split())
     clauses = [
-        CLAUSE.format(action=f"{AUTHORIZATION}/{verb}", source=source, type=AUTHORIZATION)
-        for verb, source in (("write", "@Request"), ("delete", "@Resource"))
+        CLAUSE.format(action=f"{AUTHORIZATION}/{verb}", source=source, type=AUTHORIZATION, roles=roles)
+        for verb, source, roles in (("write", "@Request", "grantable"), ("delete", "@Resource", "revocable"))
     ]
     wanted = " AND ".join(" ".join(clause.split()) for clause in clauses)
     if text != wanted:
@@ -165,23 +180,8 @@ def the_condition_covers_writing_and_deleting(deployment: Deployment) -> Iterato
 def granting_is_never_without_its_condition(deployment: Deployment) -> Iterator[str]:
     file = deployment.module("delegate-grant")
     grant = file.resource(ROLE_ASSIGNMENT)
-    condition = file.variables["condition"].value
-    for part in (
-        "grants-condition.txt",
-        "'<roleIds>', join(roleIds, ', ')",
-        "'<appPrincipalId>', appPrincipalId",
-    ):
-        if part not in condition:
-            yield f"the condition lacks {part}"
-    chosen = (
-        "filter(loadJsonContent('../roles/delegable.json').roles, "
-        "role => empty(roleNames) || contains(roleNames, role.name))"
-    )
-    found = [file.variables[name].value for name in ("chosen", "roleIds")]
-    if found != [chosen, "map(chosen, role => role.id)"]:
-        yield f"role ids are {found}"
-    if (grant.properties.get("condition"), grant.properties.get("conditionVersion")) != ("condition", "2.0"):
-        yield f"condition {grant.properties.get('condition')!r}"
+    yield from differences({name: one.value for name, one in file.variables.items()}, FILLED_IN, "condition")
+    yield from differences(grant.properties, {"condition": "condition", "conditionVersion": "2.0"}, "grant")
     for name, other in deployment.files.items():
         for module in other.modules:
             passed = " ".join(str(one) for one in module.params.values())

@@ -158,10 +158,8 @@ def _variables(block: str) -> set[str]:
 def alerts() -> set[str]:
     deployment = Deployment(ROOT)
     named = {rule["name"] for rule in deployment.module("alerts").variables["rules"].value}
-    lost = re.findall(
-        r"name: 'mooring-([a-z-]+)-\$\{suffix\}'", deployment.text("modules/event-subscriptions.bicep")
-    )
-    return named | set(lost)
+    topics, app = deployment.text("modules/event-subscriptions.bicep"), deployment.text("main.bicep")
+    return named | set(re.findall(r"^\s+alert: '([a-z-]+)'$", topics + app, re.MULTILINE))
 
 
 def test_every_alert_leads_to_a_runbook_that_exists():
@@ -174,7 +172,8 @@ def test_every_alert_names_its_runbook_in_its_description():
     deployment = Deployment(ROOT)
     assert "docs/runbooks/${runbooks[rule.name]}.md" in deployment.text("modules/alerts.bicep")
     lost = deployment.text("modules/event-subscriptions.bicep")
-    assert "docs/runbooks/${runbooks['lost-events']}.md" in lost
+    assert "docs/runbooks/${runbooks[loss.alert]}.md" in lost
+    assert "docs/runbooks/${runbooks[alert]}.md" in deployment.text("modules/activity-alert.bicep")
 
 
 def test_the_table_of_alerts_has_each_with_the_same_runbook():

@@ -80,6 +80,8 @@ def test_every_missing_required_setting_is_named():
         ("MOORING_RETRY_SCALE", "0"),
         ("MOORING_DRIFT", "mend"),
         ("MOORING_SWEEP_SCHEDULE", "hourly"),
+        ("MOORING_SWEEP_SCHEDULE", "0 61 * * * *"),
+        ("MOORING_SWEEP_SCHEDULE", "0 0 0 31 2 *"),
         ("MOORING_SWEEP_SLICE_SECONDS", "121"),
         ("MOORING_HISTORY_DAYS", "7"),
     ],
@@ -112,7 +114,12 @@ def test_the_process_environment_is_what_load_reads(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("raw", "schedule"),
-    [("", "0 7 * * * *"), ("0 */15 * * * *", "0 */15 * * * *"), ("every now and then", "0 7 * * * *")],
+    [
+        ("", "0 7 * * * *"),
+        ("0 */15 * * * *", "0 */15 * * * *"),
+        ("every now and then", "0 7 * * * *"),
+        ("0 61 * * * *", "0 7 * * * *"),
+    ],
 )
 def test_the_sweeps_schedule_is_known_before_any_other_setting(
     monkeypatch: pytest.MonkeyPatch, raw: str, schedule: str
