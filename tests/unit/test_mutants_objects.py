@@ -1,0 +1,93 @@
+"""Who uses a cluster object, and whether it went with its cluster (docs/reference/mutation.md)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from shared import naming
+from shared.clients.kube_uses import USERS
+from shared.errors import MooringError, NotYetError, PermanentError
+from shared.models import Kind
+from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, used
+from tests.fakes.journal import Call
+from tests.fakes.local_app import CLUSTER, LocalApp
+from tests.fakes.step_bench import Bench
+
+
+@pytest.fixture
+async def bench(app: LocalApp) -> Bench:
+    made = Bench(app)
+    await made.up_to("settings")
+    return made
+
+
+def unlisted(code: str) -> Callable[[Call], MooringError | None]:
+    return lambda call: PermanentError(code, "why") if call.name == "clusters.list_uses" else None
+
+
+def test_what_a_look_says_that_it_listed_is_what_is_listed():
+    assert set(USE_LISTS) == set(USERS)
+
+
+async def test_a_prune_that_may_not_list_looks_again_when_a_hold_does(bench: Bench):
+    bench.become(Kind.PRUNE)
+    bench.rules = dataclasses.replace(bench.rules, hold_recheck_seconds=7.0)
+    bench.app.journal.before = unlisted("kubernetes-access-denied")
+    with pytest.raises(NotYetError, match="why") as waits:
+        await hold_if_used(bench.context("settings"), "Secret", bench.intents["settings"].plans()[0])
+    assert (waits.value.reason, waits.value.seconds) == ("uses-unknown", 7.0)
+
+
+async def test_nobody_uses_anything_in_a_cluster_that_is_gone(bench: Bench):
+    bench.become(Kind.PRUNE)
+    bench.app.journal.before = unlisted("cluster-gone")
+    found = await hold_if_used(bench.context("settings"), "Secret", bench.intents["settings"].plans()[0])
+    assert found["users"] == 0
+
+
+async def test_what_was_asked_for_by_name_is_not_held_by_what_cannot_be_listed(bench: Bench):
+    bench.become(Kind.DELETE)
+    name = str(bench.intents["settings"].planned["name"])
+    thing = await bench.app.clusters.get(CLUSTER, "Secret", "shop", name)
+    assert thing is not None
+    bench.app.journal.before = unlisted("kubernetes-access-denied")
+    with pytest.raises(PermanentError, match="kubernetes-access-denied"):
+        await used(bench.context("verify_gone"), "Secret", thing)
+
+
+async def lost(bench: Bench) -> bool:
+    """Whether the secret went with its cluster, by an object id that nobody has recorded."""
+    plan = bench.intents["settings"].plans()[0].model_copy(update={"outputs": {"uid": "u"}})
+    plan = plan.model_copy(update={"planned": {**plan.planned, "nonce": ""}})
+    return await cluster_lost(bench.context("settings"), "Secret", plan)
+
+
+def rebuild(bench: Bench) -> None:
+    cluster = bench.app.world.clusters[naming.fold_id(CLUSTER)]
+    cluster.described = dataclasses.replace(cluster.described, issuer="https://issuer.example/new/")
+
+
+async def test_an_object_went_with_its_cluster_if_another_or_none_stands_there(bench: Bench):
+    bench.become(Kind.PRUNE)
+    assert not await lost(bench)
+    rebuild(bench)
+    assert await lost(bench)
+    del bench.app.world.clusters[naming.fold_id(CLUSTER)]
+    assert await lost(bench)
+
+
+async def test_nothing_went_with_a_cluster_whose_issuer_was_never_recorded(bench: Bench):
+    rebuild(bench)
+    bench.become(Kind.PRUNE)
+    known = bench.intents["preflight"]
+    bench.intents["preflight"] = known.model_copy(update={"outputs": {}})
+    assert not await lost(bench)
+    del bench.intents["preflight"]
+    assert not await lost(bench)
+
+
+async def test_a_delete_does_not_ask_what_became_of_the_cluster(bench: Bench):
+    rebuild(bench)
+    bench.become(Kind.DELETE)
+    assert not await lost(bench)
