@@ -1,4 +1,4 @@
-"""What the owner of a cluster types to set it up; Mooring itself changes none (design decision 18).
+"""What the owner of a cluster types to set it up; Mooring itself changes none: that is its act.
 
 ``az aks`` takes a cluster by group and name alone: it has no ``--ids`` (azure-cli, ``acs/_params.py``).
 """

@@ -1,1 +1,1 @@
-"""``python -m sandbox demo``: the founding story told in a fresh sandbox by real calls."""
+"""``python -m sandbox demo``: the story of a connection told in a fresh sandbox by real calls."""

@@ -1,4 +1,4 @@
-"""The founding story: three acts on one sandbox, then what it came to."""
+"""The story of a connection: three acts on one sandbox, then what it came to."""
 
 from __future__ import annotations
 

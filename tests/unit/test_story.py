@@ -1,4 +1,4 @@
-"""The founding story on in-memory ports: create, share, delete, prune."""
+"""The story of a connection on in-memory ports: create, share, delete, prune."""
 
 from pathlib import Path
 
