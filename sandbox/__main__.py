@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "up": ("sandbox.up", "add_arguments", "run", "start a whole local Azure"),
-    "demo": ("sandbox.demo.command", "add_arguments", "run", "tell the story of a connection in a fresh sandbox"),
+    "demo": ("sandbox.demo.command", "add_arguments", "run", "tell a connection's story in a fresh sandbox"),
     "pod": ("sandbox.pod", "add_arguments", "run", "run a pod's command as its node would"),
     "fault": ("sandbox.control", "add_fault_arguments", "run_fault", "make a part answer wrongly"),
     "latency": ("sandbox.control", "add_latency_arguments", "run_latency", "make a part slow"),
