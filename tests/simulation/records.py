@@ -192,6 +192,20 @@ class Records:
             == (held.connection.connection_id, held.connection.generation)
         ]
 
+    def ended_unmended(self, held: Held) -> bool:
+        """True if the last that was to make a connection's things was a repair, and failed.
+
+        The connection stays what it was, and its operation says what is missing.
+        """
+        life = (held.connection.connection_id, held.connection.generation)
+        making = [
+            one
+            for one in self.operations()
+            if one.kind in {Kind.CREATE, Kind.REPAIR} and (one.connection_id, one.generation) == life
+        ]
+        last = max(making, key=lambda one: one.opened_at, default=None)
+        return last is not None and last.kind is Kind.REPAIR and last.state is OperationState.FAILED
+
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""
         rows = self._store.tables["connections"].get(operation_id.partition("-")[0], {})

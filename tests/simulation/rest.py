@@ -119,6 +119,8 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
         if held.connection.state not in SERVING:
             continue
         unmade = [step for step in NEEDED if step not in intents or not intents[step].outputs]
+        if unmade and records.ended_unmended(held):
+            continue
         if unmade:
             yield f"{spec.name}: configured, and nothing is on record of {', '.join(unmade)}"
             continue

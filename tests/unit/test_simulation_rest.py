@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
-from shared.models import Plan
+from shared.models import Kind, OperationState, Plan
 from shared.naming import fold_id
 from tests.simulation import rest
 from tests.simulation.records import SERVING, Held
@@ -13,6 +14,7 @@ from tests.simulation.simulation import Simulation
 from tests.simulation.workload import Workload
 
 SEEDS = range(2, 30)
+LATER = timedelta(seconds=1)
 
 
 class RestedError(Exception):
@@ -151,3 +153,27 @@ def test_a_connection_with_other_roles_than_its_target_gives_is_told(simulated: 
     other = {**item, "roleDefinitionId": item["roleDefinitionId"][:-1] + "0"}
     put(simulated, held, "role_assignments", planned={**intent.planned, "assignments": [other]})
     assert any("configured with roles" in text for text in told(simulated))
+
+
+def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_failed(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
+    held = whole(simulated)
+    put(simulated, held, "role_assignments", outputs={})
+    missing = [f"{held.connection.spec.name}: configured, and nothing is on record of role_assignments"]
+    assert told(simulated) == missing
+    mine = held.connection.connection_id
+    there = [*simulated.records.operations()]
+    made = max(
+        (one for one in there if one.connection_id == mine and one.kind is Kind.CREATE),
+        key=lambda one: one.opened_at,
+    )
+    changes = {"kind": Kind.REPAIR, "state": OperationState.FAILED, "opened_at": made.opened_at + LATER}
+    repair = made.model_copy(update=changes)
+    monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair])
+    assert told(simulated) == []
+    again = repair.model_copy(
+        update={"opened_at": repair.opened_at + LATER, "state": OperationState.SUCCEEDED}
+    )
+    monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair, again])
+    assert missing[0] in told(simulated)
