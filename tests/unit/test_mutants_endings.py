@@ -99,3 +99,11 @@ def test_only_a_restore_of_what_was_pruned_may_have_put_something_back_when_it_f
     change = outcomes.permanent(shot, running(shot, "a"), PermanentError("x"), now=LATER)
     assert connection_after(change).state is after
     assert (connection_after(change).ended_at is None) is (after is ConnectionState.RESTORED)
+
+
+def test_a_restore_that_never_began_has_put_nothing_back():
+    shot = snapshot(
+        Kind.RESTORE, connection_state=ConnectionState.PRUNED, intents=RESTORED, plan=TWO, begun=False
+    )
+    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.PRUNED

@@ -75,12 +75,15 @@ async def test_an_overtaken_run_that_may_still_be_on_its_way_has_a_lease_more(ap
 
 async def test_a_run_of_what_goes_on_beside_is_nothing_that_was_overtaken(app: LocalApp):
     record = await app.send(create_body())
+    looked = await app.send({**delete_body(), "action": "validate"}, message_id="v")
     state = app.services.state
-    shot = await state.load(OperationId(record.operation_id))
-    assert shot is not None
+    own, beside = [await state.load(OperationId(one.operation_id)) for one in (record, looked)]
+    assert own is not None
+    assert beside is not None
+    name = next(iter(beside.steps))
     at_work = {"lease_seconds": 150, "state": StepState.RUNNING, "holder": "somebody"}
-    await state.save_step(shot, shot.steps["preflight"].value.model_copy(update=at_work))
-    run = Run(state=state, dependents=app.services.engine.dependents, snapshot=shot, step="b", holder="h")
+    await state.save_step(beside, beside.steps[name].value.model_copy(update=at_work))
+    run = Run(state=state, dependents=app.services.engine.dependents, snapshot=own, step="b", holder="h")
     assert await run.in_doubt_seconds(removals=False) == 0.0
 
 
