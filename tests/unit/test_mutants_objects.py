@@ -63,9 +63,9 @@ async def lost(bench: Bench) -> bool:
     return await cluster_lost(bench.context("settings"), "Secret", plan)
 
 
-def rebuild(bench: Bench) -> None:
+def rebuild(bench: Bench, issuer: str = "https://issuer.example/new/") -> None:
     cluster = bench.app.world.clusters[naming.fold_id(CLUSTER)]
-    cluster.described = dataclasses.replace(cluster.described, issuer="https://issuer.example/new/")
+    cluster.described = dataclasses.replace(cluster.described, issuer=issuer)
 
 
 async def test_an_object_went_with_its_cluster_if_another_or_none_stands_there(bench: Bench):
@@ -90,4 +90,10 @@ async def test_nothing_went_with_a_cluster_whose_issuer_was_never_recorded(bench
 async def test_a_delete_does_not_ask_what_became_of_the_cluster(bench: Bench):
     rebuild(bench)
     bench.become(Kind.DELETE)
+    assert not await lost(bench)
+
+
+async def test_a_cluster_whose_issuer_is_off_is_no_other_cluster(bench: Bench):
+    rebuild(bench, issuer="")
+    bench.become(Kind.PRUNE)
     assert not await lost(bench)
