@@ -1,15 +1,18 @@
 """Who uses a cluster object, and whether it went with its cluster (docs/reference/mutation.md)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
 from shared import naming
 from shared.clients.kube_uses import USERS
 from shared.errors import MooringError, NotYetError, PermanentError
-from shared.models import Kind
-from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, used
+from shared.models import Kind, Plan
+from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY
+from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
+from shared.steps.removal import Removal
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.step_bench import Bench
@@ -97,3 +100,83 @@ async def test_a_cluster_whose_issuer_is_off_is_no_other_cluster(bench: Bench):
     rebuild(bench, issuer="")
     bench.become(Kind.PRUNE)
     assert not await lost(bench)
+
+
+async def test_an_empty_nonce_proves_nothing(bench: Bench):
+    known = bench.intents["settings"]
+    bench.intents["settings"] = known.model_copy(
+        update={"planned": {**known.planned, "nonce": ""}, "outputs": {}}
+    )
+    [there] = [
+        one
+        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
+        if key[0] == "Secret"
+    ]
+    there.annotations[ANNOTATION_NONCE] = ""
+    bench.become(Kind.DELETE)
+    assert [one["rule"] for one in (await bench.revert("settings")).outputs["kept"]] == ["not-proven-ours"]
+    rebuild(bench)
+    bench.become(Kind.PRUNE)
+    plan = bench.intents["settings"].plans()[0]
+    assert await cluster_lost(bench.context("settings"), "Secret", plan), "nor that it was written since"
+
+
+async def removed(
+    bench: Bench, kind: str, name: str, *, known: Mapping[str, Any] | None = None, **planned: str
+) -> Removal:
+    """What becomes of an object that is put under a name and has the nonce of the plan, or of ``known``."""
+    plan = Plan(planned={"namespace": "shop", "name": name, **planned})
+    there = bench.app.clusters.put_object(CLUSTER, kind, "shop", name)
+    nonce = planned.get("nonce") or str((known or {})["nonce"])
+    stored = bench.app.world.clusters[naming.fold_id(CLUSTER)].objects[kind, "shop", name]
+    stored.annotations[ANNOTATION_NONCE] = nonce
+    stored.labels.pop(LABEL_MANAGED_BY, None)
+    removal = Removal()
+    assert there.uid
+    await remove_object(bench.context("settings"), removal, kind, plan, known=known)
+    return removal
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "rule"),
+    [
+        (Kind.PRUNE, "ServiceAccount", "protected-object"),
+        (Kind.DELETE, "ServiceAccount", ""),
+        (Kind.PRUNE, "Secret", "mark-removed"),
+    ],
+)
+async def test_only_a_prune_keeps_the_account_that_every_namespace_needs(
+    bench: Bench, operation: Kind, kind: str, rule: str
+):
+    bench.become(operation)
+    removal = await removed(bench, kind, "default", provenance="created", nonce="n")
+    assert [one["rule"] for one in removal.kept] == [rule] * bool(rule)
+
+
+async def test_what_is_proven_by_another_connections_nonce_and_has_no_mark_any_more_is_kept(bench: Bench):
+    bench.become(Kind.PRUNE)
+    removal = await removed(bench, "ServiceAccount", "a", known={"nonce": "n"}, provenance="observed")
+    assert [one["rule"] for one in removal.kept] == ["mark-removed"]
+
+
+async def test_what_went_with_its_cluster_says_so(bench: Bench):
+    bench.become(Kind.DELETE)
+    gone = PermanentError("cluster-gone", "x")
+    bench.app.journal.before = lambda call: gone if call.name == "clusters.get" else None
+    [said] = (await bench.revert("settings")).outputs["removed"]
+    assert (said["rule"], said["found"]) == ("cluster-gone", False)
+
+
+@pytest.mark.parametrize(("provenance", "restorable"), [("created", "yes"), ("observed", "no")])
+async def test_what_was_not_made_by_mooring_may_hold_a_key_and_is_not_saved(
+    bench: Bench, provenance: str, restorable: str
+):
+    known = bench.intents["settings"]
+    bench.intents["settings"] = known.model_copy(
+        update={"planned": {**known.planned, "provenance": provenance}}
+    )
+    seen = bench.intents["preflight"]
+    bench.intents["preflight"] = seen.model_copy(update={"outputs": {**seen.outputs, "auth": "secret"}})
+    bench.become(Kind.PRUNE)
+    [said] = (await bench.revert("settings")).outputs["removed"]
+    assert said["restorable"] == restorable
