@@ -120,7 +120,7 @@ def _killers(
         for key, of in tests.items()
     }
     quick = [_trial(one, [test for test in tests[one.key] if test not in slow[one.key]]) for one in every]
-    killers = verdicts.run(whole, quick, "unit tests")
+    killers = verdicts.run(whole, quick, "unit tests", known)
     alive = [by_key[key] for key, killer in killers.items() if not killer and key not in known]
     killers |= verdicts.run(whole, [_trial(one, [], seeds) for one in alive], f"{seeds} seeds")
     alive = [one for one in alive if not killers[one.key] and slow[one.key]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tests.mutation.copies import Copy, try_all
 class Verdicts:
     """What killed each trial, empty if nothing did; a trial is known again by its sources and tests.
 
-    What a test has killed stays killed while that test reads as it did, whatever tests come besides.
+    What a test has killed stays killed while that test reads as it did, whatever tests come besides. What lives
+    for a reason is not tried again until its source changes: it may be killed by now, and counts as live.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -23,11 +24,22 @@ class Verdicts:
         self._known: dict[str, str] = {}
         self._killed: dict[str, tuple[str, str]] = {}
         """By the print of a trial without its tests: the test that killed it, and the print of that."""
+        self._lived: dict[str, bool] = {}
+        """The same of those that nothing killed at the last trial."""
         for line in file.read_text().splitlines() if file is not None and file.exists() else []:
             self._learn(*json.loads(line))
 
-    def run(self, whole: Copy, trials: Sequence[Mapping[str, Any]], against: str) -> dict[str, str]:
-        """Try what is not known yet; the verdict of each trial by its key."""
+    def run(
+        self,
+        whole: Copy,
+        trials: Sequence[Mapping[str, Any]],
+        against: str,
+        reasons: Collection[str] = (),
+    ) -> dict[str, str]:
+        """Try what is not known yet; the verdict of each trial by its key.
+
+        ``reasons`` are keys of those that have one.
+        """
         by_key = {str(trial["key"]): trial for trial in trials}
         prints = {key: _print(trial) for key, trial in by_key.items()}
         texts = test_texts(whole.folder, (test for trial in trials for test in trial["tests"]))
@@ -35,11 +47,13 @@ class Verdicts:
             killer, text = self._killed.get(_print({**trial, "tests": []}), ("", ""))
             if killer in trial["tests"] and _print(texts[killer]) == text:
                 self._known.setdefault(prints[key], killer)
+            if key in reasons and self._lived.get(_print({**trial, "tests": []})):
+                self._known.setdefault(prints[key], "")
         missing = [trial for key, trial in by_key.items() if prints[key] not in self._known]
         for number, verdict in enumerate(try_all(whole.folder, missing), 1):
             key, killed = str(verdict["key"]), str(verdict["killed"])
-            by_test = (_print({**by_key[key], "tests": []}), _print(texts[killed])) if killed in texts else ()
-            self._note(prints[key], killed, *by_test)
+            text = _print(texts[killed]) if killed in texts else ""
+            self._note(prints[key], killed, _print({**by_key[key], "tests": []}), text)
             if number % 100 == 0 or number == len(missing):
                 alive = sum(not self._known.get(known, "-") for known in prints.values())
                 print(f"{against}: {number} of {len(missing)} tried, {alive} live", flush=True)
@@ -53,8 +67,10 @@ class Verdicts:
 
     def _learn(self, known: str, killed: str, whoever: str = "", text: str = "") -> None:
         self._known[known] = killed
-        if whoever:
+        if text:
             self._killed[whoever] = (killed, text)
+        if whoever:
+            self._lived[whoever] = not killed
 
 
 def test_texts(folder: Path, tests: Iterable[str]) -> dict[str, str]:

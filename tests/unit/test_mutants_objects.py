@@ -12,7 +12,7 @@ from shared.errors import MooringError, NotYetError, PermanentError
 from shared.models import Kind, Plan
 from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY
 from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
-from shared.steps.removal import Removal
+from shared.steps.removal import OUTPUT_CHARACTERS, Removal
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.step_bench import Bench
@@ -180,3 +180,17 @@ async def test_what_was_not_made_by_mooring_may_hold_a_key_and_is_not_saved(
     bench.become(Kind.PRUNE)
     [said] = (await bench.revert("settings")).outputs["removed"]
     assert said["restorable"] == restorable
+
+
+NEEDED_LATER = (
+    "apiVersion clientId database found grant host id identityId issuer kind mark name namespace nonces"
+    " objectId provenance restorable role rule scope serverId subject thing tokenScope uid workload"
+)
+
+
+def test_what_later_steps_need_of_an_item_outlives_the_cut_to_a_rows_size():
+    removal = Removal()
+    removal.keep({**dict.fromkeys(NEEDED_LATER.split(), "x"), "detail": "y" * OUTPUT_CHARACTERS}, "x")
+    outputs = removal.done().outputs
+    assert outputs["trimmed"]
+    assert " ".join(sorted(outputs["kept"][0])) == NEEDED_LATER

@@ -121,11 +121,11 @@ def test_what_a_test_has_killed_is_known_until_that_test_reads_otherwise(
     monkeypatch.setattr(verdicts, "try_all", fake)
     whole = Copy(tmp_path, {}, {})
 
-    def run(body: str, *tests: str) -> dict[str, str]:
+    def run(body: str, *tests: str, reasons: tuple[str, ...] = ()) -> dict[str, str]:
         (tmp_path / "test_x.py").write_text(f"def test_a():\n    {body}\n\n\ndef test_b():\n    pass\n")
         tried.clear()
         trials = [{"key": key, "sources": {}, "tests": [*tests]} for key in ("a", "b")]
-        return verdicts.Verdicts(tmp_path / "verdicts.jsonl").run(whole, trials, "tests")
+        return verdicts.Verdicts(tmp_path / "verdicts.jsonl").run(whole, trials, "tests", reasons)
 
     first, second = "test_x.py::test_a[1]", "test_x.py::test_b"
     assert run("pass", first) == {"a": first, "b": ""}
@@ -134,5 +134,8 @@ def test_what_a_test_has_killed_is_known_until_that_test_reads_otherwise(
     assert tried == []
     assert run("pass", first, second) == {"a": first, "b": ""}
     assert tried == ["b"], "who lives meets the new test; who was killed stays so"
-    run("assert 1", first, second, "test_x.py::test_a[2]")
+    third = "test_x.py::test_a[2]"
+    assert run("pass", first, second, third, reasons=("b",)) == {"a": first, "b": ""}
+    assert tried == [], "who lives for a reason is not tried again"
+    run("assert 1", first, second, third)
     assert tried == ["a", "b"]
