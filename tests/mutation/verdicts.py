@@ -15,8 +15,9 @@ from tests.mutation.copies import Copy, try_all
 class Verdicts:
     """What killed each trial, empty if nothing did; a trial is known again by its sources and tests.
 
-    What a test has killed stays killed while that test reads as it did, whatever tests come besides. What lives
-    for a reason is not tried again until its source changes: it may be killed by now, and counts as live.
+    What a test has killed stays killed while that test reads as it did, whatever tests come besides. What
+    lives for a reason is not tried again until its source changes: it counts as live, though it may be killed
+    by now.
     """
 
     def __init__(self, file: Path | None) -> None:
