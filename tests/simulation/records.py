@@ -175,11 +175,10 @@ class Records:
         return next((one for one in self.held() if one.connection.connection_id == connection_id), None)
 
     def well_ended(self, held: Held) -> bool:
-        """True if a connection is made and the last thing done to it succeeded."""
+        """True if a connection is made, and what was done to it last succeeded, as did its last repair."""
         last = self.operation(held.connection.last_operation)
-        return (
-            held.connection.state in SERVING and last is not None and last.state is OperationState.SUCCEEDED
-        )
+        well = last is not None and last.state is OperationState.SUCCEEDED
+        return held.connection.state in SERVING and well and not self.ended_unmended(held)
 
     def repairs(self, held: Held) -> list[str]:
         """Ids of the repairs of a connection's present life that succeeded."""

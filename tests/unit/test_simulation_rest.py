@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.models import Kind, OperationState, Plan
+from shared.models import Kind, Operation, OperationState, Plan
 from shared.naming import fold_id
 from tests.simulation import rest
 from tests.simulation.records import SERVING, Held
@@ -133,7 +133,9 @@ def test_what_somebody_took_is_no_fault_until_a_repair_that_came_after_has_succe
     assert told(simulated) == [f"{held.connection.spec.name}: configured without its Secret"]
 
 
-def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(simulated: Simulation):
+def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
     held = whole(simulated)
     intent = held.intents["role_assignments"]
     [item] = held.assignments()
@@ -144,6 +146,9 @@ def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(simul
     earlier = Plan(planned={**intent.planned, "assignments": [other]})
     put(simulated, held, "role_assignments", previous=(*intent.previous, earlier))
     assert told(simulated) == [f"leaked role assignment {place}"]
+    there, repair = failed_repair(simulated, held)
+    monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair])
+    assert told(simulated) == [], "a repair that failed says what is left"
 
 
 def test_a_connection_with_other_roles_than_its_target_gives_is_told(simulated: Simulation):
@@ -155,6 +160,18 @@ def test_a_connection_with_other_roles_than_its_target_gives_is_told(simulated: 
     assert any("configured with roles" in text for text in told(simulated))
 
 
+def failed_repair(simulated: Simulation, held: Held) -> tuple[list[Operation], Operation]:
+    """What was done so far, and a repair of a connection that fails after it."""
+    there = [*simulated.records.operations()]
+    mine = held.connection.connection_id
+    made = max(
+        (one for one in there if one.connection_id == mine and one.kind is Kind.CREATE),
+        key=lambda one: one.opened_at,
+    )
+    changes = {"kind": Kind.REPAIR, "state": OperationState.FAILED, "opened_at": made.opened_at + LATER}
+    return there, made.model_copy(update=changes)
+
+
 def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_failed(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ):
@@ -162,14 +179,7 @@ def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_faile
     put(simulated, held, "role_assignments", outputs={})
     missing = [f"{held.connection.spec.name}: configured, and nothing is on record of role_assignments"]
     assert told(simulated) == missing
-    mine = held.connection.connection_id
-    there = [*simulated.records.operations()]
-    made = max(
-        (one for one in there if one.connection_id == mine and one.kind is Kind.CREATE),
-        key=lambda one: one.opened_at,
-    )
-    changes = {"kind": Kind.REPAIR, "state": OperationState.FAILED, "opened_at": made.opened_at + LATER}
-    repair = made.model_copy(update=changes)
+    there, repair = failed_repair(simulated, held)
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair])
     assert told(simulated) == []
     again = repair.model_copy(
