@@ -151,6 +151,11 @@ async def test_only_a_prune_keeps_the_account_that_every_namespace_needs(
     bench.become(operation)
     removal = await removed(bench, kind, "default", provenance="created", nonce="n")
     assert [one["rule"] for one in removal.kept] == [rule] * bool(rule)
+    if rule == "mark-removed":
+        assert (
+            removal.kept[0]["uid"]
+            == bench.app.world.clusters[naming.fold_id(CLUSTER)].objects[kind, "shop", "default"].uid
+        )
 
 
 async def test_what_is_proven_by_another_connections_nonce_and_has_no_mark_any_more_is_kept(bench: Bench):
@@ -194,3 +199,23 @@ def test_what_later_steps_need_of_an_item_outlives_the_cut_to_a_rows_size():
     outputs = removal.done().outputs
     assert outputs["trimmed"]
     assert " ".join(sorted(outputs["kept"][0])) == NEEDED_LATER
+
+
+@pytest.mark.parametrize(
+    ("recorded", "rule", "detail"),
+    [("u-1", "object-changed", "recorded uid u-1"), ("", "not-proven-ours", "")],
+)
+async def test_what_is_kept_because_it_is_another_names_both(
+    bench: Bench, recorded: str, rule: str, detail: str
+):
+    known = bench.intents["settings"]
+    bench.intents["settings"] = known.model_copy(update={"outputs": {"uid": recorded} if recorded else {}})
+    [there] = [
+        one
+        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
+        if key[0] == "Secret"
+    ]
+    there.annotations[ANNOTATION_NONCE] = "another"
+    bench.become(Kind.DELETE)
+    [kept] = (await bench.revert("settings")).outputs["kept"]
+    assert (kept["rule"], kept.get("detail", ""), kept["uid"]) == (rule, detail, there.uid)
