@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from shared import naming
 from shared.clients.kube_uses import USERS
 from shared.errors import MooringError, NotYetError, PermanentError
-from shared.models import Kind, Plan
-from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY
+from shared.models import ConnectionId, Kind, Plan
+from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, SETTLED_AT
 from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
-from shared.steps.removal import OUTPUT_CHARACTERS, Removal
+from shared.steps.removal import OUTPUT_CHARACTERS, Removal, leave
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.step_bench import Bench
@@ -219,3 +220,25 @@ async def test_what_is_kept_because_it_is_another_names_both(
     bench.become(Kind.DELETE)
     [kept] = (await bench.revert("settings")).outputs["kept"]
     assert (kept["rule"], kept.get("detail", ""), kept["uid"]) == (rule, detail, there.uid)
+
+
+async def test_who_leaves_a_thing_to_others_waits_until_what_it_overtook_has_settled(bench: Bench):
+    bench.become(Kind.DELETE)
+    settled_at = bench.app.clock.now() + timedelta(seconds=20)
+    bench.done["quiesce"] = {SETTLED_AT: settled_at.isoformat()}
+    ctx = bench.context("role_assignments")
+    other = ctx.user.model_copy(update={"connection_id": ConnectionId("other")})
+    for user in (ctx.user, other):
+        await ctx.users.join("role|x", user, settled=ctx.recorder.settled)
+    with pytest.raises(NotYetError, match="settle") as waits:
+        await leave(ctx, "role|x")
+    assert waits.value.seconds == 20.0
+
+
+def test_an_item_has_no_detail_unless_it_is_given():
+    removal = Removal()
+    removal.remove({}, "r")
+    removal.keep({}, "r")
+    removal.say({}, "r")
+    assert removal.removed == removal.kept == [{"rule": "r"}]
+    assert removal.would == [{"rule": "r", "act": "delete"}]
