@@ -26,6 +26,9 @@ async def test_a_step_that_is_poisoned_is_announced_once_more_and_then_fails(app
         await app.services.engine.run_one(message)
     app.clock.advance(150)
     assert await app.services.engine.poisoned(message) == "again"
+    snapshot = await app.services.state.load(message.operation)
+    assert snapshot is not None
+    assert snapshot.steps[message.step].value.unanswered_at == app.clock.now(), "it may have sent something"
     [again] = messages(app)
     assert again.turn == message.turn + 1
     assert await app.services.engine.poisoned(message) == "stale", "only the current turn counts"

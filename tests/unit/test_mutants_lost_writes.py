@@ -3,9 +3,10 @@
 import pytest
 
 from shared import naming
-from shared.models import ConnectionId, Kind, OperationId, StepState
+from shared.models import ConnectionId, ConnectionState, Kind, OperationId, StepState
 from shared.recording import Run
 from shared.records import Dependent
+from shared.steps.shared_things import things_of
 from tests.fakes.local_app import LocalApp, create_body, delete_body
 
 
@@ -101,3 +102,54 @@ async def test_a_connection_whose_row_is_lost_holds_nothing_by_what_it_relied_on
     await dependents.add(lost)
     run = Run(state=app.services.state, dependents=dependents, snapshot=shot, step="settings", holder="h")
     assert await run.held_by_others("/identities/x") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("state", "active", "holds"),
+    [
+        (ConnectionState.USABLE, (), True),
+        (ConnectionState.DELETED, ("x",), True),
+        (ConnectionState.USABLE, ("x",), True),
+        (ConnectionState.DELETED, (), False),
+    ],
+)
+async def test_a_connection_that_lives_or_is_being_made_may_hold_things(
+    app: LocalApp, state: ConnectionState, active: tuple[str, ...], holds: bool
+):
+    record = await app.send(create_body())
+    shot = await app.services.state.load(OperationId(record.operation_id))
+    assert shot is not None
+    run = Run(
+        state=app.services.state,
+        dependents=app.services.engine.dependents,
+        snapshot=shot,
+        step="settings",
+        holder="h",
+    )
+    stored = await app.services.state.connection(shot.connection.value.connection_id)
+    assert stored is not None
+    value = stored.value.model_copy(update={"state": state, "active": tuple(map(OperationId, active))})
+    await app.services.state.observe(value, [], etag=stored.etag)
+    assert await run.holds(value.connection_id) is holds
+    assert not await run.holds(ConnectionId("nobody"))
+
+
+async def test_of_two_that_go_at_once_one_does_not_hide_what_a_third_holds(app: LocalApp):
+    bodies = [create_body(name) for name in ("one", "two", "three")]
+    records = [await app.send(body, message_id=str(index)) for index, body in enumerate(bodies)]
+    await app.settle()
+    state, dependents = app.services.state, app.services.engine.dependents
+    first, *others = records
+    ids = sorted(ConnectionId(one.connection_id) for one in others)
+    stored = await state.connection(ids[0])
+    assert stored is not None
+    going = stored.value.model_copy(update={"state": ConnectionState.DELETING})
+    await state.observe(going, [], etag=stored.etag)
+    shot = await state.load(OperationId(first.operation_id))
+    assert shot is not None
+    identity_id = str(shot.intents["managed_identity"].outputs["resourceId"])
+    run = Run(state=state, dependents=dependents, snapshot=shot, step="settings", holder="h")
+    assert await run.held_by_others(identity_id) == things_of(
+        (await state.connection(ids[1])).value,  # type: ignore[union-attr]
+        await state.intents(ids[1]),
+    )

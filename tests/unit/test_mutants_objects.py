@@ -242,3 +242,17 @@ def test_an_item_has_no_detail_unless_it_is_given():
     removal.say({}, "r")
     assert removal.removed == removal.kept == [{"rule": "r"}]
     assert removal.would == [{"rule": "r", "act": "delete"}]
+
+
+@pytest.mark.parametrize(("provenance", "back"), [("created", "yes"), ("observed", "no, its connection")])
+async def test_what_is_held_says_whether_it_could_be_put_back(bench: Bench, provenance: str, back: str):
+    known = bench.intents["settings"]
+    planned = {**known.planned, "provenance": provenance}
+    bench.intents["settings"] = known.model_copy(update={"planned": planned})
+    seen = bench.intents["preflight"]
+    bench.intents["preflight"] = seen.model_copy(update={"outputs": {**seen.outputs, "auth": "secret"}})
+    spec = {"containers": [{"name": "c", "envFrom": [{"secretRef": {"name": planned["name"]}}]}]}
+    bench.app.clusters.put_pod(CLUSTER, "shop", "reader", spec, "Running")
+    bench.become(Kind.PRUNE)
+    with pytest.raises(NotYetError, match=f"can be restored: {back}"):
+        await bench.revert("settings")

@@ -210,3 +210,11 @@ def test_a_step_that_runs_again_or_is_ready_at_once_is_no_wait():
     )
     shot = with_steps(empty, b=ready)
     assert outcomes.done(shot, running(shot, "a"), Done(), now=LATER).operation.waiting == ""
+
+
+def test_a_connection_that_is_repaired_has_not_ended():
+    shot = with_connection(
+        snapshot(Kind.REPAIR, plan=TWO, done=("b",), connection_state=ConnectionState.FAILED), ended_at=START
+    )
+    after = connection_after(outcomes.done(shot, running(shot, "a"), Done(), now=LATER))
+    assert (after.state, after.ended_at) == (ConnectionState.CONFIGURED, None)

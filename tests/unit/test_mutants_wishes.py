@@ -107,6 +107,11 @@ async def test_what_looks_after_connections_by_itself_is_told_that_there_is_noth
         await opened(app, REPAIR)
 
 
+async def test_a_prune_leaves_what_a_person_has_put_back(app: LocalApp):
+    await made(app, ConnectionState.RESTORED)
+    assert (await opened(app, PRUNE)).outcome == "nothing-to-do"
+
+
 # --- the plan ------------------------------------------------------------------------------------
 
 
