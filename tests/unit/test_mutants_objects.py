@@ -11,7 +11,7 @@ from shared import naming
 from shared.clients.kube_uses import USERS
 from shared.errors import MooringError, NotYetError, PermanentError
 from shared.models import ConnectionId, Kind, Plan
-from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, SETTLED_AT
+from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, SETTLED_AT
 from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
 from shared.steps.removal import OUTPUT_CHARACTERS, Removal, leave
 from tests.fakes.journal import Call
@@ -256,3 +256,17 @@ async def test_what_is_held_says_whether_it_could_be_put_back(bench: Bench, prov
     bench.become(Kind.PRUNE)
     with pytest.raises(NotYetError, match=f"can be restored: {back}"):
         await bench.revert("settings")
+
+
+@pytest.mark.parametrize("report_only", [True, False])
+async def test_what_a_prune_keeps_or_would_delete_is_named_by_its_uid(bench: Bench, report_only: bool):
+    [there] = [
+        one
+        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
+        if key[0] == "Secret"
+    ]
+    if not report_only:
+        there.annotations[ANNOTATION_KEEP] = "true"
+    bench.become(Kind.PRUNE, report_only=report_only)
+    [said] = (await bench.revert("settings")).outputs["would" if report_only else "kept"]
+    assert said["uid"] == there.uid
