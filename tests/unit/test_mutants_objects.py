@@ -13,7 +13,7 @@ from shared.errors import MooringError, NotYetError, PermanentError
 from shared.models import ConnectionId, Kind, Plan
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, SETTLED_AT
 from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
-from shared.steps.removal import OUTPUT_CHARACTERS, Removal, leave
+from shared.steps.removal import OUTPUT_CHARACTERS, Removal, forget, leave
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.step_bench import Bench
@@ -270,3 +270,17 @@ async def test_what_a_prune_keeps_or_would_delete_is_named_by_its_uid(bench: Ben
     bench.become(Kind.PRUNE, report_only=report_only)
     [said] = (await bench.revert("settings")).outputs["would" if report_only else "kept"]
     assert said["uid"] == there.uid
+
+
+@pytest.mark.parametrize(("removals", "raises"), [(True, True), (False, False)])
+async def test_a_name_is_kept_back_for_any_time_in_which_a_lost_delete_may_land(
+    bench: Bench, removals: bool, raises: bool
+):
+    bench.become(Kind.DELETE)
+    bench.in_doubt_seconds, bench.removals_in_doubt = 0.5, removals
+    ctx = bench.context("role_assignments")
+    if raises:
+        with pytest.raises(NotYetError, match="settle"):
+            await forget(ctx, "role|x")
+    else:
+        await forget(ctx, "role|x")
