@@ -51,7 +51,7 @@ REVERT_STAGES = (
     ("settings", "service_account"),
     ("managed_identity",),
 )
-"""Stages of every removal (design decision 20): access first, then cluster objects, the identity last."""
+"""Stages of every removal: access first, then cluster objects, the identity last."""
 
 REVERT = tuple(name for stage in REVERT_STAGES for name in stage)
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from shared.errors import Pace, TransientError
 
 QUEUE_DELAY_LIMIT_SECONDS = 600.0
-"""Longer waits are kept in the row (``due_at``) and announced by the timer (design decision 5)."""
+"""Longer waits are kept in the row (``due_at``) and announced by the timer."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

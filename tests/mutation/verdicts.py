@@ -42,8 +42,12 @@ class Verdicts:
         ``reasons`` are keys of those that have one.
         """
         by_key = {str(trial["key"]): trial for trial in trials}
-        prints = {key: _print(trial) for key, trial in by_key.items()}
         texts = test_texts(whole.folder, (test for trial in trials for test in trial["tests"]))
+        read = {test: f"{test} {_print(text)}" for test, text in texts.items()}
+        prints = {
+            key: _print({**trial, "tests": [read[test] for test in trial["tests"]]})
+            for key, trial in by_key.items()
+        }
         for key, trial in by_key.items():
             killer, text = self._killed.get(_print({**trial, "tests": []}), ("", ""))
             if killer in trial["tests"] and _print(texts[killer]) == text:

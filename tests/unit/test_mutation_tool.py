@@ -139,3 +139,5 @@ def test_what_a_test_has_killed_is_known_until_that_test_reads_otherwise(
     assert tried == [], "who lives for a reason is not tried again"
     run("assert 1", first, second, third)
     assert tried == ["a", "b"]
+    run("assert 2", first, second, third)
+    assert tried == ["a", "b"], "a test that reads otherwise is another test"
