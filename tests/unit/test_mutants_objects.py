@@ -14,6 +14,7 @@ from shared.models import ConnectionId, Kind, Plan
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, SETTLED_AT
 from shared.steps.objects import USE_LISTS, cluster_lost, hold_if_used, remove_object, used
 from shared.steps.removal import OUTPUT_CHARACTERS, Removal, forget, leave
+from tests.fakes.azure_world import StoredObject
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, LocalApp
 from tests.fakes.step_bench import Bench
@@ -24,6 +25,12 @@ async def bench(app: LocalApp) -> Bench:
     made = Bench(app)
     await made.up_to("settings")
     return made
+
+
+def the_secret(bench: Bench) -> StoredObject:
+    objects = bench.app.world.clusters[naming.fold_id(CLUSTER)].objects
+    [found] = [one for key, one in objects.items() if key[0] == "Secret"]
+    return found
 
 
 def unlisted(code: str) -> Callable[[Call], MooringError | None]:
@@ -108,11 +115,7 @@ async def test_an_empty_nonce_proves_nothing(bench: Bench):
     bench.intents["settings"] = known.model_copy(
         update={"planned": {**known.planned, "nonce": ""}, "outputs": {}}
     )
-    [there] = [
-        one
-        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
-        if key[0] == "Secret"
-    ]
+    there = the_secret(bench)
     there.annotations[ANNOTATION_NONCE] = ""
     bench.become(Kind.DELETE)
     assert [one["rule"] for one in (await bench.revert("settings")).outputs["kept"]] == ["not-proven-ours"]
@@ -211,11 +214,7 @@ async def test_what_is_kept_because_it_is_another_names_both(
 ):
     known = bench.intents["settings"]
     bench.intents["settings"] = known.model_copy(update={"outputs": {"uid": recorded} if recorded else {}})
-    [there] = [
-        one
-        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
-        if key[0] == "Secret"
-    ]
+    there = the_secret(bench)
     there.annotations[ANNOTATION_NONCE] = "another"
     bench.become(Kind.DELETE)
     [kept] = (await bench.revert("settings")).outputs["kept"]
@@ -260,11 +259,7 @@ async def test_what_is_held_says_whether_it_could_be_put_back(bench: Bench, prov
 
 @pytest.mark.parametrize("report_only", [True, False])
 async def test_what_a_prune_keeps_or_would_delete_is_named_by_its_uid(bench: Bench, report_only: bool):
-    [there] = [
-        one
-        for key, one in bench.app.world.clusters[naming.fold_id(CLUSTER)].objects.items()
-        if key[0] == "Secret"
-    ]
+    there = the_secret(bench)
     if not report_only:
         there.annotations[ANNOTATION_KEEP] = "true"
     bench.become(Kind.PRUNE, report_only=report_only)
