@@ -6,7 +6,16 @@ from datetime import datetime
 
 from shared import naming, retry
 from shared.errors import NotYetError, PermanentError, RefusedError
-from shared.models import Connection, ConnectionState, Kind, Operation, OperationState, StepRecord, StepState
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Kind,
+    Operation,
+    OperationState,
+    Replaced,
+    StepRecord,
+    StepState,
+)
 from shared.state import Snapshot
 
 RESTORABLE = frozenset({ConnectionState.PRUNED, ConnectionState.ORPHANED, ConnectionState.RESTORED})
@@ -131,7 +140,9 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
     """The connection takes over the operation's purpose, once, when its first step is claimed."""
     if operation.begun:
         return operation, connection
+    replaced: Replaced | None = None
     if operation.kind is Kind.CREATE and operation.spec is not None:
+        replaced = _replaced(connection) if operation.changes else None
         reborn = not connection.state.live
         connection = connection.model_copy(
             update={
@@ -153,6 +164,7 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
     begun = operation.model_copy(
         update={
             "begun": True,
+            "replaced": replaced,
             "behind": "",
             "generation": connection.generation,
             "state": OperationState.RUNNING,
@@ -161,3 +173,12 @@ def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[
         },
     )
     return begun, connection
+
+
+def _replaced(connection: Connection) -> Replaced:
+    return Replaced(
+        spec=connection.spec,
+        state=connection.state,
+        configured_at=connection.configured_at,
+        usable_at=connection.usable_at,
+    )

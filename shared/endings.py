@@ -161,7 +161,9 @@ def end(
         update["active"] = tuple(other for other in connection.active if other != operation.operation_id)
         update["last_operation"] = operation.operation_id
     if state is OperationState.FAILED:
-        update |= _fallen(operation, connection, snapshot.intents)
+        done = [name for name in snapshot.steps if _state(snapshot, steps, name) is StepState.DONE]
+        refused = _refused(operation) if not done else {}
+        update |= refused or _fallen(operation, connection, snapshot.intents)
     end = plans.end_state(operation.kind, operation.cause, connection=connection)
     if end is ConnectionState.RESTORED and connection.state is not ConnectionState.PRUNED:
         end = None  # an orphan stays one
@@ -197,6 +199,31 @@ def end(
 def _outputs(snapshot: Snapshot, steps: tuple[StepRecord, ...], name: str) -> Mapping[str, Any]:
     now = {step.name: step for step in steps}
     return (now.get(name) or snapshot.steps[name].value).outputs
+
+
+def _state(snapshot: Snapshot, steps: tuple[StepRecord, ...], name: str) -> StepState:
+    now = {step.name: step for step in steps}
+    return (now.get(name) or snapshot.steps[name].value).state
+
+
+def _refused(operation: Operation) -> dict[str, object]:
+    """What an update leaves that has made nothing: the connection as it was.
+
+    Its wish must not stay on record: what it names may not be there, and a sweep takes what a connection
+    relies on and does not find for deleted.
+    """
+    before = operation.replaced
+    if before is None:
+        return {}
+    # Nothing is under way that would end such a state.
+    unfinished = before.state is ConnectionState.CONNECTING
+    return {
+        "spec": before.spec,
+        "body_hash": operation.changes,
+        "state": ConnectionState.FAILED if unfinished else before.state,
+        "configured_at": before.configured_at,
+        "usable_at": before.usable_at,
+    }
 
 
 def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, Intent]) -> dict[str, object]:

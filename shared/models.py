@@ -128,6 +128,15 @@ class Connection(Model):
     ended_at: datetime | None = None
 
 
+class Replaced(Model):
+    """What an update took over from: the connection is that again if the update could make nothing."""
+
+    spec: ConnectionSpec
+    state: ConnectionState
+    configured_at: datetime | None = None
+    usable_at: datetime | None = None
+
+
 class PlannedStep(Model):
     """One node of a plan as frozen into the operation when it starts."""
 
@@ -162,6 +171,8 @@ class Operation(Model):
     """What a create will make of the connection when it begins."""
     changes: str = ""
     """Set for an update, which is a create on what is made: hash of the properties that it goes on from."""
+    replaced: Replaced | None = None
+    """Set once an update has begun."""
     request_id: str = ""
     begun: bool = False
     """The connection's row has taken over this operation's purpose."""

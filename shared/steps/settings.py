@@ -113,7 +113,15 @@ class Settings:
                 force=ctx.repairing,
             )
         version = f"{applied.uid} {applied.resource_version}"
-        return Done(outputs={"name": name, "uid": applied.uid, "keys": sorted(values), "version": version})
+        return Done(
+            outputs={
+                "name": name,
+                "uid": applied.uid,
+                "keys": sorted(values),
+                "version": version,
+                "clientId": str(ctx.facts.get("clientId") or ""),
+            }
+        )
 
     async def revert(self, ctx: StepContext) -> Done:
         """Delete the object.

@@ -180,14 +180,20 @@ class ClusterSlice:
     async def _values(
         self, ledger: Ledger, record: OnRecord, view: ClusterView
     ) -> tuple[list[Drifted], dict[str, str]]:
-        """Compare the settings' values, if anybody wrote it since they were written or compared last."""
+        """Compare the settings' values, if anybody wrote it since they were written or compared last.
+
+        They are compared as well if the identity is another one by now: of a repair that failed in between.
+        """
         known = record.drift.get(PART)
         checked = dict(known.checked) if known else {}
         there = cluster_findings.seen(record, view, "settings")
         if there is None or record.connection.linker_id or not record.settled:
             return [], checked
         version = f"{there.uid} {there.resource_version}"
-        if version in {checked.get("settings"), record.output("settings", "version")}:
+        client_id = record.output("managed_identity", "clientId")
+        written_for = record.output("settings", "clientId") or client_id
+        as_written = version == record.output("settings", "version") and written_for == client_id
+        if as_written or checked.get("settings") == f"{version} {client_id}".rstrip():
             return [], checked
         wanted = _wanted(self.lookout, record)
         get = self.lookout.outside.clusters.get(
@@ -198,9 +204,9 @@ class ClusterSlice:
             return [], checked
         wrong = sorted(key for key, value in wanted.items() if now.data.get(key) != value)
         if not wrong:
-            return [], {"settings": f"{now.uid} {now.resource_version}"}
+            return [], {"settings": f"{now.uid} {now.resource_version} {client_id}".rstrip()}
         shown = f"{there.kind} {there.namespace}/{there.name}"
-        mark = f"{now.uid} {now.resource_version}"
+        mark = f"{now.uid} {now.resource_version} {client_id}".rstrip()
         return [Drifted(kind="values-edited", thing=shown, detail=", ".join(wrong), mark=mark)], {}
 
 
