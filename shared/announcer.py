@@ -56,8 +56,10 @@ class Announcer:
     async def finish(self, snapshot: Snapshot) -> None:
         """Wake what waited behind an ended operation, tell of it, and stop looking at it.
 
-        One that the topic does not take stays noted as open, and the timer tells of it later.
+        One that the topic does not take stays noted as open, and the timer tells of it later. The line comes
+        first and may be written again: alerts read it, and must miss no end for a topic or a crash.
         """
+        traces.write_end(snapshot)
         operation = snapshot.operation.value
         for other in snapshot.connection.value.active:
             await self._wake(other, operation.operation_id)

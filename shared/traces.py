@@ -1,14 +1,17 @@
-"""What is told of an operation as a whole: its trace's first span, and the metrics of its end."""
+"""What is told of an operation as a whole: its trace's first span, and the line and metrics of its end."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
 from shared import event_time, naming
-from shared.models import Cause, Connection, Kind, Operation, OperationState
+from shared.logs import bind
+from shared.models import Cause, Connection, Kind, Operation, OperationState, StepState
 from shared.ports import Span, Telemetry
+from shared.state import Snapshot
 
 PRUNED = "pruned"
 
@@ -46,6 +49,39 @@ def opening(telemetry: Telemetry, operation_id: str, wish: Wish) -> AbstractCont
         "source": wish.cause.source if wish.cause else "request",
     }
     return telemetry.span(f"open {wish.kind.value}", of=operation_id, caller=wish.caller, fields=told)
+
+
+def write_end(snapshot: Snapshot) -> None:
+    """Write the line of an operation that is final, whatever decided its end; alerts read it.
+
+    It needs a person if it failed, or ended well with something left to do: then it has a remedy. One that
+    was overtaken needs nobody, though a step of it may have failed before.
+    """
+    operation = snapshot.operation.value
+    failed = operation.state is OperationState.FAILED
+    left = operation.state is OperationState.SUCCEEDED and bool(operation.remedy)
+    level = logging.ERROR if failed else logging.WARNING if left else logging.INFO
+    log = bind(
+        logging.getLogger("mooring"),
+        connection_id=operation.connection_id,
+        operation_id=operation.operation_id,
+        step=_failed_step(snapshot) if failed else "",
+    )
+    fields = {
+        "kind": operation.kind.value,
+        "state": operation.state.value,
+        "needs_person": failed or left,
+        "code": operation.code,
+        "detail": operation.detail,
+        "remedy": operation.remedy,
+    }
+    log.log(level, "operation-ended", extra=fields)
+
+
+def _failed_step(snapshot: Snapshot) -> str:
+    """The step whose code the operation has: others may have failed after it."""
+    failed = {name: one.value for name, one in snapshot.steps.items() if one.value.state is StepState.FAILED}
+    return next((name for name, step in failed.items() if step.code == snapshot.operation.value.code), "")
 
 
 def ended(telemetry: Telemetry, operation: Operation, connection: Connection) -> None:

@@ -40,7 +40,7 @@ var rules = [
   }
   {
     name: 'step-failed'
-    title: 'A step has failed for good'
+    title: 'An operation has failed'
     severity: 2
     window: 'PT15M'
     query: loadTextContent('../queries/step-failed.kql')
