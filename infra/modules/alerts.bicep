@@ -82,7 +82,7 @@ var rules = [
   }
   {
     name: 'prune-held'
-    title: 'Prunes are held by the cap'
+    title: 'A prune or another removal needs a person'
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/prune-held.kql')
