@@ -40,24 +40,38 @@ def blueprint(wiring: Wiring) -> func.Blueprint:
     @part.timer_trigger(arg_name="timer", schedule=SCHEDULE, use_monitor=False)
     async def tend(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the binding's name
         """Tend what would otherwise stand still."""
-        services = await wiring.services()
-        found = await announce_again(services)
-        await log_depths(services)
-        late = await message_late_seconds(services)
-        services.telemetry.measure("step_late_seconds", found.step_late_seconds)
-        services.telemetry.measure("message_late_seconds", late)
-        await services.sweeping.sweeper.tend()
-        age = await measure(services)
-        # Written even when there is nothing to do: an alert fires when this line stays away.
-        said = {
-            "open": found.open,
-            "step_late_seconds": found.step_late_seconds,
-            "message_late_seconds": late,
-            "sweep_age_seconds": age,
-        }
-        bind(logging.getLogger("mooring")).info("tended", extra=said)
+        try:
+            await look_after(await wiring.services())
+        except MooringError as error:
+            # Without tables no step can say why it stands still: an alert reads this line.
+            said = {"code": error.code, "detail": error.detail}
+            bind(logging.getLogger("mooring")).error("tend-failed", extra=said)
+            raise
 
     return part
+
+
+async def look_after(services: Services) -> None:
+    """One tick of the timer, with its sign of life.
+
+    Raises:
+        MooringError: the tables or the queues gave no answer.
+    """
+    found = await announce_again(services)
+    await log_depths(services)
+    late = await message_late_seconds(services)
+    services.telemetry.measure("step_late_seconds", found.step_late_seconds)
+    services.telemetry.measure("message_late_seconds", late)
+    await services.sweeping.sweeper.tend()
+    age = await measure(services)
+    # Written even when there is nothing to do: an alert fires when this line stays away.
+    said = {
+        "open": found.open,
+        "step_late_seconds": found.step_late_seconds,
+        "message_late_seconds": late,
+        "sweep_age_seconds": age,
+    }
+    bind(logging.getLogger("mooring")).info("tended", extra=said)
 
 
 async def measure(services: Services) -> int | None:
