@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError, UnreadableRowError
@@ -82,8 +82,10 @@ class RecoverySlice:
     async def _groups(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim]) -> bool:
         """Go through the claims, one identity after the other; False if the time was up before the end."""
         _, after = ledger.stage((STAGE,))
-        silent = [claim for claim in claims if claim.spec is None and not await self._on_record(claim)]
-        blocked = _blocked(silent, claims)
+        told = {claim.connection_id for claim in claims if claim.spec is not None}
+        # A copy of a secret that tells its own place (some tool copies secrets) is nobody's connection.
+        untold = [claim for claim in claims if claim.spec is None and claim.connection_id not in told]
+        silent = [claim for claim in untold if not await self._on_record(claim)]
         groups: dict[str, list[Claim]] = {}
         for claim in claims:
             # Without an identity it shares nothing that goes with a last user.
@@ -91,7 +93,7 @@ class RecoverySlice:
         keys = [key for key in sorted(groups) if key > after]
 
         async def one(key: str) -> None:
-            await self._group(ledger, surveyor, groups[key], blocked)
+            await self._group(ledger, surveyor, groups[key], _silent_for(silent, groups[key]))
 
         for page in itertools.batched(keys, AT_ONCE, strict=False):
             await side_by_side(one, page)
@@ -114,13 +116,11 @@ class RecoverySlice:
             and naming.settings_object(spec) == here
         )
 
-    async def _group(
-        self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim], blocked: Mapping[str, str]
-    ) -> None:
-        """All connections of one identity."""
+    async def _group(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim], silent: str) -> None:
+        """All connections of one identity; ``silent`` is a secret that may be of one more."""
         scopes = frozenset(filter(None, (_scope(surveyor, claim) for claim in claims)))
         seen: list[Seen] = []
-        bad = ""
+        bad = silent
         for claim in claims:
             if await self._on_record(claim):
                 await self._tell(ledger, surveyor, claim, await self._known(ledger, claim))
@@ -131,9 +131,8 @@ class RecoverySlice:
                 bad = bad or claim.place
                 await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=unknown)
         for one in seen:
-            other = bad or blocked.get(one.claim.secret.namespace, "")
-            if other:
-                why = Unknown(SIBLING, f"{other} could not be told")
+            if bad:
+                why = Unknown(SIBLING, f"{bad} could not be told")
                 await self._tell(ledger, surveyor, one.claim, Outcome.NOT_RECOVERED, why=why)
             else:
                 await self._recover(ledger, surveyor, one)
@@ -215,13 +214,15 @@ def _secrets(surveyor: Surveyor) -> list[KubeObject]:
     return [one for kind in SETTINGS for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
-def _blocked(silent: Sequence[Claim], claims: Sequence[Claim]) -> dict[str, str]:
-    """Namespaces in which a secret of ours tells nothing: its workload may be any of theirs.
+def _silent_for(silent: Sequence[Claim], claims: Sequence[Claim]) -> str:
+    """Place of a secret that tells nothing and may be of the identity of these claims; empty if none may.
 
-    A copy of a secret that tells its own place (some tool copies secrets) is nobody's connection.
+    An identity that is made for a workload serves its namespace alone; one that requests name may serve any.
     """
-    told = {claim.connection_id for claim in claims if claim.spec is not None}
-    return {claim.secret.namespace: claim.place for claim in silent if claim.connection_id not in told}
+    named = any(claim.spec is not None and claim.spec.identity_id for claim in claims)
+    namespaces = {claim.secret.namespace for claim in claims}
+    found = (one.place for one in silent if named or one.secret.namespace in namespaces)
+    return next(found, "")
 
 
 def _scope(surveyor: Surveyor, claim: Claim) -> str:

@@ -6,7 +6,7 @@ from shared import naming
 from shared.inscription import ANNOTATION_REQUEST
 from shared.ports import Identity, RoleAssignment
 from shared.steps.base import LABEL_WORKLOAD
-from tests.fakes.local_app import CLUSTER, GROUP, VAULT, LocalApp, delete_body
+from tests.fakes.local_app import CLUSTER, GROUP, POLICY, VAULT, LocalApp, delete_body
 from tests.fakes.recoveries import (
     account_of,
     claim,
@@ -21,6 +21,7 @@ from tests.fakes.sweeps import connected
 OTHER = f"{GROUP}/providers/Microsoft.Storage/storageAccounts/canary"
 GIVEN = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/given"
 ID = naming.connection_id(CLUSTER, "shop", "orders-blob")
+ELSEWHERE = naming.connection_id(CLUSTER, "shop2", "elsewhere")
 
 
 def add_other_account(app: LocalApp) -> None:
@@ -73,6 +74,30 @@ async def test_a_secret_that_tells_nothing_may_be_of_any_workload_of_its_namespa
         "other": "sibling-not-recovered",
         "elsewhere": "recovered",
     }
+
+
+async def test_a_secret_that_tells_nothing_may_be_of_any_identity_that_requests_name(app: LocalApp):
+    """Such an identity serves other namespaces too: a delete would take the right that they share."""
+    add_given(app)
+    app.policy_file.write_text(POLICY + f'identities = ["{GIVEN}"]\n')
+    app.world.clusters[naming.fold_id(CLUSTER)].namespaces.add("shop2")
+    await connected(app, "elsewhere", namespace="shop2", identityId=GIVEN)
+    await connected(app, identityId=GIVEN)
+    await connected(app, "of-its-own", workload="other", namespace="shop2")
+    roles = dict(app.world.assignments)
+    lose_tables(app)
+    inscription = secret_of(app).annotations.pop(ANNOTATION_REQUEST)
+    assert outcomes(await recovered(app)) == {
+        "Secret sc-ordersblob-secret": "no-inscription",
+        "elsewhere": "sibling-not-recovered",
+        "of-its-own": "recovered",
+    }
+    await app.send({"action": "delete", "connectionId": ELSEWHERE}, message_id="d")
+    await app.settle(seconds=3600.0)
+    assert app.world.assignments == roles, "orders-blob works through one of them"
+    secret_of(app).annotations[ANNOTATION_REQUEST] = inscription
+    again = {"elsewhere": "recovered", "orders-blob": "recovered", "of-its-own": "on-record"}
+    assert outcomes(await recovered(app)) == again
 
 
 async def test_a_copy_of_a_secret_in_another_namespace_is_nobodys_and_hinders_nobody(app: LocalApp):
