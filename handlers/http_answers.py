@@ -26,6 +26,7 @@ _CONFLICT = {
     "not-repairable",
     "linker-not-ready",
     "linker-incomplete",
+    "operation-under-way",
     "request-id-reused",
     "sweep-under-way",
     "dead-letters-off",

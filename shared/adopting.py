@@ -69,7 +69,8 @@ class Adopter:
 
         Raises:
             RefusedError: a code of the policy, or linker-not-found, linker-not-ready, linker-incomplete,
-                identity-not-found, identity-forbidden, name-collision; or what Azure denied.
+                identity-not-found, identity-forbidden, name-collision, operation-under-way; or what Azure
+                denied.
             TransientError: nothing is decided; ask again.
         """
         try:
@@ -168,6 +169,7 @@ class Adopter:
                 await self.ties.enlist(stored.value)
                 fresh = known["preflight"].planned.get("request") == preflight.planned["request"]
                 return Adoption(connection=stored.value, fresh=fresh, detail=detail)
+            _refuse_busy(stored)
             await self.ties.depend(connection, intents)
             try:
                 await self.state.observe(connection, intents, etag=stored.etag if stored else "")
@@ -191,8 +193,6 @@ class Adopter:
                 field="linkerId",
                 remedy="delete that connection, or the linker",
             )
-        if present is not None and present.state is ConnectionState.PRUNING:
-            raise TransientError("behind", "a prune is under way")
         now = stored.read_at if stored else self.clock.now()
         return row_of(spec, linker, present, now=now, adopted_at=now)
 
@@ -205,6 +205,24 @@ def _judge(
         policy.judge(spec, roles, usual=usual)
     except RefusedError as error:
         raise RefusedError(error.code, error.detail, remedy=error.remedy, field="linkerId") from None
+
+
+def _refuse_busy(stored: Stored[Connection] | None) -> None:
+    """Refuse to take over what an operation works on: its plan was made for what the connection was.
+
+    A prune that goes on with it would end the connection and leave it a user of what it shares for ever. It
+    may be held for days, so nobody is asked to try again in a moment.
+    """
+    if stored is None or not stored.value.active:
+        return
+    operation_id = stored.value.active[0]
+    raise RefusedError(
+        "operation-under-way",
+        f"operation {operation_id} of the connection is under way",
+        field="linkerId",
+        remedy=f"GET /api/operations/{operation_id} says what it waits for;"
+        " send the request again once it has ended",
+    )
 
 
 def _same(one: Connection, other: Connection, known: dict[str, Intent], intents: Sequence[Intent]) -> bool:

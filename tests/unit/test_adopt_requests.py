@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared import naming
-from shared.models import Cause, ConnectionState, Kind
+from shared.models import Cause, Kind
 from shared.opening import Asked
 from shared.ports import Upsert
 from tests.fakes.http_app import HttpApp
@@ -210,16 +210,6 @@ async def test_the_secret_of_a_connection_of_ours_is_not_adopted(app: LocalApp):
     record = await app.send(adopt_body())
     assert (record.outcome, record.code) == ("rejected", "name-collision")
     assert await app.state(THEIRS) == "configured"
-
-
-async def test_what_is_being_pruned_is_not_adopted_before_that_has_ended(app: LocalApp, theirs: TheirLinker):
-    await adopted(app)
-    stored = await app.services.state.connection(THEIRS)
-    assert stored is not None
-    pruning = stored.value.model_copy(update={"state": ConnectionState.PRUNING})
-    await app.services.state.observe(pruning, [], etag=stored.etag)
-    status, body, headers = await HttpApp(app).call("adopt_linker", body={"linkerId": LINKER})
-    assert (status, body["code"], headers["Retry-After"]) == (503, "behind", "2")
 
 
 async def test_a_thing_that_is_on_its_way_out_is_waited_for(app: LocalApp, theirs: TheirLinker):
