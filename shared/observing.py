@@ -24,7 +24,7 @@ from shared.records import Dependent, Dependents
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
-from shared.steps.shared_things import things_of
+from shared.steps.shared_things import all_things_of
 from shared.users import User, Users
 
 INTERVAL_SECONDS = 5.0
@@ -158,13 +158,15 @@ class Observer:
     async def _let_go(self, connection: Connection, known: Mapping[str, Intent]) -> None:
         """An adoption has lapsed: nothing is removed, and nobody is kept from being a thing's last user.
 
+        It may have been repeated before, with the linker on another identity each time: all that any of them
+        shared is left.
         Before the row, which forgets that there was an adoption; leaving twice is fine.
         """
         user = User(connection_id=connection.connection_id, generation=connection.generation)
         # An operation that never was: whoever meets its mark after a crash need not wait for it.
         mark = naming.operation_id(connection.connection_id, "let-go")
         taken = {step: intent for step, intent in known.items() if step != "service_account"}
-        for thing in sorted(things_of(connection, taken)):
+        for thing in sorted(all_things_of(connection, taken)):
             leaving = await self.users.leave(thing, user, operation_id=mark)
             if leaving.last:
                 await self.users.forget(thing, operation_id=mark)

@@ -22,6 +22,16 @@ def things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]
     return {*_through_the_identity(present), *_in_the_cluster(connection, present)}
 
 
+def all_things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]:
+    """Names of all that any plan of a connection's life shares, of what it was given before too."""
+    found = things_of(connection, intents)
+    for step, intent in intents.items():
+        for plan in intent.previous:
+            earlier = intent.model_copy(update={"planned": plan.planned})
+            found |= things_of(connection, {step: earlier})
+    return found
+
+
 def _through_the_identity(planned: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     identity = planned.get("managed_identity", {})
     if identity.get("provenance") in {Provenance.CREATED, Provenance.PROVIDED}:

@@ -1,10 +1,12 @@
 """What an adoption shares with others is left again, whatever comes between: a prune, or other adoptions."""
 
+import dataclasses
 import json
 
 import pytest
 
 from shared import naming
+from shared.ports import Identity
 from tests.fakes.http_app import HttpApp
 from tests.fakes.linker_events import receive, written_event
 from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, create_body, deletion_event
@@ -19,6 +21,9 @@ from tests.unit.test_adopt_records import adopt_body, adopted
 
 OURS = naming.connection_id(CLUSTER, "pay", "orders-blob")
 SECOND = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-second"
+READER = "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+"""Storage Blob Data Reader."""
+MORE = "66666666-6666-4666-8666-666666666666"
 
 
 @pytest.fixture
@@ -46,6 +51,18 @@ def joined(app: LocalApp) -> set[str]:
     rows = [json.loads(str(row.columns["body"])) for row in app.store.rows("users")]
     held = [row["thing"] for row in rows if THEIRS in {user["connection_id"] for user in row["users"]}]
     return {thing.partition("|")[0] for thing in held}
+
+
+def second_identity(app: LocalApp, theirs: TheirLinker) -> None:
+    """The linker works through another identity from now on."""
+    made = Identity(
+        resource_id=SECOND, client_id=app.world.guid(), principal_id=app.world.guid(), location="x", tags={}
+    )
+    app.world.identities[naming.fold_id(SECOND)] = made
+    app.world.credentials[naming.fold_id(SECOND)] = {}
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{made.client_id}")
+    theirs.change(client_id=made.client_id)
+    dataclasses.replace(theirs, identity=made).grant(STORAGE, MORE)
 
 
 async def nothing_of_ours_is_left(app: LocalApp) -> None:
@@ -107,3 +124,32 @@ async def test_an_adoption_that_is_on_record_is_told_so_whatever_is_under_way(
     await receive(app, deletion_event(STORAGE))
     assert (await app.send(adopt_body(), message_id="again")).outcome == "unchanged"
     assert joined(app) == {"account", "credential", "role"}
+
+
+# --- an adoption that lapses --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["identity", "roles"])
+async def test_an_adoption_that_lapses_leaves_what_an_earlier_one_shared(
+    app: LocalApp, theirs: TheirLinker, what: str
+):
+    """The event between the two was lost, so nothing has lapsed there."""
+    if what == "roles":
+        theirs.grant(STORAGE, MORE, READER)
+    assert (await adopted(app)).outcome == "opened"
+    if what == "roles":
+        app.world.assignments.pop((naming.fold_id(STORAGE), MORE))
+    else:
+        second_identity(app, theirs)
+    assert (await adopted(app, "again")).outcome == "opened"
+    client_id = app.world.guid()
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", f"sc-account-{client_id}")
+    theirs.change(client_id=client_id)
+    assert await receive(app, written_event(LINKER)) == ["observed"]
+    assert (await app.state(THEIRS), joined(app)) == ("observed", {"account"})
+    theirs.delete()
+    app.world.assignments.pop((naming.fold_id(STORAGE), MORE), None)
+    await receive(app, deletion_event(LINKER))
+    await app.settle(seconds=3600.0)
+    assert (await app.state(THEIRS), joined(app)) == ("pruned", set())
+    await nothing_of_ours_is_left(app)
