@@ -76,7 +76,9 @@ async def records(app: LocalApp) -> dict[str, Any]:
 
 
 def _known(intent: Intent) -> Intent:
-    outputs = {name: value for name, value in intent.outputs.items() if name not in {"version", "warnings"}}
+    # Which identity the values were written for is not asked either: the next sweep compares them.
+    unknown = {"version", "warnings"} | ({"clientId"} if intent.step == "settings" else set())
+    outputs = {name: value for name, value in intent.outputs.items() if name not in unknown}
     planned = dict(intent.planned)
     if intent.step == "managed_identity":
         planned.pop("nonce", None)  # who found the identity there planned one that it never wrote
