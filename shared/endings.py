@@ -249,6 +249,17 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
     return {"state": ConnectionState.FAILED} if failing else {}
 
 
+def left_by_restore(connection: Connection, intents: Mapping[str, Intent]) -> Connection:
+    """The connection as an overtaken restore leaves it: what was put back, or may be, stays on record.
+
+    Another life would know nothing of it: whoever comes goes on with this one.
+    """
+    known = intents.get(plans.RESTORED_BY)
+    if connection.state is not ConnectionState.PRUNED or known is None:
+        return connection
+    return connection.model_copy(update={"state": ConnectionState.RESTORED, "ended_at": None})
+
+
 def superseded(other: Stored[Operation], by: Kind, now: datetime) -> Stored[Operation]:
     """An operation that another one overtakes, as it ends."""
     ended = {

@@ -173,12 +173,8 @@ class Opener:
         if same is not None:
             return Answer("attached", same.operation_id)
         unconfirmed = connection.state is not ConnectionState.PRUNING
-        if (
-            asked.spec is not None
-            and unconfirmed
-            and running
-            and _kinds(running) <= {Kind.PRUNE, Kind.REPAIR}
-        ):
+        hints = set() < _kinds(running) <= {Kind.PRUNE, Kind.REPAIR}
+        if asked.spec is not None and unconfirmed and hints:
             # A prune that has confirmed nothing yet is a hint, and a repair unmakes nothing: the connection
             # is as made as before.
             unchanged = self._unchanged(connection, asked.spec, asked.row)
@@ -188,6 +184,11 @@ class Opener:
         begins_from = changes.begins_from(connection, ahead, asked.spec, asked.row)
         by_decision = list(zip(running, decisions, strict=True))
         overtaken = [other for other, what in by_decision if what is Decision.OVERTAKE]
+        if Kind.RESTORE in _kinds(overtaken):
+            intents = await self.state.intents(asked.connection_id)
+            connection = endings.left_by_restore(connection, intents)
+            if asked.spec is not None and connection.state.live and not left_by_linker(connection):
+                refuse_another(connection.spec, asked.spec)
         waits_for = [other for other, what in by_decision if what in {Decision.WAIT, Decision.ATTACH}]
         operation = Operation(
             operation_id=operation_id,
