@@ -64,6 +64,8 @@ class Run:
                 known,
             )
             if intent == known:
+                # Nothing to save, and so nothing that would tell of a loss.
+                await self._reload()
                 return intent.planned
             try:
                 self.snapshot = await self.state.commit(self.snapshot, operation, intents=[intent])
@@ -146,11 +148,12 @@ class Run:
         except StateConflictError:
             return
 
-    async def in_doubt_seconds(self, *, removals: bool) -> float:
+    async def in_doubt_seconds(self, *, removals: bool, of: str = "") -> float:
         """How long what was sent and not answered may still land: writes, or (``removals``) deletes.
 
-        Asked are the connection's other operations, ended or overtaken, and earlier runs of this step. What
-        a run has sent lands within one lease of the run's end, and a run ends within its own lease.
+        Asked are the connection's other operations, ended or overtaken, and earlier runs of this step (with
+        ``of`` that step of the other operations alone). What a run has sent lands within one lease of the
+        run's end, and a run ends within its own lease.
         """
         own = self.snapshot.operation.value
         rows = await self.state.store.query(CONNECTIONS, own.connection_id, key_from="op|", key_to="op}")
@@ -164,10 +167,11 @@ class Run:
                     asked[operation.operation_id] = operation
                 continue
             step = parse(StepRecord, row)
-            if step.operation_id not in asked:
+            if step.operation_id not in asked or of not in {"", step.name}:
                 continue
             if step.operation_id == own.operation_id:
-                left_seconds = max(left_seconds, _unanswered(step, row) if step.name == self.step else 0.0)
+                asks = step.name == self.step and not of
+                left_seconds = max(left_seconds, _unanswered(step, row) if asks else 0.0)
                 continue
             overtaken = asked[step.operation_id].state.final and step.state is StepState.RUNNING
             left_seconds = max(left_seconds, _unanswered(step, row), _under_way(step, row) * overtaken)

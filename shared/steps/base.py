@@ -84,10 +84,11 @@ class Recorder(Protocol):
         """Longest lease that a step of another operation still has; 0 if none is live."""
         ...
 
-    async def in_doubt_seconds(self, *, removals: bool) -> float:
+    async def in_doubt_seconds(self, *, removals: bool, of: str = "") -> float:
         """How long writes (or deletes) of the connection, whose answer was lost, may still land.
 
-        Those of its other operations, and those that an earlier run of this step sent.
+        Those of its other operations, and those that an earlier run of this step sent; with ``of`` only those
+        that a step of that name sent in another operation.
         """
         ...
 

@@ -112,6 +112,7 @@ class ServiceAccount:
             name,
             ours=is_ours,
             refusal=refusal,
+            planned=planned,
             labels={LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL_WORKLOAD: ctx.workload_key},
             annotations={
                 ANNOTATION_CLIENT_ID: client_id,

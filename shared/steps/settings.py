@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shared import naming, setting_values
-from shared.errors import PermanentError
+from shared.errors import NotYetError, PermanentError
 from shared.inscription import ANNOTATION_REQUEST, text_of
 from shared.models import Done, Finding, Provenance
 from shared.ports import KubeObject
@@ -72,6 +72,8 @@ class Settings:
 
         Raises:
             PermanentError: ``object-not-ours``; ``field-conflict`` if another manager owns a field.
+            NotYetError: ``settle``.
+            TransientError: the object changed since it was read.
         """
         spec = ctx.connection.spec
         kind, name = naming.settings_object(spec)
@@ -104,6 +106,7 @@ class Settings:
                 name,
                 ours=is_ours,
                 refusal=refusal,
+                planned=planned,
                 labels={
                     LABEL_MANAGED_BY: naming.MANAGED_BY,
                     LABEL_CONNECTION: ctx.connection.connection_id,
@@ -112,6 +115,8 @@ class Settings:
                 data=values,
                 force=ctx.repairing,
             )
+        if there is not None and there.resource_version == applied.resource_version:
+            await self._require_landed(ctx)
         version = f"{applied.uid} {applied.resource_version}"
         return Done(
             outputs={
@@ -149,6 +154,12 @@ class Settings:
             use = await hold_if_used(ctx, kind, plan, lost=lost)
             await remove_object(ctx, removal, kind, plan, use=use, lost=lost)
         return removal.done()
+
+    async def _require_landed(self, ctx: StepContext) -> None:
+        """Nothing had to be changed: a late write of an earlier operation still finds the version it read."""
+        seconds = await ctx.recorder.in_doubt_seconds(removals=False, of=self.name)
+        if seconds > 0:
+            raise NotYetError("settle", "earlier settings may still land", seconds=seconds)
 
     async def _wrong(self, ctx: StepContext, data: Mapping[str, str]) -> list[str]:
         return sorted(key for key, value in (await self._values(ctx)).items() if data.get(key) != value)

@@ -141,6 +141,40 @@ async def test_an_account_that_is_gone_or_another_is_not_made_by_an_annotation(a
     assert dict((await _present(azure, place)).annotations) == {"team": "shop"}
 
 
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+@pytest.mark.parametrize("force", [False, True])
+async def test_what_is_applied_on_an_object_as_it_was_read_meets_no_other(
+    azure: Azure, kind: str, force: bool
+):
+    name = f"sc-{uuid.uuid4().hex[:8]}-late"
+    place = (azure.cluster_id, kind, NAMESPACE, name)
+    data = {"A": "1"}
+
+    async def write(note: str, was: KubeObject) -> KubeObject:
+        exact = {"uid": was.uid, "resource_version": was.resource_version}
+        return await azure.clusters.apply(
+            *place, labels={"app": "mooring"}, annotations={"note": note}, data=data, force=force, **exact
+        )
+
+    await azure.clusters.create(*place, labels={"app": "mooring"}, annotations={"note": "1"}, data=data)
+    first = await _present(azure, place)
+    second = await write("2", first)
+    assert (dict(second.annotations), second.uid) == ({"note": "2"}, first.uid)
+    assert (await write("2", second)).resource_version == second.resource_version
+    for note in ("1", "2", "3"):
+        with pytest.raises(TransientError, match="kubernetes-conflict"):
+            await write(note, first)  # it lands late
+    assert dict((await _present(azure, place)).annotations) == {"note": "2"}
+    assert await azure.clusters.delete(*place, uid=second.uid, resource_version=second.resource_version)
+    with pytest.raises(TransientError, match="kubernetes-conflict"):
+        await write("1", first)
+    assert await azure.clusters.get(*place) is None
+    again = await azure.clusters.create(*place, labels={}, annotations={"note": "4"}, data=data)
+    with pytest.raises(TransientError, match="kubernetes-conflict"):
+        await write("1", second)
+    assert dict((await _present(azure, place)).annotations) == dict(again.annotations)
+
+
 async def _present(azure: Azure, place: tuple[str, str, str, str]) -> KubeObject:
     there = await azure.clusters.get(*place)
     assert there is not None

@@ -73,7 +73,7 @@ class MemoryRecorder:
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)
 
-    async def in_doubt_seconds(self, *, removals: bool) -> float:
+    async def in_doubt_seconds(self, *, removals: bool, of: str = "") -> float:
         return self.bench.in_doubt_seconds if removals == self.bench.removals_in_doubt else 0.0
 
 

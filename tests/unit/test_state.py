@@ -223,6 +223,8 @@ async def test_a_run_knows_of_other_operations_only_what_is_in_the_table(app: Lo
 
 
 async def test_an_intent_that_is_saved_already_is_not_written_again(app: LocalApp, snapshot: Snapshot):
+    held = snapshot.steps["preflight"].value.model_copy(update={"holder": "h"})
+    snapshot = await app.services.state.commit(snapshot, snapshot.operation.value, steps=[held])
     run = run_of(app, snapshot)
     await run.intend({"a": 1, "nonce": "x"})
     etag = run.snapshot.operation.etag
