@@ -88,6 +88,12 @@ def refuse_orphans(connection: Connection) -> None:
         RefusedError: ``observed-connection``.
     """
     spec = connection.spec
+    if connection.left_by:
+        raise RefusedError(
+            "observed-connection",
+            f"this is what connection {connection.left_by} had to leave to a linker; it is pruned with that",
+            remedy=_command("delete", connection),
+        )
     if connection.connection_id != naming.connection_id(spec.cluster_id, spec.namespace, spec.name):
         raise RefusedError(
             "observed-connection",

@@ -118,6 +118,8 @@ class Connection(Model):
     last_operation: OperationId = OperationId("")
     linker_id: str = ""
     """Set for connections of Service Connector: observed or adopted."""
+    left_by: ConnectionId = ConnectionId("")
+    """Set on the row of what a connection of ours had to leave to ``linker_id`` when it ended."""
     adopted_at: datetime | None = None
     """Set for adopted connections; Service Connector makes and deletes them all the same."""
     restored: bool = False

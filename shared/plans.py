@@ -68,6 +68,9 @@ PRUNED_OF_ADOPTED = ("role_assignments", "federated_credential", "settings", "se
 """What is looked after once the linker of an adopted connection is gone, whatever took it: Service Connector
 takes back what it granted and leaves the cluster objects. The identity is its owner's."""
 
+PRUNED_OF_LEFT = ("role_assignments", "federated_credential", "managed_identity")
+"""What a removal of ours may have left to a linker: it goes once the linker is gone, whatever took it."""
+
 PRUNED_BY_CAUSE: Mapping[str, Sequence[str]] = {
     "target": REVERT,
     "identity": REVERT,
@@ -175,7 +178,9 @@ def _planned(
         return _removal(("quiesce",), (*fitting(REVERT), *((RESTORED_BY,) if restored else ())))
     if cause is not None and connection is not None:
         names = PRUNED_BY_CAUSE[cause.kind]
-        if connection.adopted_at is not None:
+        if connection.left_by:
+            names = PRUNED_OF_LEFT
+        elif connection.adopted_at is not None:
             names = PRUNED_OF_ADOPTED
         elif connection.linker_id:
             # Whatever took it, even its cluster: a users row left behind would keep the account for ever.

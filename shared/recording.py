@@ -7,9 +7,10 @@ whose lease was taken over, cannot save an intent any more and so makes nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared import left_rows
 from shared.errors import StateConflictError
 from shared.models import (
     Connection,
@@ -19,6 +20,7 @@ from shared.models import (
     Kind,
     Operation,
     OperationId,
+    Plan,
     StepRecord,
     StepState,
 )
@@ -28,6 +30,7 @@ from shared.records import Dependent, Dependents
 from shared.rows import parse
 from shared.state import CONNECTIONS, Snapshot, State
 from shared.steps.shared_things import things_of
+from shared.users import User
 
 _TRIES = 8
 _REMOVING = frozenset({Kind.DELETE, Kind.PRUNE})
@@ -119,6 +122,30 @@ class Run:
             intents = await self.state.intents(connection.connection_id)
             found |= things_of(connection, intents)
         return frozenset(found)
+
+    async def only_linkers(self, users: Iterable[User]) -> bool:
+        """Say whether all of a thing's users are rows of connections of Service Connector."""
+        found = [await self.state.connection(user.connection_id) for user in users]
+        return all(stored is not None and bool(stored.value.linker_id) for stored in found)
+
+    async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:
+        """Record what stays for a linker, to be pruned once that is gone; returns who uses it from now on."""
+        left = await left_rows.leave_to(
+            self.state,
+            self.dependents,
+            self.snapshot.connection.value,
+            linker_id,
+            plans,
+            now=self.snapshot.read_at,
+        )
+        return User(connection_id=left.connection_id, generation=left.generation)
+
+    async def stands(self, user: User) -> bool:
+        """Say whether a user's connection is on record in that life, and no prune of it has begun."""
+        stored = await self.state.connection(user.connection_id)
+        if stored is None or stored.value.generation != user.generation:
+            return False
+        return stored.value.state.live and stored.value.state is not ConnectionState.PRUNING
 
     async def _others(self, identity_id: str) -> list[Connection]:
         """Other living connections that rely on an identity."""

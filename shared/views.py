@@ -72,6 +72,7 @@ def listed(value: Connection, *, base_url: str = "") -> dict[str, Any]:
         "endedAt": _instant(value.ended_at),
         "adoptedAt": _instant(value.adopted_at),
         "linkerId": value.linker_id or None,
+        "leftBy": value.left_by or None,
         "operations": [f"{base_url}/operations/{one}" for one in value.active],
         "lastOperation": f"{base_url}/operations/{value.last_operation}" if value.last_operation else None,
     }

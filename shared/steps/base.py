@@ -7,7 +7,7 @@ repeated after any interruption. It saves what it is about to make (``intend``) 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -78,6 +78,22 @@ class Recorder(Protocol):
 
     async def held_by_others(self, identity_id: str) -> frozenset[str]:
         """Names of the shared things that other living connections hold through an identity."""
+        ...
+
+    async def only_linkers(self, users: Iterable[User]) -> bool:
+        """Say whether all of a thing's users are rows of connections of Service Connector."""
+        ...
+
+    async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:
+        """Record what stays for a linker, to be pruned once that is gone; returns who uses it from now on.
+
+        Raises:
+            NotYetError: ``behind``: a prune of what was left to the same linker is under way.
+        """
+        ...
+
+    async def stands(self, user: User) -> bool:
+        """Say whether a user's connection is on record in that life, and no prune of it has begun."""
         ...
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:

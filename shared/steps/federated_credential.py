@@ -12,9 +12,10 @@ from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Done, Finding, Provenance
-from shared.ports import Credential
+from shared.models import Done, Finding, Plan, Provenance
+from shared.ports import Credential, Linker
 from shared.steps.base import StepContext, credential_thing, found
+from shared.steps.left_to_linkers import IDENTITY, leave_to, only_linkers_stay
 from shared.steps.objects import account_of
 from shared.steps.removal import (
     MADE_AGAIN,
@@ -124,16 +125,24 @@ class FederatedCredential:
         else:
             leaving = await leave(ctx, thing)
             others, last = leaving.shared, leaving.last
-        if others:
+        own = planned.get("provenance") == Provenance.CREATED
+        leaves = own and not ctx.operation.report_only
+        linker = None
+        if not others or (leaves and await only_linkers_stay(ctx, thing)):
+            linker = await self._linker(ctx, credential)
+        if others and linker is None:
             removal.keep(item, "still-shared", "still used")
             return
-        client_id = account_of(credential["subject"].rpartition(":")[-1])
-        if any(one.client_id.lower() == client_id for one in await live_linkers(ctx)):
+        if linker is not None:
+            if last:
+                await forget(ctx, thing)
+            if leaves:
+                await self._leave_to(ctx, linker, thing, planned)
             removal.keep(item, "live-linker", "a live linker works through it")
-        elif ctx.operation.report_only:
+            return
+        if ctx.operation.report_only:
             removal.say(item, "last-user", **_NOT_BACK)
         else:
-            own = planned.get("provenance") == Provenance.CREATED
             names = (name, _former_name(ctx, credential["subject"])) if own else (name,)
             if not last and own and await self._named(ctx, identity_id, names, credential):
                 # Not after the identity, as ``verify_gone`` would.
@@ -144,6 +153,22 @@ class FederatedCredential:
             removal.remove({**item, "thing": thing, "found": bool(deleted)}, rule, **_NOT_BACK)
         if last:
             await forget(ctx, thing)
+
+    async def _linker(self, ctx: StepContext, credential: Mapping[str, str]) -> Linker | None:
+        """The living linker that works through a credential, ``None`` if none does."""
+        client_id = account_of(credential["subject"].rpartition(":")[-1])
+        return next((one for one in await live_linkers(ctx) if one.client_id.lower() == client_id), None)
+
+    async def _leave_to(
+        self, ctx: StepContext, linker: Linker, thing: str, planned: Mapping[str, Any]
+    ) -> None:
+        """Leave a credential that we made to the linker that works through it."""
+        made = ctx.intents.get(IDENTITY)
+        where = naming.fold_id(str(planned["identityId"]))
+        identities = made.plans() if made else ()
+        known = [one for one in identities if naming.fold_id(str(one.planned["resourceId"])) == where]
+        if known:
+            await leave_to(ctx, linker, thing, Plan(planned=planned), identity=known[0])
 
     async def _delete(
         self, ctx: StepContext, identity_id: str, names: Sequence[str], credential: Mapping[str, str]

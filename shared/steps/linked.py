@@ -25,7 +25,7 @@ async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
     """
     match item["kind"]:
         case "role":
-            return bool(await linked_role(ctx, item))
+            return await linker_of_role(ctx, item) is not None
         case "identity":
             plans = ctx.intents["managed_identity"].plans() if "managed_identity" in ctx.intents else ()
             clients = [
@@ -44,8 +44,8 @@ async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
     return any(one.client_id.lower() == client_id for one in await live_linkers(ctx))
 
 
-async def linked_role(ctx: StepContext, item: Mapping[str, Any]) -> str:
-    """Why a role that we gave stays, empty if nothing speaks for it.
+async def linker_of_role(ctx: StepContext, item: Mapping[str, Any]) -> Linker | None:
+    """The linker for which a role that we gave stays, ``None`` if nothing speaks for it.
 
     Azure assigns a role once to a principal at a scope (``RoleAssignmentExists``), so a linker that was made
     for the same identity and target goes by ours. Nobody goes by the role of an identity that is gone.
@@ -54,12 +54,17 @@ async def linked_role(ctx: StepContext, item: Mapping[str, Any]) -> str:
     identity = identity_of(ctx, str(item["principalId"]))
     client_id = str(identity.outputs.get("clientId", "")) if identity else ""
     if identity is None or not client_id or (cause is not None and cause.kind == "identity"):
-        return ""
+        return None
     for linker in await linkers_through(ctx, str(identity.planned["resourceId"]), client_id):
         if _related(str(item["scope"]), linker.target_id):
-            unread = linker.provisioning_state == UNREADABLE
-            return f"{linker.resource_id} {'cannot be read and may work' if unread else 'works'} through it"
-    return ""
+            return linker
+    return None
+
+
+def reason_of(linker: Linker) -> str:
+    """Why something stays for a linker."""
+    unread = linker.provisioning_state == UNREADABLE
+    return f"{linker.resource_id} {'cannot be read and may work' if unread else 'works'} through it"
 
 
 async def linkers_through(ctx: StepContext, identity_id: str, client_id: str) -> list[Linker]:

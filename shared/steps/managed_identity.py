@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
-from shared.ports import Identity
+from shared.ports import Identity, Linker
 from shared.spec import ConnectionSpec
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
+from shared.steps.left_to_linkers import leave_to
 from shared.steps.linked import linkers_through
 from shared.steps.registration import IDENTITIES, not_registered
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
 
+LINKED = "a live linker works through it"
 _NOT_BACK = {"restorable": "no", "why": f"{MADE_AGAIN}, with another client id"}
 
 
@@ -91,15 +93,19 @@ class ManagedIdentity:
         leaving = await leave(ctx, thing)
         workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
         if leaving.shared:
-            removal.keep(item, "still-shared", "still used")
+            left = _kept_for_a_linker(ctx)
+            rule, why = ("live-linker", LINKED) if left else ("still-shared", "still used")
+            removal.keep(item, rule, why)
             return
+        linkers: list[Linker] = []
         identity = await ctx.outside.identities.get(resource_id)
         if not workload or (identity is not None and identity.tags.get(TAG_WORKLOAD) != workload):
             removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
         elif identity is not None and (
-            _kept_for_a_linker(ctx) or await linkers_through(ctx, resource_id, identity.client_id)
+            (linkers := await linkers_through(ctx, resource_id, identity.client_id))
+            or _kept_for_a_linker(ctx)
         ):
-            removal.keep(item, "live-linker", "a live linker works through it")
+            removal.keep(item, "live-linker", LINKED)
         elif identity is not None and (fault := await self._fault(ctx, plan, identity)):
             removal.keep(item, *fault)
         else:
@@ -110,6 +116,8 @@ class ManagedIdentity:
             removal.remove({**item, "thing": thing, **gone}, rule, **_NOT_BACK)
         if leaving.last:
             await forget(ctx, thing)
+        if linkers and plan.planned.get("provenance") in {Provenance.CREATED, Provenance.PROVIDED}:
+            await leave_to(ctx, linkers[0], thing, plan, identity=plan, details={"workload": workload})
 
     async def _fault(self, ctx: StepContext, plan: Plan, identity: Identity) -> tuple[str, str] | None:
         """Why a prune keeps an identity: it is not the reported one, or somebody else works through it.

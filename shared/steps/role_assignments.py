@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.models import Done, Finding, Kind, Provenance
-from shared.ports import Grants, RoleAssignment, Roles
-from shared.steps.adopted import still_relied_on
+from shared import naming
+from shared.models import Done, Finding, Kind, Plan, Provenance
+from shared.ports import Grants, Linker, RoleAssignment, Roles
+from shared.steps.adopted import identity_of, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
-from shared.steps.linked import linked_role
+from shared.steps.left_to_linkers import leave_to, only_linkers_stay
+from shared.steps.linked import linker_of_role, reason_of
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone, take_up
 from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
@@ -96,8 +98,9 @@ class RoleAssignments:
             thing = role_thing(item)
             names = ("scope", "name", "role", "principalId", KIND)
             shown = {"kind": "role", **{name: item[name] for name in names if name in item}}
-            adopted = item["provenance"] == Provenance.ADOPTED
-            reason = await still_relied_on(ctx, item) if adopted else await linked_role(ctx, item)
+            adopted = _adopted(item)
+            linker = None if adopted else await linker_of_role(ctx, item)
+            reason = await still_relied_on(ctx, item) if adopted else reason_of(linker) if linker else ""
             rule = "still-relied-on" if adopted else "live-linker"
             if not reason and (reason := await _foreign(ctx, item)):
                 rule = "not-proven-ours"
@@ -111,7 +114,9 @@ class RoleAssignments:
                     removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
             leaving = await _revoke(ctx, item, kept=bool(reason))
-            if leaving.shared:
+            if linker and (not leaving.shared or await only_linkers_stay(ctx, thing)):
+                await _leave_to(ctx, linker, item)
+            elif leaving.shared:
                 removal.keep(shown, "still-shared", "still used")
                 continue
             if reason:
@@ -137,7 +142,7 @@ class RoleAssignments:
             if item["provenance"] == Provenance.ADOPTED:
                 stays = True
                 continue
-            if await linked_role(ctx, item) or await _foreign(ctx, item):
+            if await linker_of_role(ctx, item) or await _foreign(ctx, item):
                 # Its plan stays on record, and so does the user: a later removal looks again.
                 stays = True
                 continue
@@ -168,6 +173,23 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = Fal
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
     return leaving
+
+
+async def _leave_to(ctx: StepContext, linker: Linker, item: Mapping[str, Any]) -> None:
+    """Leave a role that we gave to the linker that works through it."""
+    identity = identity_of(ctx, str(item["principalId"]))
+    if identity is None:
+        return
+    known = {name: value for name, value in item.items() if name != "provenance"}
+    plan = Plan(planned={"assignments": [known], "provenance": Provenance.CREATED})
+    await leave_to(ctx, linker, role_thing(item), plan, identity=identity)
+
+
+def _adopted(item: Mapping[str, Any]) -> bool:
+    """Say whether a role was adopted, and bears another name than we give: somebody else made it."""
+    scope, principal_id = str(item["scope"]), str(item["principalId"])
+    name = naming.role_assignment_name(scope, principal_id, str(item["roleDefinitionId"]))
+    return item["provenance"] == Provenance.ADOPTED and str(item["name"]).lower() != name
 
 
 async def _remove_left(ctx: StepContext, item: Mapping[str, Any]) -> None:

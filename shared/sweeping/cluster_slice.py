@@ -137,7 +137,8 @@ class ClusterSlice:
         if record is None:
             return
         found.know(record)
-        if not record.present or record.connection.state is ConnectionState.RESTORED:
+        ended = not record.present or record.connection.state is ConnectionState.RESTORED
+        if ended and not record.connection.left_by:
             linker = _living(record, view)
             if linker is not None:
                 # Made again under the same id, and no event has told of it.
@@ -149,6 +150,8 @@ class ClusterSlice:
         if lost is not None:
             await lookout.hints.prune(ledger, record.connection, *lost)
             return
+        if record.connection.left_by:
+            return  # the linker's own row has what is to be seen in the cluster
         if record.connection.linker_id:
             await self._observe_again(ledger, record, view)
         drifted = cluster_findings.drifted(record, view, tenant_id=lookout.tenant_id)

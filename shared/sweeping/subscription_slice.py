@@ -104,6 +104,8 @@ class SubscriptionSlice:
         connection = record.connection
         if connection.state is ConnectionState.RESTORED or not (connection.state.live and record.holds):
             return
+        if connection.left_by:
+            return  # it relies on its linker alone, and that is in a cluster
         gone_id = await self._gone_target(record, lists)
         if connection.linker_id:
             # It goes with its linker alone: until then its losses are told and nothing is taken away.

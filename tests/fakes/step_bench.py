@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shared import naming, plans
+from shared import left_rows, naming, plans
 from shared.errors import NotYetError
 from shared.models import (
     Cause,
@@ -21,12 +21,15 @@ from shared.models import (
     Operation,
     OperationId,
     OperationState,
+    Plan,
 )
 from shared.policy import Policy
 from shared.prunes import Prunes, SavedObject
 from shared.recording import _merged
+from shared.records import Dependents
 from shared.spec import ConnectionSpec
 from shared.steps.base import StepContext
+from shared.users import User
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
 
 
@@ -69,6 +72,19 @@ class MemoryRecorder:
 
     async def held_by_others(self, identity_id: str) -> frozenset[str]:
         return self.bench.held_by_others.get(naming.fold_id(identity_id), frozenset())
+
+    async def only_linkers(self, users: Iterable[User]) -> bool:
+        found = [await self.bench.app.services.state.connection(one.connection_id) for one in users]
+        return all(stored is not None and bool(stored.value.linker_id) for stored in found)
+
+    async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:
+        state, dependents = self.bench.app.services.state, Dependents(self.bench.app.store)
+        now = self.bench.app.clock.now()
+        left = await left_rows.leave_to(state, dependents, self.bench.connection, linker_id, plans, now=now)
+        return User(connection_id=left.connection_id, generation=left.generation)
+
+    async def stands(self, user: User) -> bool:
+        return await self.holds(user.connection_id)
 
     async def lease_left_seconds(self, operation_id: OperationId) -> float:
         return self.bench.leases.get(operation_id, 0.0)

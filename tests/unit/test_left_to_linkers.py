@@ -6,7 +6,7 @@ from shared import naming
 from shared.models import Kind
 from shared.ports import Linker
 from shared.steps.base import credential_thing, role_thing
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, deletion_event
 from tests.fakes.step_bench import Bench
 
 LINKER = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
@@ -47,12 +47,15 @@ def thing(bench: Bench, step: str) -> str:
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_what_was_left_goes_in_its_turn_and_not_after_the_identity(app: LocalApp, step: str):
+async def test_what_was_left_stays_left_and_goes_with_the_prune_of_the_linker(app: LocalApp, step: str):
     bench = await made(app)
     [kept] = (await bench.revert(step)).outputs["kept"]
     assert (kept["rule"], there(app, step)) == ("live-linker", 1)
     app.world.linkers.clear()
-    await bench.revert(step)
+    [kept] = (await bench.revert(step)).outputs["kept"]
+    assert (kept["rule"], there(app, step)) == ("still-shared", 1)
+    app.queue.put("resource-events", deletion_event(LINKER))
+    await app.settle()
     assert there(app, step) == 0
     assert await bench.app.services.engine.users.get(thing(bench, step)) is None
 
