@@ -11,6 +11,11 @@ def start(cluster_id: str) -> str:
     return _aks("start", cluster_id)
 
 
+def show(cluster_id: str) -> str:
+    """Look at a cluster, and at how its last change ended."""
+    return _aks("show", cluster_id)
+
+
 def enable_workload_identity(cluster_id: str) -> str:
     """Switch the issuer and workload identity on."""
     return _aks("update --enable-oidc-issuer --enable-workload-identity", cluster_id)

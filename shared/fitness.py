@@ -19,7 +19,7 @@ from shared.models import Connection, ConnectionId, ConnectionState, Finding, Ki
 from shared.ports import Credential, Identity, ManagedCluster
 from shared.spec import ConnectionSpec
 from shared.state import State
-from shared.steps import mounts, provided_account
+from shared.steps import cluster_state, mounts, provided_account
 from shared.steps.base import (
     LABEL_CONNECTION,
     LABEL_WORKLOAD,
@@ -35,7 +35,6 @@ from shared.steps.preflight import (
     refuse_cluster_identity,
     refuse_linkers_name,
     require_entra,
-    require_running,
 )
 from shared.steps.registration import namespace_of, require_part, target_missing
 from shared.steps.registration import require as require_registration
@@ -221,7 +220,9 @@ class Fitness:
         remedy = cluster_commands.enable_workload_identity(spec.cluster_id)
         looks.say(found("issuer-on", ok=bool(cluster.issuer), detail=cluster.issuer, remedy=remedy))
         looks.say(found("workload-identity-on", ok=cluster.workload_identity, remedy=remedy))
-        running = looks.hold("cluster-running", lambda: require_running(cluster))
+        running = looks.hold(cluster_state.RUNNING, lambda: cluster_state.require_running(cluster))
+        if running:
+            looks.say(cluster_state.running(cluster))
         if not looks.hold("cluster-takes-entra", lambda: require_entra(cluster)) or not running:
             return
         await looks.take("namespace-exists", self._namespace(spec))

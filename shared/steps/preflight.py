@@ -15,7 +15,7 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Done, Finding
 from shared.ports import Linker, ManagedCluster, without_entra
 from shared.spec import ConnectionSpec
-from shared.steps import grants, keys, mounts, provided_account
+from shared.steps import cluster_state, grants, keys, mounts, provided_account
 from shared.steps.adopted import look_at_linker, look_at_target, part_found
 from shared.steps.base import LABEL_CONNECTION, StepContext, found, owned
 from shared.steps.registration import require_part, target_missing
@@ -53,7 +53,7 @@ class Preflight:
         issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
         known = await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace)
         findings += [
-            found("cluster-running", ok=True, detail=cluster.provisioning_state),
+            cluster_state.running(cluster),
             found("cluster-takes-entra", ok=True),
         ]
         if not spec.by_identity:
@@ -124,7 +124,7 @@ class Preflight:
         )
         if cluster is None:
             raise PermanentError("cluster-not-found", spec.cluster_id)
-        require_running(cluster)
+        cluster_state.require_running(cluster)
         require_entra(cluster)
         if spec.by_identity:
             require_workload_identity(cluster)
@@ -134,7 +134,8 @@ class Preflight:
             raise target_missing(target_id)
         await require_part(ctx.outside.resources, ctx.target, spec.target_id)
         parent = await self._parent(ctx)
-        warnings = obey(of_answer(ctx.target, spec, target, parent=parent))
+        warnings = obey(cluster_state.said(cluster))
+        warnings += obey(of_answer(ctx.target, spec, target, parent=parent))
         refuse_linkers_name(spec, linkers)
         if not await ctx.outside.clusters.namespace_exists(spec.cluster_id, spec.namespace):
             raise namespace_missing(spec.namespace)
@@ -176,23 +177,6 @@ class Preflight:
         mark = (LABEL_CONNECTION, ctx.connection.connection_id)
         if there is not None and not owned(ctx, there, mark, intent=ctx.intents.get("settings")):
             raise foreign_settings(spec)
-
-
-def require_running(cluster: ManagedCluster) -> None:
-    """The cluster takes calls.
-
-    Raises:
-        NotYetError: ``cluster-updating``.
-        PermanentError: ``cluster-stopped``.
-    """
-    if cluster.provisioning_state.lower() not in {"succeeded", "running"}:
-        raise NotYetError("cluster-updating", f"the cluster is {cluster.provisioning_state}")
-    if cluster.power_state.lower() == "stopped":
-        raise PermanentError(
-            "cluster-stopped",
-            cluster.resource_id,
-            remedy=cluster_commands.start(cluster.resource_id),
-        )
 
 
 def require_entra(cluster: ManagedCluster) -> None:
@@ -272,7 +256,8 @@ def _require_incarnation(ctx: StepContext, cluster: ManagedCluster) -> None:
 
 def _closed(cluster: ManagedCluster) -> Finding | None:
     """What keeps everybody from looking into the cluster."""
-    for name, rule in (("cluster-running", require_running), ("cluster-takes-entra", require_entra)):
+    running = (cluster_state.RUNNING, cluster_state.require_running)
+    for name, rule in (running, ("cluster-takes-entra", require_entra)):
         try:
             rule(cluster)
         except PermanentError as error:

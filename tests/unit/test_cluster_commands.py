@@ -12,6 +12,7 @@ from tests.fakes.local_app import CLUSTER, SUBSCRIPTION
     ("command", "verb"),
     [
         (cluster_commands.start, "start"),
+        (cluster_commands.show, "show"),
         (cluster_commands.enable_workload_identity, "update --enable-oidc-issuer --enable-workload-identity"),
         (cluster_commands.enable_entra, "update --enable-aad"),
         (cluster_commands.enable_secrets_store, "enable-addons --addons azure-keyvault-secrets-provider"),

@@ -137,6 +137,19 @@ async def test_a_create_fails_exactly_on_what_is_said_to_fail(
     assert state == ("failed" if "failed" in results.values() else "connecting")
 
 
+@pytest.mark.parametrize("state", ["Failed", "Canceled"])
+async def test_a_last_change_of_the_cluster_that_failed_is_said_and_hinders_no_create(
+    app: LocalApp, state: str
+):
+    described(app, provisioning_state=state)
+    _, findings = await looked(app)
+    assert bad(findings) == {"cluster-running": "warning"}
+    assert findings["cluster-running"].remedy == cluster_commands.show(CLUSTER)
+    await app.send(create_body())
+    await app.settle()
+    assert await app.state(naming.connection_id(CLUSTER, "shop", "orders-blob")) == "configured"
+
+
 # --- names ---------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,28 @@ async def test_a_cluster_that_is_being_changed_is_waited_for(bench: Bench, state
         await bench.apply("preflight")
 
 
+@pytest.mark.parametrize("state", ["Canceling", "Deleting", "Migrating", "Starting", "Stopping", ""])
+async def test_so_is_one_in_any_state_that_ends_by_itself_or_that_nobody_knows(bench: Bench, state: str):
+    describe(bench.app, provisioning_state=state)
+    with pytest.raises(NotYetError, match="cluster-updating"):
+        await bench.apply("preflight")
+
+
+@pytest.mark.parametrize("state", ["Failed", "Canceled"])
+async def test_a_cluster_whose_last_change_came_to_no_good_end_is_used_and_said(bench: Bench, state: str):
+    describe(bench.app, provisioning_state=state)
+    outputs = (await bench.apply("preflight")).outputs
+    [said] = outputs["warnings"]
+    assert (said["name"], said["result"]) == ("cluster-running", "warning")
+    assert state in said["detail"]
+    assert said["remedy"].startswith("az aks show --subscription")
+
+
+async def test_one_that_was_stopped_after_that_is_still_stopped(bench: Bench):
+    describe(bench.app, provisioning_state="Failed", power_state="Stopped")
+    assert (await refusal(bench)).code == "cluster-stopped"
+
+
 async def test_what_does_not_exist_is_named(bench: Bench):
     bench.app.world.clusters[KEY].namespaces.discard("shop")
     error = await refusal(bench)

@@ -166,6 +166,24 @@ async def test_a_setting_with_another_value_and_a_role_of_another_kind_are_wrong
     assert set(await failed(app, connection_id)) >= {"role-assigned"}
 
 
+@pytest.mark.parametrize(
+    ("state", "result"), [("Failed", "warning"), ("Canceled", "warning"), ("Updating", "ok")]
+)
+async def test_a_last_change_of_the_cluster_that_failed_is_said_and_all_else_looked_at(
+    app: LocalApp, state: str, result: str
+):
+    connection_id = await connected(app)
+    described(app, provisioning_state=state)
+    thing(app, "Secret").data.pop(ENDPOINT)
+    record = await app.send({"action": "validate", "connectionId": connection_id}, message_id="look")
+    await app.settle()
+    _, shown, _ = await HttpApp(app).call("get_operation", operationId=str(record.operation_id))
+    found = {one["name"]: one for one in shown["findings"]}
+    assert found["cluster-running"]["result"] == result
+    assert state in found["cluster-running"]["detail"]
+    assert found["settings-keys"]["result"] == "failed"
+
+
 async def test_an_identity_that_is_gone_or_another_is_said(app: LocalApp):
     connection_id = await connected(app)
     [(key, identity)] = app.world.identities.items()
