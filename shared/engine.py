@@ -2,7 +2,7 @@
 
 The message is a nudge and the table is the truth: a duplicate finds the step taken or done, a stale
 one another turn, a late one the operation ended. A crash between saving and announcing is healed by
-the redelivered message or by the timer. This is the only place that catches every exception.
+the redelivered message or by the timer. Here and in ``sweeping/slices.py`` every exception is caught.
 """
 
 from __future__ import annotations

@@ -109,6 +109,13 @@ var rules = [
     query: loadTextContent('../queries/sweep-old.kql')
   }
   {
+    name: 'sweep-incomplete'
+    title: 'A sweep could not look at everything'
+    severity: 2
+    window: 'PT3H'
+    query: loadTextContent('../queries/sweep-incomplete.kql')
+  }
+  {
     name: 'event-lag'
     title: 'Events arrive late'
     severity: 3

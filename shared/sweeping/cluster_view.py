@@ -24,6 +24,8 @@ PROVIDER_CLASS = "SecretProviderClass"
 UNREACHABLE = "unreachable"
 WITHOUT_ENTRA = "cluster-without-entra"
 """Nothing in such a cluster is asked for."""
+_DENIED = {ACCOUNT: "accounts-not-listed"}
+"""``role.yaml`` itself has the list of accounts; those of the others are roles that may be left out."""
 Objects = Mapping[tuple[str, str], KubeObject]
 
 
@@ -97,7 +99,7 @@ async def _list_objects(outside: Outside, ledger: Ledger, view: ClusterView, kin
     found: dict[tuple[str, str], KubeObject] = {}
     for namespace in scope.namespaces(view.policy, view.cluster_id, view.namespaces):
         listing = outside.clusters.list_objects(view.cluster_id, kind, namespace)
-        objects = await _of_the_cluster(ledger, listing, "objects-not-listed")
+        objects = await _of_the_cluster(ledger, listing, _DENIED.get(kind, "objects-not-listed"))
         if objects is None:
             return
         for one in objects:

@@ -33,6 +33,8 @@ class Ledger:
     clock: Clock
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     calls: Counter[str] = dataclasses.field(default_factory=Counter)
+    last_try: bool = False
+    """If this run fails where it begins, the slice ends."""
     first: bool = True
     """This run begins the slice; what is listed by each run anew is counted by the first alone."""
     details: dict[str, None] = dataclasses.field(default_factory=dict)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 
-from shared.errors import PermanentError, UnreadableRowError
+from shared.errors import MooringError, PermanentError, TransientError, UnreadableRowError
 from shared.inventory import Entry, Inventory
 from shared.sweeping.ledger import Ledger, side_by_side
+from shared.throttling import THROTTLED
 
 PAGE = 200
 Look = Callable[[Sequence[Entry]], Awaitable[None]]
@@ -31,21 +32,35 @@ async def each_connection(
         False if the time was up before the end; at least one page was done.
     """
     stage = ledger.cursor.partition(":")[0]
+    passing: list[TransientError] = []
 
     async def one(entries: Sequence[Entry]) -> None:
         try:
             await look(entries)
         except (PermanentError, UnreadableRowError) as error:
             # What is wrong with one connection must not keep those behind it from being looked at.
-            ledger.note(error.code)
-            ledger.count("connectionsFailed")
+            _left_out(ledger, error)
+        except TransientError as error:
+            if error.code == THROTTLED or not ledger.last_try:
+                raise
+            passing.append(error)
 
     async for page, last in _pages(inventory, scope, after=after, ended=ended):
+        passing.clear()
         await side_by_side(one, page)
+        if len(passing) == len(page):
+            raise passing[0]  # it is not one connection's fault
+        for error in passing:
+            _left_out(ledger, error)
         ledger.move(stage, last)
         if ledger.over():
             return False
     return True
+
+
+def _left_out(ledger: Ledger, error: MooringError) -> None:
+    ledger.note(error.code)
+    ledger.count("connectionsFailed")
 
 
 async def _pages(

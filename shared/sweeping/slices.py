@@ -2,7 +2,7 @@
 
 The message is a nudge and the row is the truth, as with steps: a duplicate finds the slice taken, a stale one
 another turn, a late one the sweep ended. A run that dies leaves the cursor where it was; what it opened until
-then is recognised by its key and opened once.
+then is recognised by its key and opened once. Every exception of a run is caught, as the engine does.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from shared.logs import bind
 from shared.ports import SILENCE, Clock, StepQueue, Telemetry
 from shared.retry import QUEUE_DELAY_LIMIT_SECONDS
 from shared.state import Stored
+from shared.sweeping import slice_log
 from shared.sweeping.ledger import Ledger
 from shared.sweeping.sweeps import (
     Slice,
@@ -152,6 +153,7 @@ class Slices:
             cursor=taken.cursor,
             until=started_at + timedelta(seconds=self.slice_seconds),
             clock=self.clock,
+            last_try=taken.tries + 1 >= TRIES,
             first=not taken.cursor,
         )
         error: MooringError | None = None
@@ -164,19 +166,11 @@ class Slices:
             error = failure
         except TimeoutError:
             error = TransientError("step-deadline", f"no end after {self.deadline_seconds:g} s")
+        except Exception as failure:  # noqa: BLE001 - as in the engine: whatever was not foreseen is retried, capped
+            error = slice_log.unexpected(self.logger, taken, failure)
         now = stored.read_at + (self.clock.now() - started_at)
         counted = _counted(taken, ledger, ledger.counted if error else ledger.counts)
-        bind(self.logger).info(
-            "slice-ran",
-            extra={
-                "sweep": sweep.sweep_id,
-                "slice": taken.slice_id,
-                "finished": finished,
-                "code": error.code if error else "",
-                "cluster": taken.what.rpartition("/")[2] if taken.kind == "cluster" else "",
-                "details": ",".join(ledger.details),
-            },
-        )
+        slice_log.ran(self.logger, taken, ledger, error, done=finished)
         if error is None:
             if finished:
                 return await self._end(stored, counted, now)
@@ -230,6 +224,7 @@ class Slices:
             },
         )
         await self.sweeps.replace(stored, done)
+        slice_log.ended(self.logger, done)
         await self.end_if_done(one.sweep_id)
         return done.state.value
 

@@ -155,7 +155,7 @@ async def test_without_the_right_to_list_objects_the_rest_is_done(app: LocalApp)
     app.journal.before = refuse
     app.world.clusters[naming.fold_id(CLUSTER)].namespaces.remove("shop")
     found = await swept(app)
-    assert found["details"] == {"objects-not-listed": 1}
+    assert found["details"] == {"objects-not-listed": 1, "accounts-not-listed": 1}
     assert "drift" not in found["totals"]
     assert await prunes(app, connection_id) == [("namespace", "sweep")]
 
