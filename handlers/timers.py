@@ -58,18 +58,21 @@ async def look_after(services: Services) -> None:
         MooringError: the tables or the queues gave no answer.
     """
     found = await announce_again(services)
-    await log_depths(services)
+    rejected = await log_depths(services)
     late = await message_late_seconds(services)
     services.telemetry.measure("step_late_seconds", found.step_late_seconds)
     services.telemetry.measure("message_late_seconds", late)
     await services.sweeping.sweeper.tend()
     age = await measure(services)
+    throttled = await throttled_seconds(services)
     # Written even when there is nothing to do: an alert fires when this line stays away.
     said = {
         "open": found.open,
         "step_late_seconds": found.step_late_seconds,
         "message_late_seconds": late,
         "sweep_age_seconds": age,
+        "throttled_seconds": throttled,
+        "rejected": rejected,
     }
     bind(logging.getLogger("mooring")).info("tended", extra=said)
 
@@ -115,10 +118,23 @@ async def message_late_seconds(services: Services) -> int:
     return max([0, *(round((now - one).total_seconds()) for one in put if one is not None)])
 
 
-async def log_depths(services: Services) -> None:
-    """One line per queue that holds anything, poison and refusals included: what alerts are made of."""
-    log = bind(logging.getLogger("mooring"))
+async def throttled_seconds(services: Services) -> int | None:
+    """For how long Azure wants to be left alone, in whichever subscription longest; ``None`` if unknown.
+
+    A step that waits for it writes no line before that time has passed.
+    """
+    try:
+        return round(await services.engine.limits.throttled_seconds())
+    except MooringError as error:
+        bind(logging.getLogger("mooring")).warning("census-failed", extra={"code": error.code})
+        return None
+
+
+async def log_depths(services: Services) -> int:
+    """One line per queue that holds anything, poison and refusals included; returns how many refusals."""
+    log, depth = bind(logging.getLogger("mooring")), 0
     for queue in (*QUEUES, *(f"{queue}-poison" for queue in QUEUES), "rejected"):
         depth = await services.queue.depth(queue)
         if depth:
             log.info("queue-depth", extra={"queue": queue, "depth": depth})
+    return depth

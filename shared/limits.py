@@ -58,6 +58,12 @@ class Limits:
         row = await self._store.get(TABLE, "throttle", subscription_id)
         return parse(Throttle, row).not_before if row else None
 
+    async def throttled_seconds(self) -> float:
+        """Seconds until the last subscription may be asked again, 0 if all may."""
+        rows = await self._store.query(TABLE, "throttle")
+        left = [(parse(Throttle, row).not_before - row.read_at).total_seconds() for row in rows]
+        return max([0.0, *left])
+
     async def take_cap(self, cluster_id: str, operation_id: str, *, limit: int, now: datetime) -> bool:
         """Take one of the removals that a cluster may see in this hour; an operation takes one at most.
 

@@ -205,6 +205,7 @@ async def test_the_timer_announces_what_stands_still_and_logs_what_queues_hold(
         assert f"queue={queue} depth=1" in lines
     assert "queue=connection-requests " not in lines
     assert "tended open=1" in lines
+    assert lines.endswith(" rejected=1")
 
 
 async def test_the_timer_leaves_a_sign_of_life_when_there_is_nothing_to_do(
@@ -213,7 +214,7 @@ async def test_the_timer_leaves_a_sign_of_life_when_there_is_nothing_to_do(
     with caplog.at_level(logging.INFO, "mooring"):
         await handlers_of(app)["tend"](None)
     assert [record.getMessage() for record in caplog.records] == [
-        "tended open=0 step_late_seconds=0 message_late_seconds=0"
+        "tended open=0 step_late_seconds=0 message_late_seconds=0 throttled_seconds=0 rejected=0"
     ]
 
 

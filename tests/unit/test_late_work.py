@@ -2,16 +2,17 @@
 
 import json
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from handlers import timers
-from shared.errors import NotYetError
+from shared.errors import NotYetError, UnreadableRowError
 from shared.models import Done, OperationId
 from shared.steps.base import StepContext
 from tests.fakes.http_app import handlers_of
-from tests.fakes.local_app import STORAGE, LocalApp, create_body, deletion_event, make_app
+from tests.fakes.local_app import STORAGE, SUBSCRIPTION, LocalApp, create_body, deletion_event, make_app
 from tests.fakes.scripted_step import script
 from tests.fakes.telemetry import Listener
 from tests.unit.test_engine import Crash, first_message, messages
@@ -98,6 +99,31 @@ async def test_a_step_that_is_running_is_not_late(app: LocalApp):
     assert await late(app) < 500, "the next step is due since the last one has ended"
 
 
+async def test_a_subscription_that_is_left_alone_is_told_each_minute_while_its_steps_only_wait(
+    app: LocalApp, caplog: pytest.LogCaptureFixture
+):
+    until = app.clock.now() + timedelta(seconds=1200)
+    await app.services.engine.limits.throttle(SUBSCRIPTION, not_before=until)
+    app.clock.advance(100)
+    with caplog.at_level(logging.INFO, "mooring"):
+        await handlers_of(app)["tend"](None)
+    assert " throttled_seconds=1100 " in caplog.text
+
+
+async def test_a_throttle_that_cannot_be_read_leaves_the_sign_of_life(
+    app: LocalApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    async def broken(_limits: object) -> float:
+        raise UnreadableRowError("newer")
+
+    monkeypatch.setattr("shared.limits.Limits.throttled_seconds", broken)
+    with caplog.at_level(logging.INFO, "mooring"):
+        await handlers_of(app)["tend"](None)
+    assert "census-failed code=row-unreadable" in caplog.text
+    assert "tended open=0" in caplog.text
+    assert "throttled_seconds" not in caplog.text
+
+
 async def test_what_has_ended_or_was_never_opened_is_not_late(app: LocalApp):
     record = await app.send(create_body())
     await app.settle()
@@ -134,7 +160,7 @@ async def test_the_timer_tells_both_ages(app: LocalApp, listener: Listener, capl
     with caplog.at_level(logging.INFO, "mooring"):
         await handlers_of(app)["tend"](None)
     [line] = [one.getMessage() for one in caplog.records if one.getMessage().startswith("tended")]
-    assert line == "tended open=1 step_late_seconds=701 message_late_seconds=601"
+    assert line.startswith("tended open=1 step_late_seconds=701 message_late_seconds=601 ")
     values = listener.values()
     assert values[("step_late_seconds", ())] == 701
     assert values[("message_late_seconds", ())] == 601

@@ -57,6 +57,17 @@ async def test_the_later_of_two_throttles_wins(limits: Limits):
     assert await limits.throttled_until(SUBSCRIPTION) == START + timedelta(seconds=90)
 
 
+async def test_the_longest_throttle_is_told_by_what_is_left_of_it(limits: Limits, clock: VirtualClock):
+    assert await limits.throttled_seconds() == 0
+    await limits.throttle(SUBSCRIPTION, not_before=START + timedelta(seconds=900))
+    await limits.throttle(SUBSCRIPTION.replace("1", "2"), not_before=START + timedelta(seconds=60))
+    assert await limits.throttled_seconds() == 900
+    clock.advance(300)
+    assert await limits.throttled_seconds() == 600
+    clock.advance(601)
+    assert await limits.throttled_seconds() == 0
+
+
 async def test_a_cap_counts_each_operation_once(limits: Limits):
     assert await limits.take_cap(CLUSTER, "a", limit=2, now=START)
     assert await limits.take_cap(CLUSTER.upper(), "a", limit=2, now=START)
