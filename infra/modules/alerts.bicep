@@ -89,7 +89,7 @@ var rules = [
   }
   {
     name: 'rejected'
-    title: 'Refused requests or events wait to be looked at'
+    title: 'Requests or events were refused'
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/rejected.kql')

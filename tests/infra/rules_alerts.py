@@ -155,6 +155,17 @@ def a_sweep_that_never_began_is_told(deployment: Deployment) -> Iterator[str]:
         yield f"{window}: {text}"
 
 
+def an_alert_is_over_when_nothing_new_comes(deployment: Deployment) -> Iterator[str]:
+    """What stays of itself, such as the message of a held step, would keep its alert fired."""
+    wanted = {
+        "rejected": ["extend more = depth - prev(depth)", "sumif(more, more > 0)", "where came > 0"],
+        "backlog": ['where queue !in ("rejected", "connection-steps")'],
+    }
+    for name, parts in wanted.items():
+        text = deployment.text(f"queries/{name}.kql")
+        yield from (f"{name}: without {part}" for part in parts if part not in text)
+
+
 def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
     made = deployment.module("alerts").resource("Microsoft.Insights/scheduledQueryRules")
     (criterion,) = made.properties["criteria"]["allOf"]
@@ -252,6 +263,7 @@ RULES = (
     every_query_reads_what_the_app_tells,
     every_query_is_one_alert,
     a_sweep_that_never_began_is_told,
+    an_alert_is_over_when_nothing_new_comes,
     an_alert_fires_on_any_row,
     azures_own_record_tells_what_the_app_cannot,
     every_alert_has_a_runbook_and_every_runbook_an_alert,
