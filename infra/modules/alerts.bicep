@@ -23,6 +23,8 @@ param enabled bool
 
 var runbooks = loadJsonContent('../runbooks.json')
 
+// `by`: columns of the query of which each value is an alert of its own: a second failure is told while the first
+// is not over.
 var rules = [
   {
     name: 'silent'
@@ -30,6 +32,7 @@ var rules = [
     severity: 1
     window: 'PT15M'
     query: loadTextContent('../queries/silent.kql')
+    by: []
   }
   {
     name: 'poison'
@@ -37,6 +40,7 @@ var rules = [
     severity: 2
     window: 'PT15M'
     query: loadTextContent('../queries/poison.kql')
+    by: ['queue']
   }
   {
     name: 'step-failed'
@@ -44,6 +48,7 @@ var rules = [
     severity: 2
     window: 'PT15M'
     query: loadTextContent('../queries/step-failed.kql')
+    by: ['operation_id']
   }
   {
     name: 'access-denied'
@@ -51,6 +56,7 @@ var rules = [
     severity: 2
     window: 'PT15M'
     query: loadTextContent('../queries/access-denied.kql')
+    by: []
   }
   {
     name: 'unexpected'
@@ -58,6 +64,7 @@ var rules = [
     severity: 2
     window: 'PT15M'
     query: loadTextContent('../queries/unexpected.kql')
+    by: ['about']
   }
   {
     name: 'backlog'
@@ -65,6 +72,7 @@ var rules = [
     severity: 2
     window: 'PT30M'
     query: loadTextContent('../queries/backlog.kql')
+    by: ['queue']
   }
   {
     name: 'stuck'
@@ -72,6 +80,7 @@ var rules = [
     severity: 1
     window: 'PT15M'
     query: loadTextContent('../queries/stuck.kql')
+    by: []
   }
   {
     name: 'throttled'
@@ -79,6 +88,7 @@ var rules = [
     severity: 3
     window: 'PT30M'
     query: loadTextContent('../queries/throttled.kql')
+    by: []
   }
   {
     name: 'prune-held'
@@ -86,6 +96,7 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/prune-held.kql')
+    by: []
   }
   {
     name: 'rejected'
@@ -93,6 +104,7 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/rejected.kql')
+    by: []
   }
   {
     name: 'outcome-not-told'
@@ -100,6 +112,7 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/outcome-not-told.kql')
+    by: ['code']
   }
   {
     name: 'sweep-old'
@@ -107,6 +120,7 @@ var rules = [
     severity: 2
     window: 'PT3H'
     query: loadTextContent('../queries/sweep-old.kql')
+    by: []
   }
   {
     name: 'sweep-incomplete'
@@ -114,6 +128,7 @@ var rules = [
     severity: 2
     window: 'PT3H'
     query: loadTextContent('../queries/sweep-incomplete.kql')
+    by: ['detail', 'place']
   }
   {
     name: 'event-lag'
@@ -121,6 +136,7 @@ var rules = [
     severity: 3
     window: 'PT30M'
     query: loadTextContent('../queries/event-lag.kql')
+    by: []
   }
   {
     name: 'cluster-unreachable'
@@ -128,6 +144,7 @@ var rules = [
     severity: 2
     window: 'PT1H'
     query: loadTextContent('../queries/cluster-unreachable.kql')
+    by: ['cluster']
   }
   {
     name: 'cluster-silent'
@@ -135,6 +152,7 @@ var rules = [
     severity: 2
     window: 'PT3H'
     query: loadTextContent('../queries/cluster-silent.kql')
+    by: ['cluster']
   }
   {
     name: 'credential-limit'
@@ -142,6 +160,7 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/credential-limit.kql')
+    by: []
   }
   {
     name: 'role-assignment-limit'
@@ -149,6 +168,7 @@ var rules = [
     severity: 3
     window: 'PT1H'
     query: loadTextContent('../queries/role-assignment-limit.kql')
+    by: []
   }
 ]
 
@@ -190,6 +210,11 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
           timeAggregation: 'Count'
           operator: 'GreaterThan'
           threshold: 0
+          dimensions: map(rule.by, column => {
+            name: column
+            operator: 'Include'
+            values: ['*']
+          })
           failingPeriods: {
             numberOfEvaluationPeriods: 1
             minFailingPeriodsToAlert: 1

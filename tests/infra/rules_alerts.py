@@ -48,6 +48,16 @@ ACTIVITY_ALERTS = {
 """Their names, and where they look."""
 
 
+SPLIT = "map(rule.by, column => { name: column operator: 'Include' values: ['*'] })"
+"""Each value of a column is an alert of its own."""
+TOLD_APART = {
+    "step-failed": ["operation_id"],
+    "unexpected": ["about"],
+    "sweep-incomplete": ["detail", "place"],
+}
+"""Alerts of which a second one must not go unnoticed while the first has not ended."""
+
+
 @functools.cache
 def lines_of_the_code() -> tuple[set[str], set[str]]:
     """Event names that are logged, and names of fields."""
@@ -166,11 +176,23 @@ def an_alert_is_over_when_nothing_new_comes(deployment: Deployment) -> Iterator[
         yield from (f"{name}: without {part}" for part in parts if part not in text)
 
 
+def alerts_are_split_by_columns_that_their_queries_end_with(deployment: Deployment) -> Iterator[str]:
+    """A misspelt column makes a rule that Azure takes, queries being not validated, and that never fires."""
+    for rule in deployment.module("alerts").variables["rules"].value:
+        name, columns = rule["name"], rule["by"]
+        last = re.findall(r"\| summarize [^|]*? by ([^|\n]+)", deployment.text(f"queries/{name}.kql"))
+        ends = [one.partition(" = ")[0].strip() for one in (last[-1] if last else "").split(",")]
+        yield from (f"{name}: no column {one}" for one in columns if one not in ends)
+        if columns != TOLD_APART.get(name, columns):
+            yield f"{name}: split by {columns}"
+
+
 def an_alert_fires_on_any_row(deployment: Deployment) -> Iterator[str]:
     made = deployment.module("alerts").resource("Microsoft.Insights/scheduledQueryRules")
     (criterion,) = made.properties["criteria"]["allOf"]
-    wanted = ("rule.query", "Count", "GreaterThan", 0)
-    found = tuple(criterion.get(key) for key in ("query", "timeAggregation", "operator", "threshold"))
+    wanted = ("rule.query", "Count", "GreaterThan", 0, SPLIT)
+    keys = ("query", "timeAggregation", "operator", "threshold", "dimensions")
+    found = tuple(criterion.get(key) for key in keys)
     if found != wanted:
         yield f"{found}"
     if (made.loop, made.properties["enabled"], made.properties["scopes"]) != (
@@ -264,6 +286,7 @@ RULES = (
     every_query_is_one_alert,
     a_sweep_that_never_began_is_told,
     an_alert_is_over_when_nothing_new_comes,
+    alerts_are_split_by_columns_that_their_queries_end_with,
     an_alert_fires_on_any_row,
     azures_own_record_tells_what_the_app_cannot,
     every_alert_has_a_runbook_and_every_runbook_an_alert,
