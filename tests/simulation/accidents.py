@@ -12,6 +12,7 @@ from shared.ports import Linker
 from tests.simulation.world import (
     ACCOUNTS,
     CLUSTERS,
+    LASTING,
     NAMESPACES,
     PARTS,
     PROVIDED,
@@ -114,7 +115,7 @@ class Accidents:
         if self.random.random() < 0.5:
             self._script.at(
                 at + self.random.uniform(60.0, 600.0),
-                lambda: self.world.add_cluster(cluster_id, namespaces=NAMESPACES),
+                lambda: self.world.add_cluster(cluster_id, namespaces=(*NAMESPACES, *LASTING)),
             )
 
     def _cluster_updates(self, at: float) -> None:
@@ -142,14 +143,8 @@ class Accidents:
         lasts = self.random.uniform(20.0, 300.0)
 
         def act() -> None:
-            cluster = self.world.clusters.get(fold_id(cluster_id))
-            if cluster is None:
-                return
-            self.world.touch(f"{fold_id(cluster_id)}|{namespace}")
-            cluster.namespaces.discard(namespace)
-            cluster.objects = {key: one for key, one in cluster.objects.items() if key[1] != namespace}
-            cluster.pods = {key: one for key, one in cluster.pods.items() if key[0] != namespace}
-            self._script.at(lasts, lambda: cluster.namespaces.add(namespace))
+            if self.world.lose_namespace(cluster_id, namespace):
+                self._script.at(lasts, lambda: self.world.furnish_namespace(cluster_id, namespace))
 
         self._script.at(at, act)
 

@@ -124,6 +124,7 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "linkers.list": _cells(_ARM, _HANG, _STALE),
     "clusters.describe": _cells(_ARM, _HANG),
     "clusters.namespace_exists": _cells(_KUBERNETES, _HANG),
+    "clusters.namespace_phase": _cells(_KUBERNETES, _HANG),
     "clusters.get": _cells(_KUBERNETES, _HANG),
     "clusters.create": _cells(_KUBERNETES, *_WRITES),
     "clusters.apply": _cells(_KUBERNETES, *_WRITES),
@@ -150,11 +151,15 @@ CELLS: Mapping[str, tuple[Fault, ...]] = {
     "queue.depth": _cells(_QUEUE),
     "topic.publish": _cells(_ARM, *_WRITES),
 }
-"""Which faults each call can meet. What no engine, step, intake, event or sweep calls is not here.
+"""Which faults each call can meet. One that no call can reach would only stand in the way of the others."""
 
-Nor are those of ``cosmos``, ``redis`` and ``databases``, nor ``resources.list_keys`` and ``clusters.serves``:
-the simulated connections are to storage and vaults and through identities, and mount none; a cell that no
-call can reach would only stand in the way of the others. Unit tests break those calls one by one.
+UNREACHED = frozenset({"resources.list_keys", "clusters.serves", "queue.put_back", "queue.oldest_at"})
+UNREACHED_PORTS = frozenset({"cosmos", "redis", "databases"})
+"""Methods of ports, and whole ports, that no simulated run calls.
+
+The simulated connections are to storage and vaults and through identities, and mount none; no release is
+newer than another; nobody measures how old messages are. Unit tests break those calls one by one. A method
+that is neither here nor in ``CELLS`` fails a test, and each run that calls it.
 """
 
 WRITES = frozenset(method for method, cells in CELLS.items() if any(cell.how == "lost" for cell in cells))

@@ -12,11 +12,13 @@ import dataclasses
 import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import poison, sweeps, timers
 from shared.errors import MooringError
-from shared.models import StepMessage
+from shared.models import StepMessage, StepRecord
 from shared.services import Services
+from shared.step_log import StepLog
 from shared.sweeping.sweeps import SliceMessage
 from tests.simulation.ports import RUN, Crash, Run, Wire
 from tests.simulation.storage import Message, SimulatedQueue
@@ -62,6 +64,18 @@ class Host:
         self.alive = True
 
 
+class Log(StepLog):
+    """What the engine says; an error that no step foresaw, which the engine tries again, is kept."""
+
+    def __init__(self, *given: Any, kept: list[BaseException]) -> None:
+        super().__init__(*given)
+        self._kept = kept
+
+    def unexpected(self, step: StepRecord, error: Exception) -> None:
+        self._kept.append(error)
+        super().unexpected(step, error)
+
+
 class Platform:
     """Delivers messages to hosts and ticks the timer."""
 
@@ -74,6 +88,7 @@ class Platform:
         self.handled = 0
         """Messages that a function took to its end."""
         self.unexpected: list[BaseException] = []
+        """Errors that are none of the product's own kinds, out of functions and out of steps."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tick(self) -> None:

@@ -17,6 +17,7 @@ from tests.simulation.records import SERVING, Held, Records
 from tests.simulation.storage import SimulatedStore
 from tests.simulation.world import SimulatedWorld
 
+GAVE_UP = frozenset({"attempts-exhausted", "time-exhausted"})
 GHOST = OperationId("ghost")
 NEEDED = ("managed_identity", "role_assignments", "federated_credential", "service_account", "settings")
 """Steps whose things a configured connection has."""
@@ -44,6 +45,13 @@ def nothing_open(records: Records, open_rows: int) -> Iterator[str]:
     for held in records.held():
         if held.connection.active:
             yield f"connection {held.connection.connection_id} still has active {held.connection.active}"
+
+
+def nobody_gave_up(world: SimulatedWorld, records: Records, *, since: float) -> Iterator[str]:
+    """What was begun in a world where every call is answered has not tried in vain until it gave up."""
+    for operation in records.operations():
+        if operation.code in GAVE_UP and world.opened[operation.operation_id] >= since:
+            yield f"operation {operation.operation_id} was opened in calm and ended {operation.code}"
 
 
 def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) -> Iterator[str]:

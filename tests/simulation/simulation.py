@@ -30,7 +30,8 @@ from tests.simulation.blame import is_ours
 from tests.simulation.changes import Changes
 from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import SEEN, Dice
-from tests.simulation.hosts import TIMER_SECONDS, Host, Platform, SkewedClock
+from tests.simulation.hosts import TIMER_SECONDS, Host, Log, Platform, SkewedClock
+from tests.simulation.namespaces import Namespaces
 from tests.simulation.oracles import Oracles
 from tests.simulation.ports import Entry, Port, Wire
 from tests.simulation.records import Records
@@ -79,6 +80,11 @@ def seeded(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - nothing secret depends on it
 
 
+def apart(seed: int, what: str) -> random.Random:
+    """Chance of one part of a run alone: what it draws, or stops drawing, changes nothing else of the run."""
+    return random.Random(f"{seed} {what}")  # noqa: S311 - nothing secret depends on it
+
+
 class Simulation:
     """Everything of one seed."""
 
@@ -114,6 +120,8 @@ class Simulation:
             MOORING_DRIFT=dice.choice(("report", "repair")),
         )
         self.changes = Changes(self.workload, self.records, seeded(dice.getrandbits(64)))
+        self.namespaces = Namespaces(self.workload, self.changes, apart(seed, "namespaces"))
+        self._calm_at = float("inf")
         for number in (1, 2):
             self._host(f"host{number}", settings, timedelta(seconds=dice.uniform(-200.0, 200.0)))
 
@@ -145,6 +153,7 @@ class Simulation:
     def _play(self) -> list[str]:
         self.workload.write()
         self.changes.write()
+        self.namespaces.write()
         self.loop.call_later(TIMER_SECONDS / 2, self.platform.tick)
         self.loop.call_later(STALE_SECONDS, self._photograph)
         self._run_until(HORIZON_SECONDS)
@@ -152,6 +161,7 @@ class Simulation:
             return self._broken
         self.wire.dice.on = False
         self.wire.say("world", "CALM")
+        self._calm_at = self.loop.time()
         self.workload.heal()
         Person(self.loop, self.store).act()
         if not self._settle() or not self._swept():
@@ -176,8 +186,9 @@ class Simulation:
         return [*self.oracles.violations, *unexpected]
 
     def _run_until(self, instant: float) -> None:
-        self.loop.run(until=self.oracles.violations.__len__, limit=instant)
-        if not self.oracles.violations:
+        broken = lambda: self.oracles.violations or self.platform.unexpected  # noqa: E731
+        self.loop.run(until=broken, limit=instant)
+        if not broken():
             self.loop._now = max(self.loop.time(), instant)
 
     def _settle(self) -> bool:
@@ -207,6 +218,7 @@ class Simulation:
         yield from self._broken
         yield from self._recorded()
         yield from rest.nothing_open(self.records, self._open_rows())
+        yield from rest.nobody_gave_up(self.world, self.records, since=self._calm_at)
         refused = any(method == "topic.publish" for method, _ in self.wire.dice.struck)
         yield from rest.told_once(self.records, self.topic.events, faults=refused)
         yield from rest.nothing_leaked(self.world, self.oracles, self.records)
@@ -234,7 +246,8 @@ class Simulation:
     def _host(self, name: str, settings: Settings, skew: timedelta) -> None:
         host = Host(name, self.wire)
         port = functools.partial(Port, self.wire, host)
-        with mock.patch.object(services_module, "load_policy", return_value=policy()):
+        log = functools.partial(Log, kept=self.platform.unexpected)
+        with mock.patch.multiple(services_module, load_policy=lambda *_: policy(), StepLog=log):
             host.services = services_module.build(
                 settings,
                 store=port("state", self.store),

@@ -35,6 +35,8 @@ VAULTS = tuple(f"{GROUP}/providers/Microsoft.KeyVault/vaults/vault{n}" for n in 
 PARTS = {account: f"{account}/blobServices/default/containers/orders" for account in ACCOUNTS}
 """A part of each account to which a connection may be limited."""
 NAMESPACES = ("shop", "pay")
+LASTING = ("default", "kube-system")
+"""Namespaces that each cluster has besides, always."""
 PROVIDED = tuple(
     f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/team{n}" for n in (1, 2)
 )
@@ -78,7 +80,7 @@ class SimulatedWorld(AzureWorld):
         reads = {row.name: row.read_check.path for row in catalogue().rows if row.read_check}
         self.add_group(IDENTITY_GROUP)
         for cluster in CLUSTERS:
-            self.add_cluster(cluster, namespaces=NAMESPACES)
+            self.add_cluster(cluster, namespaces=(*NAMESPACES, *LASTING))
         for target in (*ACCOUNTS, *VAULTS):
             self.furnish_target(target)
             url = self.resources[fold_id(target)]["url"]
@@ -139,6 +141,23 @@ class SimulatedWorld(AzureWorld):
         """Somebody else removes a resource with all that goes with it."""
         self.touch(fold_id(resource_id))
         self.remove(resource_id)
+
+    def lose_namespace(self, cluster_id: str, namespace: str) -> bool:
+        """Somebody else removes a namespace with all that is in it; false if its cluster is not there."""
+        cluster = self.clusters.get(fold_id(cluster_id))
+        if cluster is None:
+            return False
+        self.touch(f"{fold_id(cluster_id)}|{namespace}")
+        cluster.namespaces.discard(namespace)
+        cluster.objects = {key: one for key, one in cluster.objects.items() if key[1] != namespace}
+        cluster.pods = {key: one for key, one in cluster.pods.items() if key[0] != namespace}
+        return True
+
+    def furnish_namespace(self, cluster_id: str, namespace: str) -> None:
+        """Make a namespace again, if its cluster is there."""
+        cluster = self.clusters.get(fold_id(cluster_id))
+        if cluster is not None:
+            cluster.namespaces.add(namespace)
 
 
 class SimulatedIdentities(InMemoryIdentities):

@@ -2,16 +2,21 @@
 
 import collections
 import dataclasses
+import inspect
+import typing
 
 import pytest
 
-from shared.models import Connection, ConnectionState, StepRecord
+from shared.models import Connection, ConnectionState, Done, StepRecord
 from shared.naming import connection_id, fold_id, secret_name, service_account_name, spec_hash
-from shared.ports import Credential, Linker, RoleAssignment
+from shared.ports import Credential, Linker, OutcomeTopic, RoleAssignment, StateStore, StepQueue
 from shared.spec import ConnectionSpec
+from shared.steps.base import StepContext
+from shared.steps.service_account import ServiceAccount
+from shared.steps.surroundings import Outside
 from tests.mutation.trials import by_seeds
 from tests.simulation import rest
-from tests.simulation.faults import CELLS, WORLD_FAULTS, WRITES
+from tests.simulation.faults import CELLS, UNREACHED, UNREACHED_PORTS, WORLD_FAULTS, WRITES
 from tests.simulation.ports import Run
 from tests.simulation.records import Held
 from tests.simulation.report import empty_cells, matrix
@@ -159,3 +164,47 @@ def test_a_connection_is_not_taken_for_whole_because_nothing_is_on_record_of_it(
     simulated.records._held[run.connection_id] = dataclasses.replace(held, connection=serving)
     (told,) = rest.nothing_missing(simulated.world, simulated.records)
     assert "managed_identity, role_assignments" in told
+
+
+def test_each_method_of_each_port_has_its_faults_or_is_said_to_be_out_of_reach():
+    ports = {**typing.get_type_hints(Outside), "state": StateStore, "queue": StepQueue, "topic": OutcomeTopic}
+    methods = {
+        f"{name}.{method}"
+        for name, port in ports.items()
+        if name not in UNREACHED_PORTS
+        for method, _ in inspect.getmembers(port, inspect.isfunction)
+        if not method.startswith("_")
+    }
+    assert methods - UNREACHED == CELLS.keys()
+    assert methods >= UNREACHED
+    assert ports.keys() >= UNREACHED_PORTS
+
+
+def test_an_error_that_a_step_did_not_foresee_is_told_though_the_engine_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def broken(_: ServiceAccount, ctx: StepContext) -> Done:
+        raise KeyError(ctx.step)
+
+    monkeypatch.setattr(ServiceAccount, "apply", broken)
+    assert Simulation(1, traced=False).run().violations == ["the product raised KeyError('service_account')"]
+
+
+def test_a_step_that_calls_what_has_no_faults_ends_the_run(monkeypatch: pytest.MonkeyPatch):
+    simulated = Simulation(1, traced=False)
+    monkeypatch.delitem(typing.cast("dict[str, object]", CELLS), "clusters.describe")
+    with pytest.raises(AttributeError, match=r"clusters\.describe has no faults"):
+        simulated.run()
+
+
+def test_what_gives_up_in_calm_is_told_and_what_was_opened_before_is_not():
+    simulated = Simulation(1, traced=False)
+    assert simulated.run().violations == []
+    operation = next(iter(simulated.records.operations()))
+    opened = simulated.world.opened[operation.operation_id]
+    for code in ("attempts-exhausted", "time-exhausted"):
+        gave_up = operation.model_copy(update={"code": code})
+        simulated.records.operations = lambda one=gave_up: iter([one])  # type: ignore[method-assign, misc]
+        (told,) = rest.nobody_gave_up(simulated.world, simulated.records, since=opened)
+        assert told == f"operation {operation.operation_id} was opened in calm and ended {code}"
+        assert [*rest.nobody_gave_up(simulated.world, simulated.records, since=opened + 1.0)] == []
