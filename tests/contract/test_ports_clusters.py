@@ -96,6 +96,18 @@ async def test_a_field_that_another_tool_owns_is_not_taken(azure: Azure):
     assert dict(found.labels) == {"team": "shop", "ours": "yes"}
 
 
+async def test_a_field_that_was_taken_by_force_has_no_other_owner_and_goes_with_ours(azure: Azure):
+    name = f"sc-{uuid.uuid4().hex[:8]}-secret"
+    place = (azure.cluster_id, "Secret", NAMESPACE, name)
+    azure.label_secret(name, {"team": "shop"})
+    labels = {"team": "mooring"}
+    await azure.clusters.apply(*place, labels=labels, annotations={}, data={"A": "1"}, force=True)
+    await azure.clusters.apply(*place, labels={}, annotations={}, data={"A": "1"})
+    found = await azure.clusters.get(*place)
+    assert found is not None
+    assert "team" not in found.labels
+
+
 async def test_an_account_of_somebody_elses_gets_an_annotation_and_gives_it_back(azure: Azure):
     name = f"theirs-{uuid.uuid4().hex[:8]}"
     place = (azure.cluster_id, "ServiceAccount", NAMESPACE, name)

@@ -253,8 +253,12 @@ class InMemoryClusters:
         wanted = {(part, name) for part, values in fields.items() for name in values}
         for other, owned in found.owners.items():
             for part, name in wanted & owned if other != manager else set():
-                if getattr(found, part).get(name) != fields[part][name] and not force:
+                if getattr(found, part).get(name) == fields[part][name]:
+                    continue
+                if not force:
                     raise PermanentError("field-conflict", f"{part}.{name} belongs to {other}")
+                # Who forces another value is its only owner from then on: kubernetes.io, server-side apply.
+                owned.discard((part, name))
         before = _seen(key, found)
         for part, name in found.owners.get(manager, set()) - wanted:
             if not any((part, name) in owned for other, owned in found.owners.items() if other != manager):

@@ -20,8 +20,12 @@ SHARE = 0.5
 class Changes:
     """Adds to the script of a run."""
 
-    def __init__(self, workload: Workload, records: Records, dice: random.Random) -> None:
+    def __init__(
+        self, workload: Workload, records: Records, dice: random.Random, *, later: random.Random
+    ) -> None:
         self._workload, self._records, self._random = workload, records, dice
+        self._later = later
+        """Chance of what was added to the script later: it leaves the rest of a seed's script as it was."""
         self._world = workload.world
         self.any = dice.random() < SHARE
 
@@ -58,6 +62,9 @@ class Changes:
             client_type=self._random.choice(("none", "python", "java")),
             target=self._random.choice((whole, PARTS.get(whole, whole))),
         )
+        if self._later.random() < 0.3:
+            # The one client type of these whose keys are others.
+            changed = dataclasses.replace(changed, client_type="springBoot")
         self._workload.request({**changed.create(), "action": "update"})
 
     def _break(self) -> None:

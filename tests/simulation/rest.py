@@ -12,6 +12,7 @@ from shared.models import OperationId
 from shared.naming import fold_id
 from shared.rows import key_hash
 from shared.users import Users
+from tests.simulation.expected import settings_of
 from tests.simulation.oracles import FINAL, Oracles
 from tests.simulation.records import SERVING, Held, Records
 from tests.simulation.storage import SimulatedStore
@@ -139,11 +140,11 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
         target_id = fold_id(spec.target_id)
         above = {target_id, target_id.partition("/blobservices/")[0]}
         relied = {*above, fold_id(spec.cluster_id), identity_id, f"{identity_id}|{name.lower()}"}
-        if relied & touched:
-            continue
-        texts = [*_missing(world, held, identity_id, name, touched)]
-        if records.well_ended(held):
-            texts += _other_roles(held)
+        well = records.well_ended(held)
+        texts = [*_other_settings(world, held, touched)] if well else []
+        if not relied & touched:
+            texts += _missing(world, held, identity_id, name, touched)
+            texts += _other_roles(held) if well else []
         yield from (f"{spec.name}: {text}" for text in texts)
 
 
@@ -157,6 +158,21 @@ def _other_roles(held: Held) -> Iterator[str]:
     }
     if there != wanted:
         yield f"configured with roles {sorted(there)}, and asked for {sorted(wanted)}"
+
+
+def _other_settings(world: SimulatedWorld, held: Held, touched: set[str]) -> Iterator[str]:
+    """The secret holds every key and value of what is asked for now, and no other."""
+    wanted = settings_of(held.connection.spec, str(held.intents["managed_identity"].outputs["clientId"]))
+    for cluster_id, namespace, name in held.objects("settings"):
+        place = f"{cluster_id}|{namespace}"
+        cluster = world.clusters.get(cluster_id)
+        there = cluster.objects.get(("Secret", namespace, name)) if cluster else None
+        ours = there is not None and there.uid == held.intents["settings"].outputs["uid"]
+        if there is None or not ours or {place, f"{place}|Secret|{name}"} & touched:
+            continue
+        wrong = {key for key in wanted.keys() | there.data.keys() if wanted.get(key) != there.data.get(key)}
+        if wrong:
+            yield f"configured with other settings than were asked for: {', '.join(sorted(wrong))}"
 
 
 def _missing(

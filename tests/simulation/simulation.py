@@ -119,7 +119,8 @@ class Simulation:
             MOORING_PRUNE_MODE="report" if self.reports else "enforce",
             MOORING_DRIFT=dice.choice(("report", "repair")),
         )
-        self.changes = Changes(self.workload, self.records, seeded(dice.getrandbits(64)))
+        later = apart(seed, "changes")
+        self.changes = Changes(self.workload, self.records, seeded(dice.getrandbits(64)), later=later)
         self.namespaces = Namespaces(self.workload, self.changes, apart(seed, "namespaces"))
         self._calm_at = float("inf")
         for number in (1, 2):

@@ -92,6 +92,24 @@ def write_values(simulated: Simulation, held: Held) -> None:
     there.data = dict.fromkeys(there.data, "edited")
 
 
+def change_value(simulated: Simulation, held: Held) -> None:
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    there = simulated.world.clusters[cluster_id].objects["Secret", namespace, name]
+    there.data = {key: "https://x" if "ENDPOINT" in key else value for key, value in there.data.items()}
+
+
+def rename_keys(simulated: Simulation, held: Held) -> None:
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    there = simulated.world.clusters[cluster_id].objects["Secret", namespace, name]
+    there.data = {f"{key}_": value for key, value in there.data.items()}
+
+
+def add_key(simulated: Simulation, held: Held) -> None:
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    there = simulated.world.clusters[cluster_id].objects["Secret", namespace, name]
+    there.data = {**there.data, "OF_BEFORE": "1"}
+
+
 def lose_role(simulated: Simulation, held: Held) -> None:
     [item] = held.assignments()
     del simulated.world.assignments[fold_id(item["scope"]), item["name"]]
@@ -103,9 +121,12 @@ def lose_role(simulated: Simulation, held: Held) -> None:
         (lose_object("Secret"), "without its Secret"),
         (lose_object("ServiceAccount"), "without its ServiceAccount"),
         (write_values, "with a Secret that does not name its identity"),
+        (change_value, "with other settings than were asked for"),
+        (rename_keys, "with other settings than were asked for"),
+        (add_key, "with other settings than were asked for: OF_BEFORE"),
         (lose_role, "without its role"),
     ],
-    ids=["secret", "account", "values", "role"],
+    ids=["secret", "account", "values", "value", "keys", "key of before", "role"],
 )
 def test_what_a_configured_connection_lacks_is_told(
     simulated: Simulation, break_it: Callable[[Simulation, Held], None], words: str
