@@ -12,11 +12,12 @@ from typing import Any
 from shared.clients.kube_uses import use_of
 from shared.errors import MooringError
 from shared.limits import Lease
-from shared.models import Connection, ConnectionState, Kind, StepRecord
+from shared.models import Connection, ConnectionState, Intent, Kind, StepRecord
 from shared.naming import MANAGED_BY, fold_id
 from shared.ports import Columns, Row
 from shared.users import Shared, User
 from tests.fakes.azure_world import StoredObject
+from tests.simulation.left import Left
 from tests.simulation.linked import Linked
 from tests.simulation.ports import RUN, Run
 from tests.simulation.records import SERVING, Records, account_thing, role_thing
@@ -46,6 +47,7 @@ class Oracles:
         self.turns = Turns(self.fail)
         self._removals = Removals(self.fail, cap)
         self.linked = Linked(world, self.fail)
+        self.left = Left(world)
         self._checks: Mapping[str, Callable[..., None]] = {
             "roles.delete": self._role_delete,
             "identities.delete": self._identity_delete,
@@ -92,9 +94,13 @@ class Oracles:
                 )
 
     def _connection_row(self, key: str, before: Row | None, after: Columns) -> None:
-        """Remember when operations are opened and linkers recorded."""
+        """Remember when operations are opened, what is left to linkers, and which are recorded."""
         if before is None and key.startswith("op|") and key.count("|") == 1:
             self.world.opened[key.removeprefix("op|")] = self.world.loop.time()
+        elif key.startswith("op|") and key.count("|") > 1:
+            self.left.step(self.records.parse(StepRecord, after), self.records)
+        elif key.startswith("i|"):
+            self.left.intent(self.records.parse(Intent, after), self.records)
         elif key == "a|connection" and after["state"] == ConnectionState.OBSERVED.value:
             self.linked.saw(self.records.parse(Connection, after))
 
@@ -197,7 +203,7 @@ class Oracles:
             if assignment.principal_id == there.principal_id and place in self.made_roles - self.landed_late
         ]
         # What was left to a linker that has gone by now keeps nothing: access of nobody harms nobody.
-        for name in left and sorted({*left} - self.records.kept_for_linkers()):
+        for name in left and sorted({*left} - self.left.names()):
             self.fail(f"identity {resource_id} goes before its access {name}")
         self._unused(run, f"identity|{key}")
         self.linked.identity(run, resource_id)

@@ -155,20 +155,10 @@ class Records:
                 if key.startswith("op|") and key.count("|") == 1:
                     yield self.parse(Operation, row.columns)
 
-    def kept_for_linkers(self) -> set[str]:
-        """Folded names and ids of what a removal left on record as kept: a linker worked through it then.
-
-        Once that linker goes too, nobody is left to remove it: a sweep finds it as an orphan.
-        """
-        rows = self._store.all_rows("connections").items()
-        steps = [
-            self.parse(StepRecord, row.columns)
-            for (_, key), row in rows
-            if key.startswith("op|") and key.count("|") == 2
-        ]
-        kept = [item for step in steps for item in step.outputs.get("kept", ())]
-        linked = [item for item in kept if item["rule"] == "live-linker"]
-        return {fold_id(item["id"]) if "id" in item else item["name"] for item in linked}
+    def cluster_of(self, connection_id: str) -> str:
+        """The cluster of a connection, empty if unknown; may be asked while a row is written."""
+        row = self._store.tables["connections"].get(connection_id, {}).get("a|connection")
+        return self.parse(Connection, row.columns).spec.cluster_id if row else ""
 
     def held_by(self, connection_id: str) -> Held | None:
         """One connection."""

@@ -13,6 +13,7 @@ from shared.naming import fold_id
 from shared.rows import key_hash
 from shared.users import Users
 from tests.simulation.expected import settings_of
+from tests.simulation.left import object_name
 from tests.simulation.oracles import FINAL, Oracles
 from tests.simulation.records import SERVING, Held, Records
 from tests.simulation.storage import SimulatedStore
@@ -74,7 +75,7 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
     steps = ("service_account", "settings")
     objects = {one for held in alive for step in steps for one in held.objects(step, ever=True)}
     objects |= {one for held in alive for one in held.restored()}
-    kept = records.kept_for_linkers()
+    kept = oracles.left.names()
     for key, identity in world.identities.items():
         if identity.principal_id in oracles.made_identities and key not in identities | kept:
             yield f"leaked identity {key}"
@@ -87,7 +88,7 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
             yield f"leaked role assignment {place}"
     for cluster_id, cluster in world.clusters.items():
         for (kind, namespace, name), there in cluster.objects.items():
-            if name in kept:
+            if object_name(cluster_id, namespace, name) in kept:
                 continue
             if there.uid in oracles.made_objects and (cluster_id, namespace, name) not in objects:
                 yield f"leaked {kind} {namespace}/{name}"

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from shared.models import Connection, ConnectionState, Done, StepRecord
+from shared.models import Connection, ConnectionState, Direction, Done, Intent, Kind, StepRecord, StepState
 from shared.naming import connection_id, fold_id, secret_name, service_account_name, spec_hash
 from shared.ports import Credential, Linker, OutcomeTopic, RoleAssignment, StateStore, StepQueue
 from shared.spec import ConnectionSpec
@@ -15,7 +15,7 @@ from shared.steps.base import StepContext
 from shared.steps.service_account import ServiceAccount
 from shared.steps.surroundings import Outside
 from tests.mutation.trials import by_seeds
-from tests.simulation import rest
+from tests.simulation import left, rest
 from tests.simulation.faults import CELLS, UNREACHED, UNREACHED_PORTS, WORLD_FAULTS, WRITES
 from tests.simulation.ports import Run
 from tests.simulation.records import Held
@@ -100,6 +100,50 @@ def test_a_linker_that_a_run_could_not_know_of_and_one_that_is_gone_bind_nobody(
     simulated.world.born[fold_id(LINKER)] = 0.0
     del simulated.world.linkers[fold_id(LINKER)]
     assert remove_all(simulated, run, linker) == []
+
+
+def left_to_a_linker(simulated: Simulation, name: str) -> left.Left:
+    """An identity stands for the sake of a linker, by the word of a removal that is done."""
+    assert simulated.run().violations == []
+    operation = next(one for one in simulated.records.operations() if one.kind is Kind.DELETE)
+    simulated.world.linkers[fold_id(LINKER)] = typing.cast("Linker", None)
+    seen = left.Left(simulated.world)
+    step = StepRecord(
+        operation_id=operation.operation_id,
+        name="managed_identity",
+        direction=Direction.REVERT,
+        state=StepState.DONE,
+        outputs={"kept": [{"id": name, "name": "n", "rule": "live-linker"}]},
+    )
+    seen.step(
+        step.model_copy(update={"outputs": {"kept": [{"name": "other", "rule": "in-use"}]}}),
+        simulated.records,
+    )
+    assert seen.names() == set()
+    seen.step(step, simulated.records)
+    return seen
+
+
+def test_what_was_left_to_a_linker_is_excused_until_a_later_life_means_to_hold_it_again():
+    simulated, name = Simulation(2, traced=False), f"{PROVIDED[0]}left"
+    seen = left_to_a_linker(simulated, name)
+    assert seen.names() == {fold_id(name)}
+    del simulated.world.linkers[fold_id(LINKER)]
+    assert seen.names() == {fold_id(name)}, "a sweep tells of it, and nobody removes it"
+    connection = next(simulated.records.held()).connection.connection_id
+    planned = {"resourceId": name, "provenance": "created"}
+    intent = Intent(connection_id=connection, step="managed_identity", generation=1, planned=planned)
+    seen.intent(intent, simulated.records)
+    assert seen.names() == set()
+
+
+def test_what_was_left_to_a_linker_may_be_held_to_go_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(left, "GOES_WITH_LINKER", True)
+    simulated = Simulation(2, traced=False)
+    seen = left_to_a_linker(simulated, PROVIDED[0])
+    assert seen.names() == {fold_id(PROVIDED[0])}
+    del simulated.world.linkers[fold_id(LINKER)]
+    assert seen.names() == set()
 
 
 def test_a_matrix_is_not_full_while_a_fault_of_the_world_was_never_met():
