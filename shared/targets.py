@@ -251,7 +251,8 @@ class TargetType:
             return None
         if check.variants and facts.get("variant", "") not in check.variants:
             return None
-        path = templates.fill(child.read_path, facts) if child else check.path
+        # The id's own names: an update to another part may have begun, and preflight not recorded it yet.
+        path = templates.fill(child.read_path, {**facts, **self._names(target_id)}) if child else check.path
         if not path:
             return None
         return Read(token_scope=check.token_scope, url=f"{facts[check.fact].rstrip('/')}/{path}")

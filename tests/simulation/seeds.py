@@ -33,6 +33,8 @@ FOUND: tuple[tuple[int, str], ...] = (
         20260164,
         "a lost write of a shared account landed after another connection, its last user, had removed it",
     ),
+    (6266, "a lost write of an account landed on one that somebody else had made there since"),
+    (168, "a validation read a part of a target by facts of before the update that had begun, and broke"),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

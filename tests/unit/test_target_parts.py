@@ -202,3 +202,12 @@ async def test_a_part_that_moved_with_its_account_lives_on(app: LocalApp, with_p
     assert await told(app, CONTAINER) == ["prunes:1"]
     assert (await app.operations(ID))[-1].code == ("resource-moved" if with_part else "")
     assert await app.state(ID) == ("configured" if with_part else "pruned")
+
+
+def test_the_read_that_proves_access_goes_to_the_part_of_the_id_whatever_was_recorded_before():
+    row = catalogue().find("storage-blob")
+    endpoint = {str(row.read_check.fact): "https://account1.blob.core.windows.net/"} if row.read_check else {}
+    for facts in (endpoint, {**endpoint, "container": "other"}):
+        read = row.read(CONTAINER, facts)
+        assert read is not None
+        assert read.url.startswith("https://account1.blob.core.windows.net/orders?")
