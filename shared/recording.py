@@ -113,15 +113,26 @@ class Run:
         others = await self._others(identity_id)
         return {one.linker_id: one.spec.target_id for one in others if one.linker_id}
 
-    async def held_by_others(self, identity_id: str) -> frozenset[str]:
-        """Names of the shared things that other living connections hold through an identity."""
-        found = set[str]()
+    async def generation(self) -> int:
+        """The connection's life that is on record now; 0 if there is none."""
+        stored = await self.state.connection(self.snapshot.operation.value.connection_id)
+        return stored.value.generation if stored is not None else 0
+
+    async def held_by_others(self, identity_id: str) -> Mapping[str, Mapping[User, bool]]:
+        """The shared things that other living connections hold through an identity, and who holds each.
+
+        Of one that is being pruned it is not sure that it has not left the thing already.
+        """
+        found: dict[str, dict[User, bool]] = {}
         for connection in await self._others(identity_id):
             if connection.state is ConnectionState.DELETING:
                 continue  # of two that go at once neither may leave it to the other
+            user = User(connection_id=connection.connection_id, generation=connection.generation)
+            sure = connection.state is not ConnectionState.PRUNING
             intents = await self.state.intents(connection.connection_id)
-            found |= things_of(connection, intents)
-        return frozenset(found)
+            for thing in things_of(connection, intents):
+                found.setdefault(thing, {})[user] = sure
+        return found
 
     async def only_linkers(self, users: Iterable[User]) -> bool:
         """Say whether all of a thing's users are rows of connections of Service Connector."""

@@ -2,66 +2,35 @@
 
 A derived thing is an identity, a credential, a role assignment or a service account; connections
 of one workload share it. One row a thing, changed only under its etag. An entry is (connection,
-generation) and leaves only on exact match, so that a late delete of an earlier life changes nothing.
+generation) and leaves only on exact match, so that a late delete of an earlier life changes nothing. The
+life on record takes entries of its connection's other lives along: one life ends before the next begins, so
+they are nobody's. (Generations begin anew when table ``connections`` is lost.)
 
 Leaving as the last user marks the row ``closing`` with the operation that will delete the thing; a
 newcomer that meets the mark waits. If that operation ended without deleting, the mark is void once
 nothing that the operation sent can land any more: a delete by name takes a newcomer's thing as well.
+
+Rows can be lost, and who joins then is alone in a new one. So the last user, once its mark stands, asks the
+record who else holds the thing, and hands it over (``hand_over``) instead of deleting it. Intents outlive the
+leaving of who held something, so the row keeps who has left it, on it or not: those get nothing back.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from pydantic import Field
-
 from shared.errors import NotYetError, PermanentError, StateConflictError
 from shared.models import ConnectionId, OperationId
-from shared.ports import Insert, Remove, Replace, StateStore
+from shared.ports import Insert, Remove, Replace, Row, StateStore
 from shared.rows import columns, key_hash, parse
-from shared.spec import Model
+from shared.user_rows import USERS_LIMIT, Leaving, Shared, User
+
+__all__ = ["TABLE", "USERS_LIMIT", "Leaving", "Shared", "User", "Users"]
 
 TABLE = "users"
-USERS_LIMIT = 400
-"""Users of one thing. A text column holds 64 KiB of UTF-16, 32,768 characters (learn.microsoft.com,
-"Understanding the Table service data model"): so many users take 26,000, name and details the rest."""
 _KEY = "thing"
 _TRIES = 8
-
-
-class User(Model):
-    """One user of a thing."""
-
-    connection_id: ConnectionId
-    generation: int
-
-
-class Shared(Model):
-    """One thing's row."""
-
-    thing: str
-    users: tuple[User, ...]
-    closing: OperationId = OperationId("")
-    details: Mapping[str, Any] = Field(default_factory=dict)
-    """What its makers know of it: provenance, name, uid."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Leaving:
-    """What leaving a thing came to.
-
-    Attributes:
-        last: the caller was the last user and must delete the thing, then call ``forget``.
-        shared: others use the thing; the caller leaves it alone. Neither last nor shared means that there
-            is no row: the thing was never joined, or was deleted and forgotten already.
-        details: what the row knew of the thing.
-    """
-
-    last: bool
-    shared: bool
-    details: Mapping[str, Any]
 
 
 class Users:
@@ -83,7 +52,7 @@ class Users:
             PermanentError: ``too-many-users``.
         """
         shared = await self.get(thing)
-        if shared is not None and all(user.connection_id != connection_id for user in shared.users):
+        if shared is not None and shared.others(connection_id) == shared.users:
             _require_room(shared)
 
     async def join(
@@ -118,23 +87,18 @@ class Users:
             if shared.closing:
                 age_seconds = (row.read_at - row.written_at).total_seconds()
                 if age_seconds < self.lease_seconds or not await settled(shared.closing):
-                    raise NotYetError("closing", f"{thing.split('|', maxsplit=1)[0]} is being removed")
+                    raise NotYetError("closing", f"{_kind(thing)} is being removed")
             users = shared.users
             if user not in users:
                 _require_room(shared)
                 users = (*users, user)
-            joined = shared.model_copy(
-                update={
-                    "users": users,
-                    "closing": OperationId(""),
-                    "details": _added(shared.details, details or {}),
-                },
-            )
+            known = _added(shared.details, details or {})
+            joined = shared.having(users).model_copy(update={"closing": OperationId(""), "details": known})
             if joined == shared:
                 return shared
-            if await self._try(thing, Replace(key=_KEY, columns=_columns(joined), etag=row.etag)):
+            if await self._try(thing, _replaced(joined, row)):
                 return joined
-        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
+        raise StateConflictError(f"users of {_kind(thing)}")
 
     async def leave(
         self,
@@ -143,6 +107,7 @@ class Users:
         *,
         operation_id: OperationId,
         landing: Callable[[], Awaitable[float]] | None = None,
+        present: Callable[[], Awaitable[int]] | None = None,
         among_others: bool = False,
     ) -> Leaving:
         """Stop being a user of a thing.
@@ -156,6 +121,9 @@ class Users:
             landing: seconds for which a write of the leaver may still land. Who leaves a thing to others
                 stays so long: the last of them looks for its own late writes only. So does who is no user:
                 its own joining may be such a write, and an entry of nobody would keep the thing for ever.
+            present: generation on record of the leaver's connection: if it is the leaver's, entries of other
+                lives leave with it. Asked after the row was read: a later life is on record before it joins,
+                so a late run sees that, or does not find the row as it was.
             among_others: the leaver counts on others that stay: it has not looked whether the thing can go.
 
         Raises:
@@ -168,26 +136,68 @@ class Users:
                 await _require_landed(landing)
                 return Leaving(last=False, shared=False, details={})
             shared = parse(Shared, row)
-            if user not in shared.users:
+            users = await _users_now(shared, user, present)
+            if user not in users:
                 await _require_landed(landing)
-                return Leaving(last=False, shared=True, details=shared.details)
-            if shared.users == (user,):
+                told = shared.having(users, user)
+                if shared.others(user.connection_id) != users:
+                    told = shared  # a later life is on it: whoever asks the record hears of that one
+                if told == shared or await self._try(thing, _replaced(told, row)):
+                    return Leaving(last=False, shared=True, details=shared.details)
+                continue
+            if users == (user,):
                 if shared.closing == operation_id:
                     return Leaving(last=True, shared=False, details=shared.details)
                 if among_others:
-                    raise StateConflictError(
-                        f"the other users of {thing.split('|', maxsplit=1)[0]} have gone"
-                    )
-                left = shared.model_copy(update={"closing": operation_id})
+                    raise StateConflictError(f"the other users of {_kind(thing)} have gone")
+                left = shared.model_copy(update={"users": users, "closing": operation_id})
             else:
                 await _require_landed(landing)
-                left = shared.model_copy(
-                    update={"users": tuple(other for other in shared.users if other != user)},
-                )
-            if await self._try(thing, Replace(key=_KEY, columns=_columns(left), etag=row.etag)):
+                left = shared.having(tuple(other for other in users if other != user), user)
+            if await self._try(thing, _replaced(left, row)):
                 last = bool(left.closing)
                 return Leaving(last=last, shared=not last, details=shared.details)
-        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
+        raise StateConflictError(f"users of {_kind(thing)}")
+
+    async def hand_over(
+        self,
+        thing: str,
+        *,
+        operation_id: OperationId,
+        heirs: Callable[[], Awaitable[Mapping[User, bool]]],
+        landing: Callable[[], Awaitable[float]],
+    ) -> bool:
+        """Leave a thing that bears this operation's mark to those who hold it without being on its row.
+
+        Args:
+            thing: the thing's own name.
+            operation_id: of the removal.
+            heirs: who holds it, and whether that one is sure not to have left it already. Asked after the row
+                was read: who leaves meanwhile has written so. Without one who is sure the row goes, and each
+                that comes looks.
+            landing: seconds for which what the leaver has sent may still land.
+
+        Returns:
+            False if nobody holds it: it is the caller's to delete.
+
+        Raises:
+            NotYetError: ``settle``.
+            StateConflictError: the row is another's by now, or changed too often (transient).
+        """
+        for _ in range(_TRIES):
+            row = await self._store.get(TABLE, key_hash(thing), _KEY)
+            if row is None or (shared := parse(Shared, row)).closing != operation_id:
+                break
+            found = {user: sure for user, sure in (await heirs()).items() if user not in shared.left}
+            if not found:
+                return False
+            await _require_landed(landing)
+            sure = sorted((user for user in found if found[user]), key=lambda user: user.connection_id)
+            users = tuple(sure[:USERS_LIMIT])
+            left = shared.having(users, *shared.users).model_copy(update={"closing": OperationId("")})
+            if await self._try(thing, _replaced(left, row) if users else Remove(key=_KEY, etag=row.etag)):
+                return True
+        raise StateConflictError(f"users of {_kind(thing)}")
 
     async def seize(
         self,
@@ -220,7 +230,7 @@ class Users:
                 return
             if await self._try(thing, Remove(key=_KEY, etag=row.etag)):
                 return
-        raise StateConflictError(f"users of {thing.split('|', maxsplit=1)[0]}")
+        raise StateConflictError(f"users of {_kind(thing)}")
 
     async def _try(self, thing: str, change: Insert | Replace | Remove) -> bool:
         try:
@@ -239,6 +249,16 @@ def _added(known: Mapping[str, Any], details: Mapping[str, Any]) -> Mapping[str,
     return {**known, **details, **grown}
 
 
+async def _users_now(
+    shared: Shared, user: User, present: Callable[[], Awaitable[int]] | None
+) -> tuple[User, ...]:
+    """A row's users, with the user in place of its connection's other lives if it is the one on record."""
+    now = (*shared.others(user.connection_id), user)
+    if present is None or set(shared.users) <= set(now) or await present() != user.generation:
+        return shared.users
+    return now
+
+
 async def _require_landed(landing: Callable[[], Awaitable[float]] | None) -> None:
     seconds = await landing() if landing else 0.0
     if seconds > 0:
@@ -250,10 +270,18 @@ def _require_room(shared: Shared) -> None:
         return
     raise PermanentError(
         "too-many-users",
-        f"{USERS_LIMIT} connections use this {shared.thing.split('|', maxsplit=1)[0]} already",
+        f"{USERS_LIMIT} connections use this {_kind(shared.thing)} already",
         remedy="name another identity (identityId) or another workload, or delete connections that"
         " nobody needs",
     )
+
+
+def _kind(thing: str) -> str:
+    return thing.split("|", maxsplit=1)[0]
+
+
+def _replaced(shared: Shared, row: Row) -> Replace:
+    return Replace(key=_KEY, columns=_columns(shared), etag=row.etag)
 
 
 def _columns(shared: Shared) -> Mapping[str, str | int | bool]:

@@ -76,8 +76,15 @@ class Recorder(Protocol):
         """
         ...
 
-    async def held_by_others(self, identity_id: str) -> frozenset[str]:
-        """Names of the shared things that other living connections hold through an identity."""
+    async def generation(self) -> int:
+        """The connection's life that is on record now; 0 if there is none."""
+        ...
+
+    async def held_by_others(self, identity_id: str) -> Mapping[str, Mapping[User, bool]]:
+        """The shared things that other living connections hold through an identity, and who holds each.
+
+        False of those that may have left it already.
+        """
         ...
 
     async def only_linkers(self, users: Iterable[User]) -> bool:

@@ -20,7 +20,7 @@ from shared.models import Done
 from shared.ports import Linker
 from shared.steps.base import SETTLED_AT, StepContext
 from shared.steps.proof_of_absence import cause_alive
-from shared.users import Leaving
+from shared.users import Leaving, User
 
 CREDENTIAL_LEASE_SECONDS = 60.0
 CONFIRMATION_SECONDS = 30.0
@@ -138,6 +138,9 @@ async def live_linkers(ctx: StepContext) -> list[Linker]:
 async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> Leaving:
     """Stop being a user of a thing, once no write of ours to it can land if others go on using it.
 
+    A users row may have been lost and made anew by whoever joined first. So the last one in it deletes only
+    what no other connection on record holds; else the row is theirs from now on.
+
     Args:
         ctx: the run's context.
         thing: name of the users row.
@@ -153,21 +156,39 @@ async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> 
         left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds() if settled_at else 0.0
         return max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
 
+    async def all_landing() -> float:
+        return max(await landing(), await ctx.recorder.in_doubt_seconds(removals=True))
+
+    async def heirs() -> Mapping[User, bool]:
+        return await _holders(ctx, thing)
+
     operation_id = ctx.operation.operation_id
-    return await ctx.users.leave(
-        thing, ctx.user, operation_id=operation_id, landing=landing, among_others=among_others
+    leaving = await ctx.users.leave(
+        thing,
+        ctx.user,
+        operation_id=operation_id,
+        landing=landing,
+        present=ctx.recorder.generation,
+        among_others=among_others,
     )
+    if leaving.last and await ctx.users.hand_over(
+        thing, operation_id=operation_id, heirs=heirs, landing=all_landing
+    ):
+        return Leaving(last=False, shared=True, details=leaving.details)
+    return leaving
 
 
 async def held_by_others(ctx: StepContext, thing: str) -> bool:
-    """Say whether another connection holds a thing that has no users row: rows can be lost, table and all.
+    """Say whether another connection on record holds a thing: users rows can be lost, table and all."""
+    return bool(await _holders(ctx, thing))
 
-    What the intents of those say that rely on the same identities.
-    """
+
+async def _holders(ctx: StepContext, thing: str) -> Mapping[User, bool]:
+    """Who else holds a thing, as the intents of those say that rely on the same identities."""
     made = ctx.intents.get("managed_identity")
     identities = {str(plan.planned["resourceId"]) for plan in made.plans()} if made else set()
     held = [await ctx.recorder.held_by_others(identity_id) for identity_id in sorted(identities)]
-    return any(thing in one for one in held)
+    return {user: sure for one in held for user, sure in one.get(thing, {}).items()}
 
 
 async def take_up(ctx: StepContext, thing: str) -> bool:

@@ -142,7 +142,7 @@ class ServiceAccount:
         thing = self._thing(ctx, client_id)
         item = {"kind": KIND, "namespace": plan.planned["namespace"], "name": name}
         shared = await ctx.users.get(thing)
-        last, lost = shared is None or shared.users == (ctx.user,), False
+        last, lost = shared is None or not shared.others(ctx.user.connection_id), False
         use: Mapping[str, Any] = {}
         if last:
             # Held before leaving: a row that is closing makes every newcomer wait.

@@ -70,8 +70,11 @@ class MemoryRecorder:
     async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
         return self.bench.linkers.get(naming.fold_id(identity_id), {})
 
-    async def held_by_others(self, identity_id: str) -> frozenset[str]:
-        return self.bench.held_by_others.get(naming.fold_id(identity_id), frozenset())
+    async def generation(self) -> int:
+        return self.bench.connection.generation
+
+    async def held_by_others(self, identity_id: str) -> Mapping[str, Mapping[User, bool]]:
+        return self.bench.held_by_others.get(naming.fold_id(identity_id), {})
 
     async def only_linkers(self, users: Iterable[User]) -> bool:
         found = [await self.bench.app.services.state.connection(one.connection_id) for one in users]
@@ -136,7 +139,7 @@ class Bench:
         self.dependents: list[tuple[str, str]] = []
         self.linkers: dict[str, Mapping[str, str]] = {}
         """Linkers on record with their targets, by the folded id of their identity."""
-        self.held_by_others: dict[str, frozenset[str]] = {}
+        self.held_by_others: dict[str, Mapping[str, Mapping[User, bool]]] = {}
         """Names of what other connections hold, by the folded id of the identity."""
         self.ended: set[str] = set()
         self.leases: dict[str, float] = {}

@@ -32,6 +32,7 @@ MODULES = (
     "shared/opening.py",
     "shared/intake.py",
     "shared/users.py",
+    "shared/user_rows.py",
     "shared/retry.py",
     "shared/steps/objects.py",
     "shared/steps/removal.py",

@@ -154,7 +154,7 @@ async def test_of_two_connections_that_share_an_account_the_shared_stays_and_the
     assert set(hasty.world.clusters[KEY].objects) == shared | {("Secret", "shop", "sc-secrets-secret")}
     assert len(hasty.world.identities) == 1
     assert {one.name for one in hasty.world.credentials.popitem()[1].values()}
-    users = [json.loads(text) for text in hasty.leftovers()["users"]]
+    users = [json.loads(text)["users"] for text in hasty.leftovers()["users"]]
     assert users
     assert blob not in json.dumps(users)
     assert all(vault in json.dumps(one) for one in users)

@@ -3,9 +3,11 @@
 import pytest
 
 from shared import naming
+from shared.errors import NotYetError
 from shared.models import Kind
 from shared.ports import Linker
 from shared.steps.base import credential_thing, role_thing
+from shared.users import User
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, deletion_event
 from tests.fakes.step_bench import Bench
 
@@ -68,7 +70,8 @@ async def test_what_somebody_holds_by_then_stays(app: LocalApp, step: str, whose
     app.world.linkers.clear()
     identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
     if whose == "on record":
-        bench.held_by_others[naming.fold_id(identity_id)] = frozenset({thing(bench, step)})
+        other_user = User(connection_id=naming.connection_id(CLUSTER, "shop", "other"), generation=1)
+        bench.held_by_others[naming.fold_id(identity_id)] = {thing(bench, step): {other_user: True}}
     else:
         other = Bench(app, "orders-more")
         await other.up_to(step)
@@ -84,3 +87,25 @@ async def test_a_run_that_comes_again_looks_once_and_removes_nothing_twice(app: 
     before = len(app.journal.calls)
     await bench.revert(step)
     assert [name for name in app.journal.names()[before:] if "delete" in name] == []
+
+
+@pytest.mark.parametrize("removals", [True, False])
+@pytest.mark.parametrize("step", STEPS)
+async def test_nothing_is_left_to_who_holds_it_while_a_lost_write_or_delete_may_land(
+    app: LocalApp, step: str, removals: bool
+):
+    bench = await made(app)
+    app.world.linkers.clear()
+    identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
+    other = User(connection_id=naming.connection_id(CLUSTER, "shop", "other"), generation=1)
+    bench.held_by_others[naming.fold_id(identity_id)] = {thing(bench, step): {other: True}}
+    bench.in_doubt_seconds, bench.removals_in_doubt = 7.5, removals
+    with pytest.raises(NotYetError, match="settle") as waits:
+        await bench.revert(step)
+    assert waits.value.seconds == 7.5
+    bench.in_doubt_seconds = 0.0
+    [kept] = (await bench.revert(step)).outputs["kept"]
+    assert (kept["rule"], there(app, step)) == ("still-shared", 1)
+    row = await app.services.engine.users.get(thing(bench, step))
+    assert row is not None
+    assert (row.users, row.closing) == ((other,), "")

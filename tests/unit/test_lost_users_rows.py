@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from shared import naming
+from shared.models import ConnectionState
 from tests.fakes.given_account import ACCOUNT, allow, client_id, make_account, named
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
+from tests.fakes.recoveries import recovered
 from tests.fakes.sweeps import connected, swept
 
 KEPT = naming.connection_id(CLUSTER, "shop", "orders-blob")
@@ -88,3 +90,107 @@ async def test_the_last_of_them_leaves_nothing_all_the_same(app: LocalApp, one_b
     await app.settle()
     assert {await app.state(KEPT), await app.state(GONE)} == {"deleted"}
     assert {name: len(found) for name, found in things(app).items() if found} == {}
+
+
+async def joined_anew(app: LocalApp, how: str) -> str:
+    """After the loss one connection joins, alone: of two that are there, or a third. Returns its name."""
+    await connected(app)
+    await connected(app, "orders-more")
+    await lose_users(app)
+    if how == "a newcomer":
+        await connected(app, "orders-third")
+        return "orders-third"
+    if how == "a repair after a recovery":
+        await recovered(app)
+    await app.send({**delete_body("orders-more"), "action": "repair"}, message_id="repair")
+    await app.settle()
+    return "orders-more"
+
+
+WAYS = ["a repair", "a newcomer", "a repair after a recovery"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+async def test_who_joined_after_the_loss_takes_nothing_along_that_another_holds(app: LocalApp, how: str):
+    going = await joined_anew(app, how)
+    before = things(app)
+    await app.send(delete_body(going), message_id="delete")
+    await app.settle()
+    assert await app.state(naming.connection_id(CLUSTER, "shop", going)) == "deleted"
+    assert await app.state(KEPT) == "configured"
+    assert things(app) == before
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_the_last_of_all_leaves_nothing_whoever_joined_after_the_loss(
+    app: LocalApp, how: str, one_by_one: bool
+):
+    going = await joined_anew(app, how)
+    names = [going, *({"orders-blob", "orders-more"} - {going})]
+    for name in names:
+        await app.send(delete_body(name), message_id=f"delete-{name}")
+        if one_by_one:
+            await app.settle()
+    await app.settle()
+    for name in names:
+        assert await app.state(naming.connection_id(CLUSTER, "shop", name)) == "deleted"
+    assert {name: len(found) for name, found in things(app).items() if found} == {}
+    assert app.store.rows("users") == []
+
+
+async def test_what_was_handed_over_keeps_what_its_makers_knew(app: LocalApp):
+    allow(app)
+    make_account(app)
+    await connected(app, serviceAccount=ACCOUNT)
+    own = await client_id(app)
+    await connected(app, "orders-more", serviceAccount=ACCOUNT)
+    await lose_users(app)
+    await app.send({**delete_body("orders-more"), "action": "repair"}, message_id="repair")
+    await app.settle()
+    await app.send(delete_body("orders-more"), message_id="delete")
+    await app.settle()
+    assert await named(app) == own
+    await app.send(delete_body(), message_id="delete-last")
+    await app.settle()
+    assert await named(app) == ""
+    assert {name: len(found) for name, found in things(app).items() if found} == {"accounts": 1}
+
+
+async def test_a_prune_of_who_joined_after_the_loss_leaves_what_another_holds(app: LocalApp):
+    await connected(app)
+    before = things(app)
+    other = f"{STORAGE}2"
+    endpoints = {"blob": "https://orders2.blob.core.windows.net/"}
+    app.world.add_resource(other, {"properties": {"primaryEndpoints": endpoints}})
+    await connected(app, "orders-more", target={"type": "storage-blob", "id": other})
+    await lose_users(app)
+    await app.send({**delete_body("orders-more"), "action": "repair"}, message_id="repair")
+    await app.settle()
+    app.world.remove(other)
+    await swept(app)
+    await app.settle()
+    assert await app.state(GONE) == "pruned"
+    assert things(app) == before
+
+
+async def test_an_update_of_who_joined_after_the_loss_leaves_the_role_that_another_holds(app: LocalApp):
+    going = await joined_anew(app, "a repair")
+    before = things(app)["roles"]
+    await app.send({**create_body(going, intent="read"), "action": "update"}, message_id="update")
+    await app.settle()
+    assert things(app)["roles"] > before
+
+
+async def test_what_only_one_that_is_being_pruned_holds_stays_without_a_users_row(app: LocalApp):
+    going = await joined_anew(app, "a repair")
+    before = things(app)
+    stored = await app.services.state.connection(KEPT)
+    assert stored is not None
+    pruning = stored.value.model_copy(update={"state": ConnectionState.PRUNING})
+    await app.services.state.observe(pruning, [], etag=stored.etag)
+    await app.send(delete_body(going), message_id="delete")
+    await app.settle()
+    assert await app.state(GONE) == "deleted"
+    assert things(app) == before
+    assert app.store.rows("users") == []

@@ -7,6 +7,7 @@ from shared.models import ConnectionId, ConnectionState, Kind, OperationId, Step
 from shared.recording import Run
 from shared.records import Dependent
 from shared.steps.shared_things import things_of
+from shared.users import User
 from tests.fakes.local_app import LocalApp, create_body, delete_body
 
 
@@ -101,7 +102,7 @@ async def test_a_connection_whose_row_is_lost_holds_nothing_by_what_it_relied_on
     )
     await dependents.add(lost)
     run = Run(state=app.services.state, dependents=dependents, snapshot=shot, step="settings", holder="h")
-    assert await run.held_by_others("/identities/x") == frozenset()
+    assert await run.held_by_others("/identities/x") == {}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,8 @@ async def test_of_two_that_go_at_once_one_does_not_hide_what_a_third_holds(app: 
     assert shot is not None
     identity_id = str(shot.intents["managed_identity"].outputs["resourceId"])
     run = Run(state=state, dependents=dependents, snapshot=shot, step="settings", holder="h")
-    assert await run.held_by_others(identity_id) == things_of(
-        (await state.connection(ids[1])).value,  # type: ignore[union-attr]
-        await state.intents(ids[1]),
-    )
+    third = await state.connection(ids[1])
+    assert third is not None
+    user = User(connection_id=ids[1], generation=1)
+    things = things_of(third.value, await state.intents(ids[1]))
+    assert await run.held_by_others(identity_id) == {thing: {user: True} for thing in things}
