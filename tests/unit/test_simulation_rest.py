@@ -154,6 +154,25 @@ def test_what_somebody_took_is_no_fault_until_a_repair_that_came_after_has_succe
     assert told(simulated) == [f"{held.connection.spec.name}: configured without its Secret"]
 
 
+def test_keys_that_somebody_wrote_are_theirs_and_our_own_are_as_a_repair_has_left_them(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
+    held = whole(simulated)
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    place = f"{cluster_id}|{namespace}|Secret|{name}"
+    simulated.world.touch(place)
+    simulated.world.opened["a repair"] = simulated.loop.time() + 1.0
+    monkeypatch.setattr(simulated.records, "repairs", lambda _: ["a repair"])
+    add_key(simulated, held)
+    mine = f"{held.connection.spec.name}: configured with other settings"
+    assert not any(text.startswith(mine) for text in told(simulated))
+    change_value(simulated, held)
+    (wrong,) = [text for text in told(simulated) if text.startswith(mine)]
+    assert wrong.endswith("ENDPOINT")
+    del simulated.world.touched[place]
+    assert any("OF_BEFORE" in text for text in told(simulated))
+
+
 def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ):
