@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.models import Kind, Operation, OperationState, Plan
+from shared.models import Cause, Kind, Operation, OperationState, Plan
 from shared.naming import fold_id
 from tests.simulation import rest
 from tests.simulation.records import SERVING, Held
@@ -227,3 +227,28 @@ def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_faile
     )
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair, again])
     assert missing[0] in told(simulated)
+
+
+def target_prune(simulated: Simulation, held: Held) -> Operation:
+    """A prune of a connection, opened now, for a part of its target that is not there."""
+    made = failed_repair(simulated, held)[1]
+    cause = Cause(kind="target", resource_id=f"{held.connection.spec.target_id}/nowhere")
+    simulated.world.opened[made.operation_id] = simulated.loop.time()
+    return made.model_copy(update={"kind": Kind.PRUNE, "cause": cause})
+
+
+def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(simulated: Simulation):
+    held = whole(simulated)
+    prune, scope = target_prune(simulated, held), fold_id(held.assignments()[0]["scope"])
+    removals = simulated.oracles._removals
+    removals._alive(held, prune)
+    assert simulated.oracles.violations == [
+        f"{prune.operation_id} takes {held.connection.spec.name}, and what it reaches is alive"
+    ]
+    simulated.oracles.violations.clear()
+    simulated.world.returned[scope] = simulated.loop.time()
+    removals._alive(held, prune)
+    simulated.world.returned.clear()
+    del simulated.world.resources[scope]
+    removals._alive(held, prune)
+    assert simulated.oracles.violations == []
