@@ -78,7 +78,7 @@ class Accidents:
 
     def _make_part(self, account: str) -> None:
         if fold_id(account) in self.world.resources:
-            self.world.add_resource(PARTS[account])
+            self.world.furnish_part(account)
 
     def _identity_goes(self, at: float) -> None:
         def act() -> None:

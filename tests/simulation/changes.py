@@ -53,7 +53,7 @@ class Changes:
     def _update(self) -> None:
         """Other settings, other roles, another part of the target; now and then of what is not there."""
         wanted = self._random.choice(self._workload.wanted)
-        serving = self._serving()
+        serving = self.serving()
         if serving and self._random.random() < 0.8:
             wanted, _ = self._random.choice(serving)
         whole = wanted.target
@@ -69,7 +69,7 @@ class Changes:
 
     def _break(self) -> None:
         """Careless hands; mostly somebody has it repaired after."""
-        serving = self._serving()
+        serving = self.serving()
         if not serving:
             return
         wanted, held = self._random.choice(serving)
@@ -135,7 +135,7 @@ class Changes:
             one.connection.connection_id for one in self._records.held() if one.connection.state in states
         ]
 
-    def _serving(self) -> list[tuple[Wanted, Held]]:
+    def serving(self) -> list[tuple[Wanted, Held]]:
         """Connections that pods may use now."""
         held = {one.connection.connection_id: one for one in self._records.held()}
         named = [

@@ -10,10 +10,11 @@ from shared.naming import fold_id
 from tests.simulation.records import Records
 from tests.simulation.world import SimulatedWorld
 
-GOES_WITH_LINKER = False
-"""Whether the product takes what it has left to a linker when that linker goes; otherwise sweeps tell of it.
+GOES_WITH_LINKER = True
+"""Whether the product takes what it has left to a linker when that linker goes.
 
-True is stricter: nothing is excused then if none of the linkers lives that lived when it was left.
+Then nothing is excused if none of the linkers lives that lived when it was left. Otherwise a sweep tells
+of it, and nobody removes it.
 """
 
 

@@ -45,7 +45,7 @@ class Oracles:
         self.made_objects: set[str] = set()
         self.landed_late: set[object] = set()
         self.turns = Turns(self.fail)
-        self._removals = Removals(self.fail, cap)
+        self._removals = Removals(self.fail, cap, world)
         self.linked = Linked(world, self.fail)
         self.left = Left(world)
         self._checks: Mapping[str, Callable[..., None]] = {

@@ -6,17 +6,19 @@ import collections
 from collections.abc import Callable
 from datetime import datetime
 
-from shared.models import Kind
+from shared.models import Kind, Operation
 from shared.naming import fold_id
 from tests.simulation.ports import Run
-from tests.simulation.records import Records
+from tests.simulation.records import Held, Records
+from tests.simulation.world import SimulatedWorld
 
 
 class Removals:
     """Counts prunes that removed something, by cluster and hour of their confirmation."""
 
-    def __init__(self, fail: Callable[[str], None], cap: int) -> None:
+    def __init__(self, fail: Callable[[str], None], cap: int, world: SimulatedWorld) -> None:
         self._fail = fail
+        self._world = world
         self._cap = cap
         self._taken: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
 
@@ -30,12 +32,28 @@ class Removals:
         if at is None:
             self._fail(f"{run.operation_id} removes something and has confirmed nothing")
             return
-        if operation.released:
-            return  # a person has let it go beyond the cap
         held = records.held_by(run.connection_id)
         assert held is not None
+        if operation.cause is not None and operation.cause.kind == "target":
+            self._alive(held, operation)
+        if operation.released:
+            return  # a person has let it go beyond the cap
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
         taken = self._taken[fold_id(held.connection.spec.cluster_id), hour]
         taken.add(run.operation_id)
         if len(taken) > self._cap:
             self._fail(f"{len(taken)} prunes of one cluster in hour {hour}, the cap is {self._cap}")
+
+    def _alive(self, held: Held, operation: Operation) -> None:
+        """What a connection has had access to is not all there, whatever was asked of it in vain since.
+
+        What went or came back since the prune was opened may be there now, and was gone when looked for.
+        """
+        opened = self._world.opened[operation.operation_id]
+        times = (*self._world.touched.items(), *self._world.returned.items())
+        moved = {place for place, at in times if at >= opened}
+        scopes = {fold_id(item["scope"]) for item in held.assignments(ever=True)}
+        above = {one for one in moved for scope in scopes if f"{scope}/".startswith(f"{one}/")}
+        if scopes and scopes <= self._world.resources.keys() and not above:
+            name = held.connection.spec.name
+            self._fail(f"{operation.operation_id} takes {name}, and what it reaches is alive")

@@ -172,6 +172,9 @@ def _other_settings(world: SimulatedWorld, held: Held, touched: set[str]) -> Ite
         if there is None or not ours or {place, f"{place}|Secret|{name}"} & touched:
             continue
         wrong = {key for key in wanted.keys() | there.data.keys() if wanted.get(key) != there.data.get(key)}
+        if f"{place}|Secret|{name}" in world.touched:
+            # A key that somebody wrote is theirs, and stays when it is none of ours any more.
+            wrong &= wanted.keys()
         if wrong:
             yield f"configured with other settings than were asked for: {', '.join(sorted(wrong))}"
 

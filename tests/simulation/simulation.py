@@ -26,6 +26,7 @@ from shared.sweeping import slices as slices_module
 from shared.sweeping import sweeps as sweeps_module
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
+from tests.simulation.astray import Astray
 from tests.simulation.blame import is_ours
 from tests.simulation.changes import Changes
 from tests.simulation.configuration import policy, settings_with
@@ -122,6 +123,7 @@ class Simulation:
         later = apart(seed, "changes")
         self.changes = Changes(self.workload, self.records, seeded(dice.getrandbits(64)), later=later)
         self.namespaces = Namespaces(self.workload, self.changes, apart(seed, "namespaces"))
+        self.astray = Astray(self.workload, self.changes, apart(seed, "astray"))
         self._calm_at = float("inf")
         for number in (1, 2):
             self._host(f"host{number}", settings, timedelta(seconds=dice.uniform(-200.0, 200.0)))
@@ -155,6 +157,7 @@ class Simulation:
         self.workload.write()
         self.changes.write()
         self.namespaces.write()
+        self.astray.write()
         self.loop.call_later(TIMER_SECONDS / 2, self.platform.tick)
         self.loop.call_later(STALE_SECONDS, self._photograph)
         self._run_until(HORIZON_SECONDS)

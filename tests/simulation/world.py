@@ -62,6 +62,8 @@ class SimulatedWorld(AzureWorld):
         self.touched: dict[str, float] = {}
         """Folded ids, uids and names that somebody else removed or changed, and when they did last: what they
         held up may be broken."""
+        self.returned: dict[str, float] = {}
+        """Folded ids of targets and their parts that were made again, and when they were last."""
         self.linked: set[str] = set()
         """Client ids through which a linker of Service Connector works, or did."""
         self.opened: dict[str, float] = {}
@@ -112,14 +114,20 @@ class SimulatedWorld(AzureWorld):
     def furnish_target(self, target: str) -> None:
         """Make one target, again if need be."""
         name = target.rsplit("/", 1)[-1]
+        self.returned[fold_id(target)] = self.loop.time()
         if target in ACCOUNTS:
             url = f"https://{name}.blob.core.windows.net/"
             self.add_resource(target, {"url": url, "properties": {"primaryEndpoints": {"blob": url}}})
-            self.add_resource(PARTS[target])
+            self.furnish_part(target)
         else:
             url = f"https://{name}.vault.azure.net/"
             vault = {"vaultUri": url, "enableRbacAuthorization": True}
             self.add_resource(target, {"url": url, "properties": vault})
+
+    def furnish_part(self, account: str) -> None:
+        """Make the part of an account, again if need be."""
+        self.returned[fold_id(PARTS[account])] = self.loop.time()
+        self.add_resource(PARTS[account])
 
     def foreign_assignment(self, identity_id: str, scope: str) -> None:
         """Give an identity the blob role by somebody else's hand, under another name than ours."""

@@ -124,7 +124,10 @@ def left_to_a_linker(simulated: Simulation, name: str) -> left.Left:
     return seen
 
 
-def test_what_was_left_to_a_linker_is_excused_until_a_later_life_means_to_hold_it_again():
+def test_what_was_left_to_a_linker_is_excused_until_a_later_life_means_to_hold_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(left, "GOES_WITH_LINKER", False)
     simulated, name = Simulation(2, traced=False), f"{PROVIDED[0]}left"
     seen = left_to_a_linker(simulated, name)
     assert seen.names() == {fold_id(name)}
@@ -137,8 +140,7 @@ def test_what_was_left_to_a_linker_is_excused_until_a_later_life_means_to_hold_i
     assert seen.names() == set()
 
 
-def test_what_was_left_to_a_linker_may_be_held_to_go_with_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(left, "GOES_WITH_LINKER", True)
+def test_what_was_left_to_a_linker_is_to_go_with_it():
     simulated = Simulation(2, traced=False)
     seen = left_to_a_linker(simulated, PROVIDED[0])
     assert seen.names() == {fold_id(PROVIDED[0])}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.models import Kind, Operation, OperationState, Plan
+from shared.models import Cause, Kind, Operation, OperationState, Plan
 from shared.naming import fold_id
 from tests.simulation import rest
 from tests.simulation.records import SERVING, Held
@@ -154,6 +154,25 @@ def test_what_somebody_took_is_no_fault_until_a_repair_that_came_after_has_succe
     assert told(simulated) == [f"{held.connection.spec.name}: configured without its Secret"]
 
 
+def test_keys_that_somebody_wrote_are_theirs_and_our_own_are_as_a_repair_has_left_them(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
+    held = whole(simulated)
+    [(cluster_id, namespace, name)] = held.objects("settings")
+    place = f"{cluster_id}|{namespace}|Secret|{name}"
+    simulated.world.touch(place)
+    simulated.world.opened["a repair"] = simulated.loop.time() + 1.0
+    monkeypatch.setattr(simulated.records, "repairs", lambda _: ["a repair"])
+    add_key(simulated, held)
+    mine = f"{held.connection.spec.name}: configured with other settings"
+    assert not any(text.startswith(mine) for text in told(simulated))
+    change_value(simulated, held)
+    (wrong,) = [text for text in told(simulated) if text.startswith(mine)]
+    assert wrong.endswith("ENDPOINT")
+    del simulated.world.touched[place]
+    assert any("OF_BEFORE" in text for text in told(simulated))
+
+
 def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ):
@@ -208,3 +227,28 @@ def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_faile
     )
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair, again])
     assert missing[0] in told(simulated)
+
+
+def target_prune(simulated: Simulation, held: Held) -> Operation:
+    """A prune of a connection, opened now, for a part of its target that is not there."""
+    made = failed_repair(simulated, held)[1]
+    cause = Cause(kind="target", resource_id=f"{held.connection.spec.target_id}/nowhere")
+    simulated.world.opened[made.operation_id] = simulated.loop.time()
+    return made.model_copy(update={"kind": Kind.PRUNE, "cause": cause})
+
+
+def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(simulated: Simulation):
+    held = whole(simulated)
+    prune, scope = target_prune(simulated, held), fold_id(held.assignments()[0]["scope"])
+    removals = simulated.oracles._removals
+    removals._alive(held, prune)
+    assert simulated.oracles.violations == [
+        f"{prune.operation_id} takes {held.connection.spec.name}, and what it reaches is alive"
+    ]
+    simulated.oracles.violations.clear()
+    simulated.world.returned[scope] = simulated.loop.time()
+    removals._alive(held, prune)
+    simulated.world.returned.clear()
+    del simulated.world.resources[scope]
+    removals._alive(held, prune)
+    assert simulated.oracles.violations == []
