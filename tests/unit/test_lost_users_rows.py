@@ -37,6 +37,15 @@ async def lose_users(app: LocalApp) -> None:
     assert app.store.rows("users") == []
 
 
+async def connected_elsewhere(app: LocalApp) -> str:
+    """Another connection of the workload, to a target of its own; returns the target's id."""
+    other = f"{STORAGE}2"
+    endpoints = {"blob": "https://orders2.blob.core.windows.net/"}
+    app.world.add_resource(other, {"properties": {"primaryEndpoints": endpoints}})
+    await connected(app, "orders-more", target={"type": "storage-blob", "id": other})
+    return other
+
+
 async def test_a_delete_of_one_leaves_what_another_of_the_workload_holds(app: LocalApp):
     await connected(app)
     before = things(app)
@@ -52,10 +61,7 @@ async def test_a_delete_of_one_leaves_what_another_of_the_workload_holds(app: Lo
 async def test_a_prune_of_one_leaves_what_another_of_the_workload_holds(app: LocalApp):
     await connected(app)
     before = things(app)
-    other = f"{STORAGE}2"
-    endpoints = {"blob": "https://orders2.blob.core.windows.net/"}
-    app.world.add_resource(other, {"properties": {"primaryEndpoints": endpoints}})
-    await connected(app, "orders-more", target={"type": "storage-blob", "id": other})
+    other = await connected_elsewhere(app)
     await lose_users(app)
     app.world.remove(other)
     await swept(app)
@@ -160,10 +166,7 @@ async def test_what_was_handed_over_keeps_what_its_makers_knew(app: LocalApp):
 async def test_a_prune_of_who_joined_after_the_loss_leaves_what_another_holds(app: LocalApp):
     await connected(app)
     before = things(app)
-    other = f"{STORAGE}2"
-    endpoints = {"blob": "https://orders2.blob.core.windows.net/"}
-    app.world.add_resource(other, {"properties": {"primaryEndpoints": endpoints}})
-    await connected(app, "orders-more", target={"type": "storage-blob", "id": other})
+    other = await connected_elsewhere(app)
     await lose_users(app)
     await app.send({**delete_body("orders-more"), "action": "repair"}, message_id="repair")
     await app.settle()

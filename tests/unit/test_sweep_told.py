@@ -12,9 +12,9 @@ from shared.sweeping import slice_log
 from shared.sweeping.slices import DIED
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, SUBSCRIPTION, LocalApp
-from tests.fakes.sweeps import begun, connected, pumped, result, slice_of, swept
+from tests.fakes.sweeps import connected, result, slice_of, swept
 from tests.unit.pages import ROOT
-from tests.unit.test_sweep_runs import Crash, _message, message_of
+from tests.unit.test_sweep_runs import died_in_every_try
 
 LISTED = ("Secret", "ConfigMap", "SecretProviderClass")
 """Kinds whose lists are roles that may be left out."""
@@ -107,15 +107,7 @@ async def test_a_slice_that_failed_for_good_is_told_with_its_code(
 
 
 async def test_a_slice_whose_host_died_every_time_is_told(app: LocalApp, caplog: pytest.LogCaptureFixture):
-    sweep_id = await begun(app)
-    app.journal.before = lambda call: Crash() if call.name == "clusters.describe" else None
-    for _ in range(5):
-        message = message_of(await slice_of(app, sweep_id, "cluster"))
-        with pytest.raises(Crash):
-            await app.services.sweeping.slices.run_one(_message(message))
-        app.clock.advance(211)
-    await app.services.sweeping.sweeper.tend()
-    await pumped(app)
+    sweep_id = await died_in_every_try(app)
     assert (await result(app, sweep_id))["state"] == "done"
     assert [(one["place"], one["details"]) for one in incomplete(caplog)] == [("aks1", DIED)]
 
