@@ -22,7 +22,7 @@ ORPHANS_SCOPE = "orphans"
 _PRESENT, _ENDED = "a|", "z|"
 _BEHIND = "~"
 """Sorts behind every character that a key of ours has."""
-_OF_CLUSTER = frozenset({"cluster", "linker"})
+_OF_CLUSTER = frozenset({"cluster", "linker", "client"})
 _CLUSTER_TYPE = "microsoft.containerservice/managedclusters"
 _TRIES = 8
 
@@ -47,7 +47,7 @@ class Entry(Model):
 
     @property
     def scope(self) -> str:
-        """The cluster of a cluster or linker, one for all orphans, else the subscription; folded."""
+        """The cluster of a cluster, linker or client, one for all orphans, else the subscription; folded."""
         if self.kind == "orphan":
             return ORPHANS_SCOPE
         if self.kind in _OF_CLUSTER:

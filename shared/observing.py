@@ -20,7 +20,7 @@ from shared.logs import bind
 from shared.models import Connection, ConnectionState, Intent, OperationId, Plan, Provenance
 from shared.policy import Policy
 from shared.ports import Clock, Clusters, Identities, KubeObject, Linker, Linkers, StepQueue, Upsert
-from shared.records import Dependent, Dependents
+from shared.records import Dependent, Dependents, client_of
 from shared.rows import columns, key_hash
 from shared.state import State
 from shared.steps.base import account_thing
@@ -129,15 +129,15 @@ class Observer:
         intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
         place = await self._place(connection, linker, known.get("preflight"))
         intents = [*intents, place]
+        life = connection.connection_id, connection.generation
+        if linker.client_id:
+            await self.dependents.add(client_of(linker.resource_id, linker.client_id, *life))
         relied_on = [("linker", linker.resource_id), ("identity", str(place.outputs.get("identityId", "")))]
         relied_on += [("target", one) for one in (row.relied_on(linker.target_id) if row else ())]
         for kind, resource_id in relied_on:
             if resource_id:
                 dependent = Dependent(
-                    resource_id=resource_id,
-                    kind=kind,
-                    connection_id=connection_id,
-                    generation=connection.generation,
+                    resource_id=resource_id, kind=kind, connection_id=life[0], generation=life[1]
                 )
                 await self.dependents.add(dependent)
         # A conflict is transient: the event comes again and finds what moved.

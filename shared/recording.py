@@ -108,9 +108,10 @@ class Run:
         stored = await self.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
-    async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
+    async def linkers_of(self, identity_id: str, client_id: str) -> Mapping[str, str]:
         """Living connections of Service Connector on record that work through an identity: id and target."""
-        others = await self._others(identity_id)
+        by_client = await self.dependents.of_client(client_id)
+        others = await self._living([*await self.dependents.of(identity_id), *by_client])
         return {one.linker_id: one.spec.target_id for one in others if one.linker_id}
 
     async def generation(self) -> int:
@@ -124,7 +125,7 @@ class Run:
         Of one that is being pruned it is not sure that it has not left the thing already.
         """
         found: dict[str, dict[User, bool]] = {}
-        for connection in await self._others(identity_id):
+        for connection in await self._living(await self.dependents.of(identity_id)):
             if connection.state is ConnectionState.DELETING:
                 continue  # of two that go at once neither may leave it to the other
             user = User(connection_id=connection.connection_id, generation=connection.generation)
@@ -158,10 +159,10 @@ class Run:
             return False
         return stored.value.state.live and stored.value.state is not ConnectionState.PRUNING
 
-    async def _others(self, identity_id: str) -> list[Connection]:
-        """Other living connections that rely on an identity."""
+    async def _living(self, dependents: Iterable[Dependent]) -> list[Connection]:
+        """The connections of those dependents that live, without this one."""
         own = self.snapshot.operation.value.connection_id
-        others = {one.connection_id for one in await self.dependents.of(identity_id)} - {own}
+        others = {one.connection_id for one in dependents} - {own}
         found = [await self.state.connection(connection_id) for connection_id in sorted(others)]
         return [stored.value for stored in found if stored is not None and stored.value.state.live]
 

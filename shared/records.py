@@ -19,6 +19,8 @@ from shared.spec import Model, Note
 
 REQUESTS = "requests"
 DEPENDENTS = "dependents"
+CLIENT = "client"
+"""Kind of a dependent that is known by client id only."""
 _TRIES = 8
 
 
@@ -48,9 +50,28 @@ class Dependent(Model):
     resource_id: str
     """As it was written; rows are found by the folded id and by those above it."""
     kind: str
-    """target, identity, credential, cluster or linker."""
+    """target, identity, credential, cluster, linker or client."""
     connection_id: ConnectionId
     generation: int
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Ids under which the rows stand: the resource's and all above it, or a client id's alone."""
+        found = naming.ancestors(self.resource_id)
+        return (_client_place(found[0].rpartition("/")[-1]),) if self.kind == CLIENT else found
+
+
+def client_of(linker_id: str, client_id: str, connection_id: ConnectionId, generation: int) -> Dependent:
+    """That a linker works through whatever identity has that client id.
+
+    A linker names its identity by client id alone, and which resource that is cannot always be found out.
+    """
+    return Dependent(
+        resource_id=f"{linker_id}{_client_place(client_id)}",
+        kind=CLIENT,
+        connection_id=connection_id,
+        generation=generation,
+    )
 
 
 class RequestLog:
@@ -124,24 +145,31 @@ class Dependents:
         A stale row is harmless and a missing one is not, so rows are written before the effect and only a
         sweep removes those of lives that are over: what they lead to is looked at again anyway.
         """
-        for ancestor in naming.ancestors(dependent.resource_id):
+        for place in dependent.places:
             values = columns(dependent, kind=dependent.kind, connection=dependent.connection_id)
             change = Upsert(key=_dependent_key(dependent), columns=values)
-            await self._store.transact(DEPENDENTS, key_hash(ancestor), [change])
+            await self._store.transact(DEPENDENTS, key_hash(place), [change])
         await self._inventory.note(Entry.model_validate(dependent.model_dump()))
 
     async def remove(self, dependent: Dependent) -> int:
         """Drop the rows of a life that is over; absent is fine. Returns how many there can have been."""
-        above = naming.ancestors(dependent.resource_id)
-        for ancestor in above:
+        for place in dependent.places:
             change = Remove(key=_dependent_key(dependent))
-            await self._store.transact(DEPENDENTS, key_hash(ancestor), [change])
-        return len(above)
+            await self._store.transact(DEPENDENTS, key_hash(place), [change])
+        return len(dependent.places)
 
     async def of(self, resource_id: str) -> list[Dependent]:
         """Connections that rely on a resource or on anything below it: one read."""
         rows = await self._store.query(DEPENDENTS, key_hash(naming.fold_id(resource_id)))
         return [parse(Dependent, row) for row in rows]
+
+    async def of_client(self, client_id: str) -> list[Dependent]:
+        """Observed connections whose linkers work through whatever identity has that client id: one read."""
+        return await self.of(_client_place(client_id))
+
+
+def _client_place(client_id: str) -> str:
+    return f"/clients/{client_id.lower()}"
 
 
 def _dependent_key(dependent: Dependent) -> str:

@@ -78,7 +78,7 @@ async def linkers_through(ctx: StepContext, identity_id: str, client_id: str) ->
     """
     cluster_id = ctx.connection.spec.cluster_id
     found = [*await ctx.outside.linkers.list(cluster_id)] if cluster_id else []
-    for linker_id, target_id in (await ctx.recorder.linkers_of(identity_id)).items():
+    for linker_id, target_id in (await ctx.recorder.linkers_of(identity_id, client_id)).items():
         if cluster_id and naming.fold_id(linker_id).startswith(f"{naming.fold_id(cluster_id)}/"):
             continue
         try:

@@ -67,8 +67,9 @@ class MemoryRecorder:
         stored = await self.bench.app.services.state.connection(connection_id)
         return stored is not None and (stored.value.state.live or bool(stored.value.active))
 
-    async def linkers_of(self, identity_id: str) -> Mapping[str, str]:
-        return self.bench.linkers.get(naming.fold_id(identity_id), {})
+    async def linkers_of(self, identity_id: str, client_id: str) -> Mapping[str, str]:
+        by_client = self.bench.linkers.get(client_id.lower(), {})
+        return {**self.bench.linkers.get(naming.fold_id(identity_id), {}), **by_client}
 
     async def generation(self) -> int:
         return self.bench.connection.generation

@@ -35,6 +35,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     ),
     (6266, "a lost write of an account landed on one that somebody else had made there since"),
     (168, "a validation read a part of a target by facts of before the update that had begun, and broke"),
+    (
+        182,
+        "another cluster's linker was seen while identities could not be listed, and lost its identity",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -118,6 +118,27 @@ async def test_a_linker_that_may_not_be_read_any_more_counts_as_living_and_the_d
     )
 
 
+@pytest.mark.parametrize("seen", ["refused", "stale"])
+async def test_a_linker_that_was_seen_while_its_identity_could_not_be_found_keeps_that_identity(
+    app: LocalApp, seen: str
+):
+    await connected(app)
+    [identity] = app.world.identities.values()
+    if seen == "stale":
+        app.world.identities.clear()
+    else:
+        app.journal.before = lambda call: (
+            PermanentError("access-denied") if call.name == "identities.list" else None
+        )
+    await link_elsewhere(app, identity.client_id.upper())
+    app.journal.before = lambda call: None
+    app.world.identities[naming.fold_id(identity.resource_id)] = identity
+    kept = await deleted(app)
+    assert kept["managed_identity"][0]["rule"] == "live-linker"
+    assert [*app.world.identities.values()] == [identity]
+    assert len(app.world.assignments) == 1
+
+
 @pytest.mark.parametrize("gone", ["linker", "record", "other target", "other identity"])
 async def test_nothing_stays_for_a_linker_that_is_gone_or_works_through_something_else(
     app: LocalApp, gone: str

@@ -4,7 +4,8 @@ import pytest
 
 from shared import naming
 from shared.errors import StateConflictError
-from shared.records import Dependent, Dependents, RequestLog, RequestRecord
+from shared.inventory import Inventory
+from shared.records import Dependent, Dependents, RequestLog, RequestRecord, client_of
 from shared.rows import key_hash
 from tests.fakes.clock import START
 from tests.fakes.journal import Call
@@ -51,6 +52,20 @@ async def test_a_dependent_is_found_from_the_resource_and_from_all_above_it_in_a
     assert await dependents.of(f"{group}2") == []
     await dependents.add(one.model_copy(update={"generation": 2}))
     assert len(await dependents.of(STORAGE)) == 2
+
+
+async def test_a_linkers_client_is_found_by_the_client_id_alone_in_any_casing(app: LocalApp):
+    dependents = Dependents(app.store)
+    client_id = "AAAAAAAA-1111-4111-8111-111111111111"
+    linker_id = f"{CLUSTER}/providers/Microsoft.ServiceLinker/linkers/theirs"
+    one = client_of(linker_id, client_id, ID, 1)
+    await dependents.add(one)
+    assert await dependents.of_client(client_id) == await dependents.of_client(client_id.lower()) == [one]
+    for place in (linker_id, CLUSTER, CLUSTER.partition("/providers/")[0]):
+        assert await dependents.of(place) == [], "it is no resource whose deletion leads to the connection"
+    assert await Inventory(app.store).connections(naming.fold_id(CLUSTER)) == {ID}, "a sweep can forget it"
+    assert await dependents.remove(one) == 1
+    assert await dependents.of_client(client_id) == []
 
 
 def test_a_key_hash_is_safe_and_differs_with_its_text():
