@@ -72,8 +72,8 @@ class Recorder(Protocol):
     async def linkers_of(self, identity_id: str, client_id: str) -> Mapping[str, str]:
         """Living connections of Service Connector on record that work through an identity: id and target.
 
-        By the identity's id and by its client id: whose that was cannot always be told. Those of every watched
-        cluster but this connection's own linker. Whether one lives still, Azure knows.
+        By the identity's id and by its client id: whose that was cannot always be told. Those of every
+        watched cluster but this connection's own linker. Whether one lives still, Azure knows.
         """
         ...
 
