@@ -1,8 +1,9 @@
 """The row of what a removal of ours left to a living linker: pruned once that linker is gone.
 
 The connection whose things they were has ended and knows nothing any more, and the linker's own row knows
-what Service Connector made. So what is left has a row of its own, one for each such connection and linker,
-with the plans by which we know it as ours. To events and sweeps it is a connection that relies on a linker.
+what Service Connector made. So what is left has a row of its own, one for each such connection, target and
+linker (one for all targets would grow with each of them), with the plans by which we know it as ours. To
+events and sweeps it is a connection that relies on a linker.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _TRIES = 8
 
 def left_id(connection: Connection, linker_id: str) -> ConnectionId:
     """Id of the row; not one that a connection has: those hash three parts, the first of them an ARM id."""
-    return ConnectionId(naming.digest(["left", owner_of(connection), naming.fold_id(linker_id)]))
+    place = [naming.fold_id(linker_id), naming.fold_id(connection.spec.target_id)]
+    return ConnectionId(naming.digest(["left", owner_of(connection), *place]))
 
 
 def owner_of(connection: Connection) -> ConnectionId:

@@ -83,6 +83,10 @@ class Policy:
             for rule in self.allow
         )
 
+    def names(self, identity_id: str) -> bool:
+        """Say whether requests may name an identity: some rule lists it."""
+        return any(naming.fold_id(identity_id) in rule.identities for rule in self.allow)
+
     def judge(
         self, spec: ConnectionSpec, roles: Sequence[str], *, usual: Sequence[str] | None = None
     ) -> None:

@@ -112,7 +112,9 @@ class Run:
         """Living connections of Service Connector on record that work through an identity: id and target."""
         by_client = await self.dependents.of_client(client_id)
         others = await self._living([*await self.dependents.of(identity_id), *by_client])
-        return {one.linker_id: one.spec.target_id for one in others if one.linker_id}
+        found = {one.linker_id: one.spec.target_id for one in others if one.linker_id and not one.left_by}
+        # What was left to a linker tells that it is there, and not what it works for.
+        return {**{one.linker_id: "" for one in others if one.left_by}, **found}
 
     async def generation(self) -> int:
         """The connection's life that is on record now; 0 if there is none."""

@@ -61,7 +61,7 @@ class RecoverySlice:
         if surveyor is None:
             return True
         claims = [surveyor.claim(one) for one in _secrets(surveyor)]
-        return await self._groups(ledger, surveyor, claims)
+        return await self._groups(ledger, surveyor, claims, policy)
 
     async def _surveyor(self, ledger: Ledger, policy: Policy, cluster: ManagedCluster) -> Surveyor | None:
         """A look at the cluster; ``None`` if the secrets or accounts could not be listed, which is noted."""
@@ -79,7 +79,9 @@ class RecoverySlice:
             ledger=ledger,
         )
 
-    async def _groups(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim]) -> bool:
+    async def _groups(
+        self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim], policy: Policy
+    ) -> bool:
         """Go through the claims, one identity after the other; False if the time was up before the end."""
         _, after = ledger.stage((STAGE,))
         told = {claim.connection_id for claim in claims if claim.spec is not None}
@@ -93,7 +95,9 @@ class RecoverySlice:
         keys = [key for key in sorted(groups) if key > after]
 
         async def one(key: str) -> None:
-            await self._group(ledger, surveyor, groups[key], _silent_for(silent, groups[key]))
+            await self._group(
+                ledger, surveyor, groups[key], _silent_for(silent, groups[key], named=policy.names(key))
+            )
 
         for page in itertools.batched(keys, AT_ONCE, strict=False):
             await side_by_side(one, page)
@@ -214,12 +218,13 @@ def _secrets(surveyor: Surveyor) -> list[KubeObject]:
     return [one for kind in SETTINGS for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
-def _silent_for(silent: Sequence[Claim], claims: Sequence[Claim]) -> str:
+def _silent_for(silent: Sequence[Claim], claims: Sequence[Claim], *, named: bool) -> str:
     """Place of a secret that tells nothing and may be of the identity of these claims; empty if none may.
 
-    An identity that is made for a workload serves its namespace alone; one that requests name may serve any.
+    An identity that is made for a workload serves its namespace alone; one that requests name, or may name
+    by the policy (those that we made among them), may serve any.
     """
-    named = any(claim.spec is not None and claim.spec.identity_id for claim in claims)
+    named = named or any(claim.spec is not None and claim.spec.identity_id for claim in claims)
     namespaces = {claim.secret.namespace for claim in claims}
     found = (one.place for one in silent if named or one.secret.namespace in namespaces)
     return next(found, "")

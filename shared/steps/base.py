@@ -72,8 +72,9 @@ class Recorder(Protocol):
     async def linkers_of(self, identity_id: str, client_id: str) -> Mapping[str, str]:
         """Living connections of Service Connector on record that work through an identity: id and target.
 
-        By the identity's id and by its client id: whose that was cannot always be told. Those of every
-        watched cluster but this connection's own linker. Whether one lives still, Azure knows.
+        Of one of which nothing but what was left to it is on record, the target is empty: not known. By the
+        identity's id and by its client id: whose that was cannot always be told. Those of every watched
+        cluster but this connection's own linker. Whether one lives still, Azure knows.
         """
         ...
 

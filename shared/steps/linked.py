@@ -103,6 +103,8 @@ def _unreadable(linker_id: str, target_id: str, client_id: str) -> Linker:
 
 
 def _related(scope: str, target_id: str) -> bool:
-    """Say whether a role at a scope matters to a target: one is the other, or a part of it."""
+    """Say whether a role at a scope matters to a target, known or not: one is the other, or a part of it."""
+    if not target_id:
+        return True
     one, other = f"{naming.fold_id(scope)}/", f"{naming.fold_id(target_id)}/"
     return one.startswith(other) or other.startswith(one)

@@ -2,7 +2,8 @@
 
 Only a definite not-found counts (``Resources.get`` returns ``None`` for nothing else). What stands under the
 same id but is another one, a cluster with another issuer or an identity with another client id, is not what
-the connection relied on: that is gone.
+the connection relied on: that is gone. So is a linker to which something was left, once it works through
+another identity.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         client_id = str(made.outputs.get("clientId") or "") if made else ""
         identity = await ctx.outside.identities.get(cause.resource_id) if client_id else None
         return identity is None or identity.client_id.lower() == client_id.lower()
+    if cause.kind == "linker" and there and ctx.connection.left_by:
+        return await _works_through(ctx, cause)
     credential = ctx.intents.get("federated_credential")
     if cause.kind == "credential" and not there and credential is not None:
         planned = credential.planned
@@ -77,6 +80,13 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         wanted = (planned["issuer"], planned["subject"])
         return any((other.issuer, other.subject) == wanted for other in others)
     return there
+
+
+async def _works_through(ctx: StepContext, cause: Cause) -> bool:
+    """Say whether a living linker works through the identity for which something was left to it."""
+    linker, left = await ctx.outside.linkers.get(cause.resource_id), ctx.intents.get("managed_identity")
+    client_id = str(left.outputs.get("clientId") or "") if left else ""
+    return linker is None or not client_id or linker.client_id.lower() == client_id.lower()
 
 
 def _present_part(ctx: StepContext, cause: Cause) -> str:

@@ -44,11 +44,21 @@ def lost(record: OnRecord, view: ClusterView) -> tuple[str, str] | None:
     if recorded and view.cluster.issuer and recorded != view.cluster.issuer:
         return None if orphaned else ("cluster", view.cluster_id)
     if connection.linker_id:
-        gone = view.linkers is not None and naming.fold_id(connection.linker_id) not in view.linkers
-        return ("linker", connection.linker_id) if gone else None
+        return ("linker", connection.linker_id) if _without_linker(record, view) else None
     if orphaned or not view.namespaces or connection.spec.namespace in view.namespaces:
         return None
     return "namespace", f"{view.cluster_id}/namespaces/{connection.spec.namespace}"
+
+
+def _without_linker(record: OnRecord, view: ClusterView) -> bool:
+    """Say whether the linker is gone, or works no more through the identity that was left to it."""
+    if view.linkers is None:
+        return False
+    linker = view.linkers.get(naming.fold_id(record.connection.linker_id))
+    if linker is None:
+        return True
+    client_id = record.output("managed_identity", "clientId") if record.connection.left_by else ""
+    return bool(client_id) and linker.client_id.lower() != client_id.lower()
 
 
 def drifted(record: OnRecord, view: ClusterView, *, tenant_id: str) -> list[Drifted]:

@@ -114,7 +114,7 @@ class Housekeeping:
                 if not over or left <= 1 or entry.generation < connection.generation:
                     await self.lookout.inventory.forget(entry, ended=True)
                     ledger.count("rowsRemoved")
-            elif over or entry.generation < connection.generation:
+            elif entry.generation < connection.generation + over:  # of the next life it precedes the row
                 dependent = Dependent.model_validate(entry.model_dump())
                 ledger.count("rowsRemoved", await self.lookout.dependents.remove(dependent))
                 await self.lookout.inventory.retire(entry)

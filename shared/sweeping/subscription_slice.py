@@ -90,8 +90,8 @@ class SubscriptionSlice:
         connection = record.connection
         for entry in entries:
             over = entry.generation < connection.generation
-            if not over and record.present:
-                continue
+            if entry.generation > connection.generation or (not over and record.present):
+                continue  # of a life that is over neither; that of the next one precedes its row
             if not over and entry.kind == "identity":
                 identities = await lists.identities()
                 if identities is None or naming.fold_id(entry.resource_id) in identities:

@@ -48,6 +48,21 @@ async def left_of(app: LocalApp, linker_id: str = LINKER) -> Connection:
     return left.value
 
 
+async def deleted_again(app: LocalApp, target_id: str) -> Connection:
+    """Ours, made for a target (or found there) and deleted."""
+    if target_id != STORAGE:
+        app.world.add_resource(target_id)
+        target = {"type": "storage-blob", "id": target_id}
+        await app.send(create_body(identityId=IDENTITY, target=target), message_id=target_id)
+        await app.settle()
+    await app.send(delete_body(), message_id=f"delete {target_id}")
+    await app.settle(seconds=3600)
+    stored = await app.services.state.connection(OURS)
+    assert stored is not None
+    assert stored.value.state is ConnectionState.DELETED
+    return stored.value
+
+
 def access(app: LocalApp) -> tuple[int, int]:
     """How many roles and credentials there are."""
     return len(app.world.assignments), sum(map(len, app.world.credentials.values()))
@@ -99,6 +114,54 @@ async def test_an_identity_of_ours_that_was_left_to_a_linker_goes_with_it_and_is
     app.queue.put("resource-events", deletion_event(linker_id))
     await app.settle(seconds=3600)
     assert (app.world.identities, access(app)) == ({}, (0, 0))
+
+
+async def test_what_was_left_to_a_linker_goes_once_that_works_through_another_identity(app: LocalApp):
+    await teams(app)
+    assert await app.services.events.observer.observe(LINKER, tries=0) == "observed"
+    await deleted(app)
+    assert access(app) == (1, 1)
+    key, client_id = naming.fold_id(LINKER), app.world.guid()
+    first = app.world.linkers[key]
+    app.world.linkers[key] = dataclasses.replace(first, client_id=first.client_id.upper())
+    await swept(app)
+    await app.settle(seconds=3600)
+    assert access(app) == (1, 1), "it is the same identity"
+    app.world.linkers[key] = dataclasses.replace(first, client_id=client_id)
+    app.clusters.put_object(CLUSTER, "ServiceAccount", "shop", naming.service_account_name(client_id))
+    await swept(app)
+    await app.settle(seconds=3600)
+    assert access(app) == (0, 0)
+    assert (await left_of(app)).state is ConnectionState.PRUNED
+    linker = await app.services.state.connection(naming.connection_id(CLUSTER, "shop", first.name))
+    assert linker is not None
+    assert linker.value.state is ConnectionState.OBSERVED
+
+
+async def test_a_linker_that_works_again_through_what_was_left_to_it_keeps_that(app: LocalApp):
+    """It was changed back while the prune was on its way, or the event was late."""
+    await teams(app)
+    await deleted(app)
+    left = await left_of(app)
+    app.queue.put("resource-events", deletion_event(LINKER))
+    await app.settle(seconds=3600)
+    assert access(app) == (1, 1)
+    assert (await app.operations(left.connection_id))[-1].code == "resource-alive"
+
+
+async def test_each_target_has_a_row_of_what_was_left_so_that_none_grows_without_end(app: LocalApp):
+    await teams(app)
+    connection = await deleted_again(app, STORAGE)
+    other = await deleted_again(app, f"{STORAGE}/blobServices/default/containers/more")
+    rows = [left_id(one, LINKER) for one in (connection, other)]
+    assert len({*rows}) == 2
+    for row in rows:
+        intent = (await app.services.state.intents(row))["role_assignments"]
+        assert len(intent.plans()) == 1
+    app.world.remove(LINKER)
+    app.queue.put("resource-events", deletion_event(LINKER))
+    await app.settle(seconds=3600)
+    assert access(app) == (0, 0)
 
 
 async def test_what_another_linker_works_through_by_then_is_left_to_that_one(app: LocalApp):

@@ -6,10 +6,14 @@ import pytest
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import ConnectionId, ConnectionState
+from shared.left_rows import left_id
+from shared.models import Connection, ConnectionId, ConnectionState
 from shared.ports import Identity, Linker
+from shared.records import Dependents
+from shared.state import State
 from tests.fakes.linker_events import receive, written_event
 from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, SUBSCRIPTION, LocalApp, create_body, delete_body
+from tests.fakes.sweeps import swept
 
 ELSEWHERE = f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks2"
 LINKER = f"{ELSEWHERE}/providers/Microsoft.ServiceLinker/linkers/theirs"
@@ -159,3 +163,72 @@ async def test_nothing_stays_for_a_linker_that_is_gone_or_works_through_somethin
         await app.services.state.observe(ended, [], etag=stored.etag)
     assert "role_assignments" not in await deleted(app)
     assert app.world.assignments == {}
+
+
+@pytest.mark.parametrize("record", ["own row", "left row alone"])
+async def test_what_was_left_to_a_linker_that_cannot_be_read_does_not_hide_what_it_works_for(
+    app: LocalApp, record: str
+):
+    identity = team(app)
+    containers = [f"{STORAGE}/blobServices/default/containers/{name}" for name in ("one", "two")]
+    for name, container in zip(("one", "two"), containers, strict=True):
+        app.world.add_resource(container)
+        target = {"type": "storage-blob", "id": container}
+        await app.send(create_body(name, identityId=TEAM, target=target), message_id=name)
+        await app.settle()
+    roles = dict(app.world.assignments)
+    await link_elsewhere(app, identity.client_id)  # of the account as a whole
+    await app.send(delete_body("one"), message_id="delete-one")
+    await app.settle()
+    assert app.world.assignments == roles
+    if record == "left row alone":
+        theirs = naming.connection_id(ELSEWHERE, "shop", "theirs")
+        stored = await app.services.state.connection(theirs)
+        assert stored is not None
+        gone = stored.value.model_copy(update={"state": ConnectionState.PRUNED})
+        await app.services.state.observe(gone, [], etag=stored.etag)
+    app.journal.before = lambda call: (
+        PermanentError("access-denied")
+        if call.name == "linkers.get" and call.arguments == (LINKER,)
+        else None
+    )
+    await app.send(delete_body("two"), message_id="delete-two")
+    await app.settle()
+    assert app.world.assignments == roles
+
+
+async def test_a_sweep_between_the_trail_to_what_is_left_again_and_its_row_keeps_that_trail(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    identity = team(app)
+    await connected(app, identityId=TEAM)
+    await link_elsewhere(app, identity.client_id)
+    await deleted(app)
+    app.world.remove(LINKER)
+    await swept(app)
+    await app.settle(seconds=3600)
+    assert app.world.assignments == {}
+    await app.send(create_body(identityId=TEAM), message_id="again")
+    await app.settle()
+    await link_elsewhere(app, identity.client_id)
+    real = State.observe
+
+    async def late(self: State, connection: Connection, *args: Any, **options: Any) -> None:
+        if connection.left_by:
+            listed = app.world.identities.pop(naming.fold_id(TEAM))  # the list is older than it
+            await swept(app)
+            app.world.identities[naming.fold_id(TEAM)] = listed
+        await real(self, connection, *args, **options)
+
+    monkeypatch.setattr(State, "observe", late)
+    await app.send(delete_body(), message_id="delete-again")
+    await app.settle(seconds=3600)
+    monkeypatch.undo()
+    ours = await app.services.state.connection(OURS)
+    assert ours is not None
+    left = await app.services.state.connection(left_id(ours.value, LINKER))
+    assert left is not None
+    assert (left.value.state, left.value.generation) == (ConnectionState.OBSERVED, 2)
+    for place in (LINKER, TEAM):
+        found = await Dependents(app.store).of(place)
+        assert left.value.connection_id in {one.connection_id for one in found}

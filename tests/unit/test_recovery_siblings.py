@@ -100,6 +100,24 @@ async def test_a_secret_that_tells_nothing_may_be_of_any_identity_that_requests_
     assert outcomes(await recovered(app)) == again
 
 
+async def test_a_secret_that_tells_nothing_may_be_of_a_made_identity_that_the_policy_lists(app: LocalApp):
+    """Mooring made it for one workload, and a request of another namespace may name it all the same."""
+    app.world.clusters[naming.fold_id(CLUSTER)].namespaces.add("shop2")
+    await connected(app)
+    [identity] = app.world.identities.values()
+    app.policy_file.write_text(POLICY + f'identities = ["{identity.resource_id}"]\n')
+    await connected(
+        app, "elsewhere", namespace="shop2", workload="other", identityId=identity.resource_id.upper()
+    )
+    lose_tables(app)
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    del objects["Secret", "shop2", "sc-elsewhere-secret"].annotations[ANNOTATION_REQUEST]
+    assert outcomes(await recovered(app)) == {
+        "Secret sc-elsewhere-secret": "no-inscription",
+        "orders-blob": "sibling-not-recovered",
+    }
+
+
 async def test_a_copy_of_a_secret_in_another_namespace_is_nobodys_and_hinders_nobody(app: LocalApp):
     await connected(app)
     lose_tables(app)
