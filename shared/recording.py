@@ -142,6 +142,19 @@ class Run:
         found = [await self.state.connection(user.connection_id) for user in users]
         return all(stored is not None and bool(stored.value.linker_id) for stored in found)
 
+    async def any_of_ours(self, users: Iterable[User]) -> bool:
+        """Say whether one of a thing's users is on record as ours, or as what one of ours left to a linker.
+
+        In that life: a connection of Service Connector may have had its id before, or after.
+        """
+        for user in users:
+            stored = await self.state.connection(user.connection_id)
+            if stored is None or stored.value.generation != user.generation:
+                continue
+            if stored.value.left_by or not stored.value.linker_id:
+                return True
+        return False
+
     async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:
         """Record what stays for a linker, to be pruned once that is gone; returns who uses it from now on."""
         left = await left_rows.leave_to(

@@ -84,6 +84,20 @@ async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
     return ""
 
 
+async def known_as_ours(ctx: StepContext, thing: str) -> bool:
+    """Say whether the record knows a thing that was adopted as made by a connection of ours.
+
+    That it bears a name which we compute proves how it was named, not by whom: the connection may be one that
+    a recovery could not put on record, or another installation's, and works through it still.
+
+    Args:
+        ctx: of the run.
+        thing: name of its users row: who uses it beside the linker, or has left it, may be ours.
+    """
+    shared = await ctx.users.get(thing)
+    return shared is not None and await ctx.recorder.any_of_ours({*shared.users, *shared.left} - {ctx.user})
+
+
 def identity_of(ctx: StepContext, principal_id: str) -> Plan | None:
     """The plan of the identity that has a principal id, if it is on record."""
     known = ctx.intents.get("managed_identity")

@@ -41,8 +41,7 @@ class Recorder(Protocol):
     async def intend(self, planned: Mapping[str, Any]) -> Mapping[str, Any]:
         """Save what is about to be made; returns it as saved.
 
-        The nonce of an earlier try for the same things stays; a plan for other things is kept beside the
-        new one.
+        The nonce of an earlier try for the same things stays; a plan for other things is kept beside it.
 
         Raises:
             StateConflictError: the operation was superseded or the lease was lost: make nothing.
@@ -83,14 +82,15 @@ class Recorder(Protocol):
         ...
 
     async def held_by_others(self, identity_id: str) -> Mapping[str, Mapping[User, bool]]:
-        """The shared things that other living connections hold through an identity, and who holds each.
-
-        False of those that may have left it already.
-        """
+        """What other living connections share through an identity, and who: False if it may have left."""
         ...
 
     async def only_linkers(self, users: Iterable[User]) -> bool:
         """Say whether all of a thing's users are rows of connections of Service Connector."""
+        ...
+
+    async def any_of_ours(self, users: Iterable[User]) -> bool:
+        """Say whether one of a thing's users is on record as ours, or as left to a linker by ours."""
         ...
 
     async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:

@@ -15,7 +15,7 @@ from typing import Any
 from shared import naming
 from shared.models import Done, Finding, Kind, Plan, Provenance
 from shared.ports import Grants, Linker, RoleAssignment, Roles
-from shared.steps.adopted import identity_of, still_relied_on
+from shared.steps.adopted import identity_of, known_as_ours, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
 from shared.steps.left_to_linkers import leave_to, only_linkers_stay
@@ -98,7 +98,7 @@ class RoleAssignments:
             thing = role_thing(item)
             names = ("scope", "name", "role", "principalId", KIND)
             shown = {"kind": "role", **{name: item[name] for name in names if name in item}}
-            adopted = _adopted(item)
+            adopted = await _adopted(ctx, item)
             linker = None if adopted else await linker_of_role(ctx, item)
             reason = await still_relied_on(ctx, item) if adopted else reason_of(linker) if linker else ""
             rule = "still-relied-on" if adopted else "live-linker"
@@ -185,11 +185,13 @@ async def _leave_to(ctx: StepContext, linker: Linker, item: Mapping[str, Any]) -
     await leave_to(ctx, linker, role_thing(item), plan, identity=identity)
 
 
-def _adopted(item: Mapping[str, Any]) -> bool:
-    """Say whether a role was adopted, and bears another name than we give: somebody else made it."""
+async def _adopted(ctx: StepContext, item: Mapping[str, Any]) -> bool:
+    """Say whether a role was adopted, and not one under our name that is on record as ours."""
+    if item["provenance"] != Provenance.ADOPTED:
+        return False
     scope, principal_id = str(item["scope"]), str(item["principalId"])
     name = naming.role_assignment_name(scope, principal_id, str(item["roleDefinitionId"]))
-    return item["provenance"] == Provenance.ADOPTED and str(item["name"]).lower() != name
+    return str(item["name"]).lower() != name or not await known_as_ours(ctx, role_thing(item))
 
 
 async def _remove_left(ctx: StepContext, item: Mapping[str, Any]) -> None:

@@ -81,6 +81,11 @@ class MemoryRecorder:
         found = [await self.bench.app.services.state.connection(one.connection_id) for one in users]
         return all(stored is not None and bool(stored.value.linker_id) for stored in found)
 
+    async def any_of_ours(self, users: Iterable[User]) -> bool:
+        found = [(one, await self.bench.app.services.state.connection(one.connection_id)) for one in users]
+        known = [row.value for one, row in found if row and row.value.generation == one.generation]
+        return any(one.left_by or not one.linker_id for one in known)
+
     async def leave_to(self, linker_id: str, plans: Mapping[str, Plan]) -> User:
         state, dependents = self.bench.app.services.state, Dependents(self.bench.app.store)
         now = self.bench.app.clock.now()
