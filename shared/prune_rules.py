@@ -59,7 +59,9 @@ RULES: Mapping[str, PruneRule] = MappingProxyType(
             _K, "A service account `default` or a credential `aks-identity-binding`: never pruned."
         ),
         "still-shared": PruneRule(_K, "Another connection uses it."),
-        "still-relied-on": PruneRule(_K, "An adopted role that others may still need; the detail says who."),
+        "still-relied-on": PruneRule(
+            _K, "An adopted role or credential that others may still need; the detail says why."
+        ),
         "live-linker": PruneRule(_K, "A living Service Connector connection works through it."),
         "not-made-by-us": PruneRule(_K, "An identity without the tag of the workload it was made for."),
         "not-restorable": PruneRule(_K, "What would be needed to put it back was not recorded."),

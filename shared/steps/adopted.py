@@ -8,7 +8,7 @@ from typing import Any
 from shared import naming
 from shared.errors import PermanentError
 from shared.models import Finding, Plan
-from shared.steps.base import StepContext, found
+from shared.steps.base import StepContext, credential_thing, found
 from shared.steps.verdicts import unreadable
 
 
@@ -82,6 +82,38 @@ async def still_relied_on(ctx: StepContext, item: Mapping[str, Any]) -> str:
         ids = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
         return f"its identity lives and may serve others; az role assignment delete --ids {ids}"
     return ""
+
+
+async def still_trusted(ctx: StepContext, planned: Mapping[str, Any]) -> str:
+    """Why an adopted credential stays, empty unless it bears a name of ours and is not on record as ours.
+
+    Service Connector names its own otherwise. Nobody gets in by one whose cluster or namespace is gone.
+
+    Args:
+        ctx: of the run.
+        planned: identityId, name, issuer and subject as recorded while the linker was alive.
+    """
+    identity_id, name = str(planned["identityId"]), str(planned["name"])
+    issuer, subject = str(planned["issuer"]), str(planned["subject"])
+    spec, account, cause = ctx.connection.spec, subject.rpartition(":")[-1], ctx.operation.cause
+    ours = {
+        naming.credential_name(spec.cluster_id, spec.namespace, account, issuer),
+        naming.former_credential_name(spec.cluster_id, spec.namespace, account),
+    }
+    if name not in ours or (cause is not None and cause.kind in {"cluster", "namespace"}):
+        return ""
+    if await known_as_ours(ctx, credential_thing(identity_id, issuer, subject)):
+        return ""
+    there = await ctx.outside.identities.get_credential(identity_id, name)
+    if there is None or (there.issuer, there.subject) != (issuer, subject):
+        return ""
+    identity = identity_id.rsplit("/", 1)[-1]
+    group = naming.resource_group_of(identity_id).rsplit("/", 1)[-1]
+    return (
+        "it has a name that Mooring gives, and nothing on record made it: others may work through it;"
+        f" az identity federated-credential delete --name {name} --identity-name {identity}"
+        f" --resource-group {group}"
+    )
 
 
 async def known_as_ours(ctx: StepContext, thing: str) -> bool:

@@ -14,6 +14,7 @@ from shared import naming
 from shared.errors import PermanentError
 from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Credential, Linker
+from shared.steps.adopted import still_trusted
 from shared.steps.base import StepContext, credential_thing, found
 from shared.steps.left_to_linkers import IDENTITY, leave_to, only_linkers_stay
 from shared.steps.objects import account_of
@@ -140,19 +141,39 @@ class FederatedCredential:
                 await self._leave_to(ctx, linker, thing, planned)
             removal.keep(item, "live-linker", "a live linker works through it")
             return
-        if ctx.operation.report_only:
+        reason = "" if own else await still_trusted(ctx, planned)
+        if reason:
+            removal.keep(item, "still-relied-on", reason)
+        elif ctx.operation.report_only:
             removal.say(item, "last-user", **_NOT_BACK)
         else:
-            names = (name, _former_name(ctx, credential["subject"])) if own else (name,)
-            if not last and own and await self._named(ctx, identity_id, names, credential):
-                # Not after the identity, as ``verify_gone`` would.
-                last = await take_up(ctx, thing)
-            deleted = await self._delete(ctx, identity_id, names, credential) if last else ""
-            rule = "last-user" if deleted else "already-gone"
-            item |= {"name": deleted or name, "provenance": str(planned.get("provenance", ""))}
-            removal.remove({**item, "thing": thing, "found": bool(deleted)}, rule, **_NOT_BACK)
+            last = await self._revoke(ctx, removal, item, planned, last=last)
         if last:
             await forget(ctx, thing)
+
+    async def _revoke(
+        self,
+        ctx: StepContext,
+        removal: Removal,
+        item: Mapping[str, Any],
+        planned: Mapping[str, Any],
+        *,
+        last: bool,
+    ) -> bool:
+        """Delete a credential as its last user, or if it has none any more; says whether we are the last."""
+        identity_id, name = str(item["identityId"]), str(item["name"])
+        credential = {key: str(item[key]) for key in ("issuer", "subject")}
+        thing = credential_thing(identity_id, credential["issuer"], credential["subject"])
+        own = planned.get("provenance") == Provenance.CREATED
+        names = (name, _former_name(ctx, credential["subject"])) if own else (name,)
+        if not last and own and await self._named(ctx, identity_id, names, credential):
+            # Not after the identity, as ``verify_gone`` would.
+            last = await take_up(ctx, thing)
+        deleted = await self._delete(ctx, identity_id, names, credential) if last else ""
+        rule = "last-user" if deleted else "already-gone"
+        gone = {**item, "name": deleted or name, "provenance": str(planned.get("provenance", ""))}
+        removal.remove({**gone, "thing": thing, "found": bool(deleted)}, rule, **_NOT_BACK)
+        return last
 
     async def _linker(self, ctx: StepContext, credential: Mapping[str, str]) -> Linker | None:
         """The living linker that works through a credential, ``None`` if none does."""

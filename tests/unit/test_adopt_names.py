@@ -8,7 +8,7 @@ import pytest
 from shared import naming
 from shared.models import Operation
 from tests.fakes.linker_events import receive
-from tests.fakes.local_app import CLUSTER, LocalApp, create_body, delete_body, deletion_event
+from tests.fakes.local_app import CLUSTER, GROUP, LocalApp, create_body, delete_body, deletion_event, make_app
 from tests.fakes.recoveries import lose_tables, outcomes, recovered
 from tests.fakes.their_linker import IDENTITY, LINKER, SECRET, THEIRS, make_linker
 from tests.unit.test_left_rows import access
@@ -77,6 +77,51 @@ async def test_a_role_under_our_name_stays_if_whoever_it_was_made_for_is_not_on_
     assert app.leftovers()["users"] == []
 
 
+async def test_a_credential_under_our_name_stays_if_whoever_it_was_made_for_is_not_on_record(app: LocalApp):
+    await ours_below_theirs(app)
+    [name] = app.world.credentials[KEY]
+    lose_tables(app)
+    await adopted(app)
+    operation = await gone(app)
+    assert [*app.world.credentials[KEY]] == [name]
+    [said] = (await kept(app, operation))["federated_credential"]
+    assert said["rule"] == "still-relied-on"
+    group = GROUP.rsplit("/", 1)[-1].lower()
+    command = f"delete --name {name} --identity-name id-theirs --resource-group {group}"
+    assert command in said["detail"]
+    assert app.leftovers()["users"] == []
+
+
+async def test_a_credential_under_our_name_that_is_gone_already_is_not_said_to_stay(app: LocalApp):
+    await ours_below_theirs(app)
+    lose_tables(app)
+    await adopted(app)
+    app.world.credentials[KEY].clear()
+    assert "federated_credential" not in await kept(app, await gone(app))
+
+
+async def test_in_report_mode_a_credential_under_our_name_is_said_to_stay(tmp_path: Any):
+    app = make_app(tmp_path, MOORING_PRUNE_MODE="report")
+    await ours_below_theirs(app)
+    lose_tables(app)
+    await adopted(app)
+    said = await kept(app, await gone(app))
+    rules = [one["rule"] for step in ("role_assignments", "federated_credential") for one in said[step]]
+    assert rules == ["still-relied-on"] * 2
+    assert access(app) == (1, 1)
+
+
+async def test_a_credential_under_our_name_goes_with_its_cluster_since_nobody_gets_in_by_it(app: LocalApp):
+    await ours_below_theirs(app)
+    lose_tables(app)
+    await adopted(app)
+    app.world.add_cluster(f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/aks2")
+    app.world.remove(CLUSTER)
+    await gone(app, CLUSTER)
+    assert await app.state(THEIRS) == "pruned"
+    assert access(app) == (1, 0)
+
+
 async def test_what_ours_left_before_the_prune_of_the_linker_goes_with_that(app: LocalApp):
     """Nothing was left to the linker, which was gone already: that ours used it is all that tells."""
     await ours_below_theirs(app)
@@ -103,5 +148,5 @@ async def test_who_has_left_proves_nothing_if_that_life_was_not_ours(app: LocalA
     another = stored.value.model_copy(update=changes)
     await app.services.state.observe(another, [], etag=stored.etag)
     said = await kept(app, await gone(app))
-    assert [one["rule"] for one in said["role_assignments"]] == ["still-relied-on"]
-    assert access(app)[0] == 1
+    assert {"role_assignments", "federated_credential"} <= said.keys()
+    assert access(app) == (1, 1)
