@@ -113,6 +113,9 @@ class RoleAssignments:
                 else:
                     removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
                 continue
+            if linker and item["provenance"] == Provenance.ADOPTED and await only_linkers_stay(ctx, thing):
+                # The users row alone proves it ours, and goes with its last user.
+                await _leave_to(ctx, linker, item)
             leaving = await _revoke(ctx, item, kept=bool(reason))
             if linker and (not leaving.shared or await only_linkers_stay(ctx, thing)):
                 await _leave_to(ctx, linker, item)

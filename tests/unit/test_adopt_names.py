@@ -1,12 +1,14 @@
 """What was adopted under a name of ours goes only if the record knows it as ours: a name is no proof."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from shared import naming
-from shared.models import Operation
+from shared import left_rows, naming
+from shared.errors import StateConflictError
+from shared.models import Connection, Operation
 from tests.fakes.linker_events import receive
 from tests.fakes.local_app import CLUSTER, GROUP, LocalApp, create_body, delete_body, deletion_event, make_app
 from tests.fakes.recoveries import lose_tables, outcomes, recovered
@@ -150,3 +152,32 @@ async def test_who_has_left_proves_nothing_if_that_life_was_not_ours(app: LocalA
     said = await kept(app, await gone(app))
     assert {"role_assignments", "federated_credential"} <= said.keys()
     assert access(app) == (1, 1)
+
+
+async def test_a_role_that_is_to_be_left_to_another_linker_is_known_as_ours_in_the_next_try_too(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    """The users row is all that tells: it does not go before another has joined it."""
+    await ours_below_theirs(app)
+    await adopted(app)
+    key, second = naming.fold_id(LINKER), LINKER.replace("their_blob", "second")
+    other = dataclasses.replace(app.world.linkers[key], resource_id=second, name="second")
+    app.world.remove(LINKER)
+    await app.send(delete_body(), message_id="delete")
+    await app.settle(seconds=3600)
+    app.world.linkers[naming.fold_id(second)] = other
+    app.world.add_resource(second)
+    leave_to, tries = left_rows.leave_to, []
+
+    async def failing_once(*args: Any, **named: Any) -> Connection:
+        tries.append(1)
+        if len(tries) == 1:
+            raise StateConflictError("row of what is left to a linker")
+        return await leave_to(*args, **named)
+
+    monkeypatch.setattr(left_rows, "leave_to", failing_once)
+    [said] = (await kept(app, await gone(app)))["role_assignments"]
+    assert (said["rule"], len(app.world.assignments)) == ("live-linker", 1)
+    assert len(tries) > 1
+    await gone(app, second)
+    assert app.world.assignments == {}
