@@ -6,7 +6,7 @@ import collections
 from collections.abc import Callable
 from datetime import datetime
 
-from shared.models import Kind, Operation
+from shared.models import Kind, Operation, OperationState
 from shared.naming import fold_id
 from tests.simulation.ports import Run
 from tests.simulation.records import Held, Records
@@ -35,7 +35,7 @@ class Removals:
         held = records.held_by(run.connection_id)
         assert held is not None
         if operation.cause is not None and operation.cause.kind == "target":
-            self._alive(held, operation)
+            self._alive(held, operation, records)
         if operation.released:
             return  # a person has let it go beyond the cap
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
@@ -44,7 +44,7 @@ class Removals:
         if len(taken) > self._cap:
             self._fail(f"{len(taken)} prunes of one cluster in hour {hour}, the cap is {self._cap}")
 
-    def _alive(self, held: Held, operation: Operation) -> None:
+    def _alive(self, held: Held, operation: Operation, records: Records) -> None:
         """What a connection has had access to is not all there, whatever was asked of it in vain since.
 
         What went or came back since the prune was opened may be there now, and was gone when looked for.
@@ -54,6 +54,17 @@ class Removals:
         moved = {place for place, at in times if at >= opened}
         scopes = {fold_id(item["scope"]) for item in held.assignments(ever=True)}
         above = {one for one in moved for scope in scopes if f"{scope}/".startswith(f"{one}/")}
-        if scopes and scopes <= self._world.resources.keys() and not above:
+        if scopes and scopes <= self._world.resources.keys() and not above and not _to_go(held, records):
             name = held.connection.spec.name
             self._fail(f"{operation.operation_id} takes {name}, and what it reaches is alive")
+
+
+def _to_go(held: Held, records: Records) -> bool:
+    """Say whether a delete was asked for last, and failed: a prune does the rest of it."""
+    asked = [
+        one
+        for one in records.operations()
+        if one.connection_id == held.connection.connection_id and one.kind in {Kind.CREATE, Kind.DELETE}
+    ]
+    last = max(asked, key=lambda one: one.opened_at, default=None)
+    return last is not None and last.kind is Kind.DELETE and last.state is OperationState.FAILED

@@ -237,18 +237,28 @@ def target_prune(simulated: Simulation, held: Held) -> Operation:
     return made.model_copy(update={"kind": Kind.PRUNE, "cause": cause})
 
 
-def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(simulated: Simulation):
+def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
     held = whole(simulated)
     prune, scope = target_prune(simulated, held), fold_id(held.assignments()[0]["scope"])
     removals = simulated.oracles._removals
-    removals._alive(held, prune)
+    removals._alive(held, prune, simulated.records)
     assert simulated.oracles.violations == [
         f"{prune.operation_id} takes {held.connection.spec.name}, and what it reaches is alive"
     ]
     simulated.oracles.violations.clear()
+    there, failed = failed_repair(simulated, held)
+    delete = failed.model_copy(update={"kind": Kind.DELETE})
+    create = failed.model_copy(update={"kind": Kind.CREATE, "opened_at": failed.opened_at + LATER})
+    for last, takes in (([delete], False), ([delete, create], True)):
+        monkeypatch.setattr(simulated.records, "operations", lambda last=last: [*there, *last])
+        removals._alive(held, prune, simulated.records)
+        assert bool(simulated.oracles.violations) is takes
+        simulated.oracles.violations.clear()
     simulated.world.returned[scope] = simulated.loop.time()
-    removals._alive(held, prune)
+    removals._alive(held, prune, simulated.records)
     simulated.world.returned.clear()
     del simulated.world.resources[scope]
-    removals._alive(held, prune)
+    removals._alive(held, prune, simulated.records)
     assert simulated.oracles.violations == []
