@@ -235,6 +235,6 @@ def _same(one: Connection, other: Connection, known: dict[str, Intent], intents:
 
 
 def _holds(recorded: Intent | None, seen: Intent) -> bool:
-    if recorded is None or thing_of(recorded.planned) != thing_of(seen.planned):
+    if recorded is None or recorded.left or thing_of(recorded.planned) != thing_of(seen.planned):
         return False
     return all(recorded.outputs.get(name) == value for name, value in seen.outputs.items())

@@ -246,10 +246,7 @@ class Plan(Model):
 
 
 class Intent(Model):
-    """What a step means to make, saved before it makes it, and what came of it.
-
-    Reverting works from intents alone, so a crash between the write and its record leaks nothing.
-    """
+    """What a step means to make, saved first: a revert works from it alone, so that no crash leaks."""
 
     connection_id: ConnectionId
     step: str
@@ -258,6 +255,8 @@ class Intent(Model):
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     previous: tuple[Plan, ...] = ()
     """Earlier plans of this life that named other things (another identity); a revert removes them too."""
+    left: bool = False
+    """A removal has left all that it shares; who intends it again holds it again."""
 
     def plans(self) -> tuple[Plan, ...]:
         """Everything that was ever meant in this life, the present plan first."""

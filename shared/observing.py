@@ -122,13 +122,17 @@ class Observer:
         spec = spec_of(cluster_id, linker, row)
         connection = row_of(spec, linker, present, now=self.clock.now())
         known = await self.state.intents(connection_id) if alive else {}
-        if present is not None and alive and still_adopted(present, known, linker):
-            connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
-        elif present is not None and alive and present.adopted_at is not None:
-            await self._let_go(present, known)
+        marked: list[Intent] = []
+        if present is not None and alive and present.adopted_at is not None:
+            adopted = still_adopted(present, known, linker)
+            if adopted:
+                connection = present.model_copy(update={"state": ConnectionState.ADOPTED})
+            else:
+                await self._let_go(present, known)
+            marked = _marked(known, left=not adopted)
         intents = [_seen(connection, step, thing, known.get(step)) for step, thing in objects.items()]
         place = await self._place(connection, linker, known.get("preflight"))
-        intents = [*intents, place]
+        intents = [*intents, place, *marked]
         life = connection.connection_id, connection.generation
         if linker.client_id:
             await self.dependents.add(client_of(linker.resource_id, linker.client_id, *life))
@@ -223,6 +227,16 @@ class Observer:
 
     async def _settled(self, operation_id: OperationId) -> bool:
         return await self.state.settled(operation_id, lease_seconds=self.users.lease_seconds)
+
+
+def _marked(known: Mapping[str, Intent], *, left: bool) -> list[Intent]:
+    """What an adoption recorded beside what a linker is seen to hold, as left, or as held again.
+
+    A prune that found its linker alive again, half-way, has left some of it.
+    """
+    seen = ("preflight", "settings", "service_account")
+    others = [intent for step, intent in known.items() if step not in seen]
+    return [one.model_copy(update={"left": left}) for one in others if one.left is not left]
 
 
 def _seen(connection: Connection, step: str, thing: KubeObject, known: Intent | None) -> Intent:

@@ -59,20 +59,7 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
     """The step has succeeded: record it, ready what waited for it, end the operation if it was the last."""
     operation, connection = snapshot.operation.value, snapshot.connection.value
     finished = _rest(step, now, StepState.DONE).model_copy(update={"outputs": result.outputs})
-    intents: tuple[Intent, ...] = ()
-    makes = operation.kind in {Kind.CREATE, Kind.REPAIR, Kind.RESTORE}
-    if makes and step.direction is Direction.APPLY and result.outputs:
-        known = snapshot.intents.get(step.name)
-        intents = (
-            Intent(
-                connection_id=operation.connection_id,
-                step=step.name,
-                generation=operation.generation,
-                planned=known.planned if known else {},
-                outputs=result.outputs,
-                previous=known.previous[: result.earlier_plans] if known else (),
-            ),
-        )
+    intents = _intents(snapshot, step, result)
     if operation.kind is Kind.PRUNE and step.name == plans.CONFIRMED_BY and not result.ends_operation:
         waits = beginnings.blocked(operation, connection)
         if waits is not None:
@@ -128,6 +115,28 @@ def done(snapshot: Snapshot, step: StepRecord, result: Done, *, now: datetime) -
         )
     shown = endings.shown(snapshot, tuple(steps), operation=operation)
     return Change(operation=shown, steps=tuple(steps), connection=connection, intents=intents)
+
+
+def _intents(snapshot: Snapshot, step: StepRecord, result: Done) -> tuple[Intent, ...]:
+    """What the step's intent says from now on, if it says anything else."""
+    operation, known = snapshot.operation.value, snapshot.intents.get(step.name)
+    makes = operation.kind in {Kind.CREATE, Kind.REPAIR, Kind.RESTORE}
+    if makes and step.direction is Direction.APPLY and result.outputs:
+        made = Intent(
+            connection_id=operation.connection_id,
+            step=step.name,
+            generation=operation.generation,
+            planned=known.planned if known else {},
+            outputs=result.outputs,
+            previous=known.previous[: result.earlier_plans] if known else (),
+        )
+        return (made,)
+    if step.direction is not Direction.REVERT or operation.report_only or known is None:
+        return ()
+    if known.generation != operation.generation or known.left:
+        return ()
+    # A users row that says who has left goes with its last user; an intent may outlive its removal.
+    return (known.model_copy(update={"left": True}),)
 
 
 def pointless(snapshot: Snapshot, step: StepRecord, code: str, *, now: datetime) -> Change:

@@ -29,7 +29,7 @@ from shared.prunes import Prunes, SavedObject
 from shared.records import Dependent, Dependents
 from shared.rows import parse
 from shared.state import CONNECTIONS, Snapshot, State
-from shared.steps.shared_things import things_of
+from shared.steps.shared_things import held_things_of
 from shared.users import User
 
 _TRIES = 8
@@ -124,7 +124,8 @@ class Run:
     async def held_by_others(self, identity_id: str) -> Mapping[str, Mapping[User, bool]]:
         """The shared things that other living connections hold through an identity, and who holds each.
 
-        Of one that is being pruned it is not sure that it has not left the thing already.
+        What a removal has left is held no more, whatever became of that removal. Of one that is being pruned
+        it is not sure that it has not left the thing already.
         """
         found: dict[str, dict[User, bool]] = {}
         for connection in await self._living(await self.dependents.of(identity_id)):
@@ -133,7 +134,7 @@ class Run:
             user = User(connection_id=connection.connection_id, generation=connection.generation)
             sure = connection.state is not ConnectionState.PRUNING
             intents = await self.state.intents(connection.connection_id)
-            for thing in things_of(connection, intents):
+            for thing in held_things_of(connection, intents):
                 found.setdefault(thing, {})[user] = sure
         return found
 
@@ -263,12 +264,17 @@ def _merged(wanted: Intent, known: Intent | None) -> Intent:
     if known is None:
         return wanted
     if _things(known.planned) == _things(wanted.planned):
-        return known.model_copy(update={"planned": {**wanted.planned, **known.planned}})
+        return known.model_copy(update={"planned": {**wanted.planned, **known.planned}, "left": False})
     earlier = tuple(plan for plan in known.plans() if _things(plan.planned) != _things(wanted.planned))
     again = [plan for plan in known.previous if _things(plan.planned) == _things(wanted.planned)]
     if again:
         return known.model_copy(
-            update={"planned": again[0].planned, "outputs": again[0].outputs, "previous": earlier},
+            update={
+                "planned": again[0].planned,
+                "outputs": again[0].outputs,
+                "previous": earlier,
+                "left": False,
+            },
         )
     return wanted.model_copy(update={"previous": earlier})
 

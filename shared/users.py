@@ -13,6 +13,7 @@ nothing that the operation sent can land any more: a delete by name takes a newc
 Rows can be lost, and who joins then is alone in a new one. So the last user, once its mark stands, asks the
 record who else holds the thing, and hands it over (``hand_over``) instead of deleting it. Intents outlive the
 leaving of who held something, so the row keeps who has left it, on it or not: those get nothing back.
+The row goes with its last user; of what was left before that, the intents themselves say so.
 """
 
 from __future__ import annotations

@@ -22,6 +22,19 @@ def things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]
     return {*_through_the_identity(present), *_in_the_cluster(connection, present)}
 
 
+def held_things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]:
+    """Names of those that a connection holds still: what a removal has left is not among them.
+
+    A restore may have put the account back since, and plans that as something of its own.
+    """
+    held = {
+        step: intent
+        for step, intent in intents.items()
+        if not intent.left or (connection.restored and step == "service_account")
+    }
+    return things_of(connection, held)
+
+
 def all_things_of(connection: Connection, intents: Mapping[str, Intent]) -> set[str]:
     """Names of all that any plan of a connection's life shares, of what it was given before too."""
     found = things_of(connection, intents)
