@@ -71,9 +71,8 @@ class Recorder(Protocol):
     async def linkers_of(self, identity_id: str, client_id: str) -> Mapping[str, str]:
         """Living connections of Service Connector on record that work through an identity: id and target.
 
-        Of one of which nothing but what was left to it is on record, the target is empty: not known. By the
-        identity's id and by its client id: whose that was cannot always be told. Those of every watched
-        cluster but this connection's own linker. Whether one lives still, Azure knows.
+        By its id and its client id: whose that was cannot always be told. The target is empty where only what
+        was left to one is on record. Of every watched cluster, without the connection's own linker.
         """
         ...
 
