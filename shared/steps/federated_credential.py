@@ -135,10 +135,10 @@ class FederatedCredential:
             removal.keep(item, "still-shared", "still used")
             return
         if linker is not None:
-            if last:
-                await forget(ctx, thing)
             if leaves:
                 await self._leave_to(ctx, linker, thing, planned)
+            if last:
+                await forget(ctx, thing)
             removal.keep(item, "live-linker", "a live linker works through it")
             return
         reason = "" if own else await still_trusted(ctx, planned)

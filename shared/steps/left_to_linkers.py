@@ -13,6 +13,7 @@ from shared.errors import StateConflictError
 from shared.models import Plan, Provenance
 from shared.ports import Linker
 from shared.steps.base import StepContext, identity_thing
+from shared.steps.removal import hand_to
 
 IDENTITY = "managed_identity"
 
@@ -44,7 +45,8 @@ async def leave_to(
         details: what whoever leaves last must know.
 
     Raises:
-        NotYetError: ``behind`` or ``closing``: something is being removed that has to be gone first.
+        NotYetError: ``behind`` or ``closing``: something is being removed that has to be gone first;
+            ``settle``: what we have sent may still land.
         StateConflictError: that linker has gone meanwhile (transient).
     """
     user = await ctx.recorder.leave_to(linker.resource_id, {IDENTITY: identity, ctx.step: plan})
@@ -55,6 +57,7 @@ async def leave_to(
             {"workload": ctx.workload_key} if made else None
         )
     things[thing] = details or things.get(thing)
+    await hand_to(ctx, thing, user)
     for name, known in things.items():
         await ctx.users.join(name, user, settled=ctx.recorder.settled, details=known)
     if await ctx.recorder.stands(user):

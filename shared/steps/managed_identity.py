@@ -114,10 +114,10 @@ class ManagedIdentity:
             gone = {"found": identity is not None, "workload": workload}
             rule = "last-user" if identity is not None else "already-gone"
             removal.remove({**item, "thing": thing, **gone}, rule, **_NOT_BACK)
-        if leaving.last:
-            await forget(ctx, thing)
         if linkers and plan.planned.get("provenance") in {Provenance.CREATED, Provenance.PROVIDED}:
             await leave_to(ctx, linkers[0], thing, plan, identity=plan, details={"workload": workload})
+        if leaving.last:
+            await forget(ctx, thing)
 
     async def _fault(self, ctx: StepContext, plan: Plan, identity: Identity) -> tuple[str, str] | None:
         """Why a prune keeps an identity: it is not the reported one, or somebody else works through it.

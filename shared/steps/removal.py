@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
@@ -151,14 +152,6 @@ async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> 
         TransientError: ``state-conflict``: the others have gone meanwhile.
     """
 
-    async def landing() -> float:
-        settled_at = ctx.done.get("quiesce", {}).get(SETTLED_AT)
-        left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds() if settled_at else 0.0
-        return max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
-
-    async def all_landing() -> float:
-        return max(await landing(), await ctx.recorder.in_doubt_seconds(removals=True))
-
     async def heirs() -> Mapping[User, bool]:
         return await _holders(ctx, thing)
 
@@ -167,15 +160,48 @@ async def leave(ctx: StepContext, thing: str, *, among_others: bool = False) -> 
         thing,
         ctx.user,
         operation_id=operation_id,
-        landing=landing,
+        landing=functools.partial(_landing, ctx),
         present=ctx.recorder.generation,
         among_others=among_others,
     )
     if leaving.last and await ctx.users.hand_over(
-        thing, operation_id=operation_id, heirs=heirs, landing=all_landing
+        thing, operation_id=operation_id, heirs=heirs, landing=functools.partial(_all_landing, ctx)
     ):
         return Leaving(last=False, shared=True, details=leaving.details)
     return leaving
+
+
+async def hand_to(ctx: StepContext, thing: str, user: User) -> None:
+    """Make another the user of a thing that we are the last to leave, in one write.
+
+    A row that was dropped and made anew would not know any more who has left the thing. Those are on record
+    as holding it until their operations end: its new user would leave it to them, and they never come back.
+
+    Raises:
+        NotYetError: ``settle``.
+    """
+    shared = await ctx.users.get(thing)
+    if shared is None or shared.closing != ctx.operation.operation_id:
+        return
+
+    async def heirs() -> Mapping[User, bool]:
+        return {user: True}
+
+    landing = functools.partial(_all_landing, ctx)
+    if not await ctx.users.hand_over(thing, operation_id=shared.closing, heirs=heirs, landing=landing):
+        await forget(ctx, thing)
+
+
+async def _landing(ctx: StepContext) -> float:
+    """Seconds in which a write of ours may still land."""
+    settled_at = ctx.done.get("quiesce", {}).get(SETTLED_AT)
+    left_seconds = (datetime.fromisoformat(settled_at) - ctx.now).total_seconds() if settled_at else 0.0
+    return max(left_seconds, await ctx.recorder.in_doubt_seconds(removals=False))
+
+
+async def _all_landing(ctx: StepContext) -> float:
+    """The same, and a delete as well."""
+    return max(await _landing(ctx), await ctx.recorder.in_doubt_seconds(removals=True))
 
 
 async def held_by_others(ctx: StepContext, thing: str) -> bool:

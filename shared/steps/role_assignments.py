@@ -123,6 +123,8 @@ class RoleAssignments:
                 removal.keep(shown, "still-shared", "still used")
                 continue
             if reason:
+                if leaving.last:
+                    await forget(ctx, thing)
                 removal.keep(shown, rule, reason)
                 continue
             if not leaving.last and not adopted:
@@ -165,12 +167,13 @@ async def _needed(ctx: StepContext, *, stays: bool) -> int | None:
 
 
 async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = False) -> Leaving:
-    """Leave an assignment, and revoke it with its last user unless it is ``kept`` for others."""
+    """Leave an assignment, and revoke it with its last user.
+
+    One that is ``kept`` for others is not revoked, and its row is the caller's to pass on or to forget.
+    """
     thing = role_thing(item)
     leaving = await leave(ctx, thing)
-    if leaving.last and kept:
-        await forget(ctx, thing)
-    elif leaving.last:
+    if leaving.last and not kept:
         await _port(ctx, item).delete(item["scope"], item["name"])
         # A life that planned other roles before may have had some of them revoked by a create.
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1

@@ -39,6 +39,8 @@ FOUND: tuple[tuple[int, str], ...] = (
         182,
         "another cluster's linker was seen while identities could not be listed, and lost its identity",
     ),
+    (2192, "a prune gave what was left to a linker to others, who had left it before and never came back"),
+    (4381, "the same"),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

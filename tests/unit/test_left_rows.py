@@ -8,8 +8,10 @@ import pytest
 from shared import admission, left_rows, naming, plans
 from shared.errors import NotYetError, RefusedError, StateConflictError
 from shared.left_rows import left_id
-from shared.models import Cause, Connection, ConnectionState, Kind
+from shared.models import Cause, Connection, ConnectionState, Kind, OperationId
 from shared.records import Dependents
+from shared.steps.shared_things import all_things_of
+from shared.users import User
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, deletion_event
 from tests.fakes.step_bench import Bench, MemoryRecorder
 from tests.fakes.sweeps import put_linker, swept
@@ -177,6 +179,28 @@ async def test_what_another_linker_works_through_by_then_is_left_to_that_one(app
         await app.settle(seconds=3600)
         assert access(app) == there
     assert (await left_of(app, second)).left_by == OURS
+    assert app.leftovers()["users"] == []
+
+
+async def test_what_was_left_goes_though_others_that_left_it_before_are_being_pruned_still(app: LocalApp):
+    await teams(app)
+    await app.send(create_body(name="orders-more", identityId=IDENTITY), message_id="more")
+    await app.settle()
+    state, users = app.services.state, app.services.engine.users
+    more = await state.connection(naming.connection_id(CLUSTER, "shop", "orders-more"))
+    assert more is not None
+    connection_id, generation = more.value.connection_id, more.value.generation
+    for thing in all_things_of(more.value, await state.intents(connection_id)):
+        user = User(connection_id=connection_id, generation=generation)
+        await users.leave(thing, user, operation_id=OperationId("prune"))
+    pruning = more.value.model_copy(update={"state": ConnectionState.PRUNING})
+    await state.observe(pruning, [], etag=more.etag)
+    await deleted(app)
+    assert access(app) == (1, 1)
+    app.world.remove(LINKER)
+    app.queue.put("resource-events", deletion_event(LINKER))
+    await app.settle(seconds=3600)
+    assert access(app) == (0, 0)
     assert app.leftovers()["users"] == []
 
 
