@@ -12,11 +12,11 @@ from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
-from shared.models import Done, Finding, Plan, Provenance
+from shared.models import Done, Finding, Provenance
 from shared.ports import Credential, Linker
 from shared.steps.adopted import still_trusted
 from shared.steps.base import StepContext, credential_thing, found
-from shared.steps.left_to_linkers import IDENTITY, leave_to, only_linkers_stay
+from shared.steps.left_to_linkers import leave_credential_to, only_linkers_stay
 from shared.steps.objects import account_of
 from shared.steps.removal import (
     MADE_AGAIN,
@@ -136,7 +136,7 @@ class FederatedCredential:
             return
         if linker is not None:
             if leaves:
-                await self._leave_to(ctx, linker, thing, planned)
+                await leave_credential_to(ctx, linker, thing, planned)
             if last:
                 await forget(ctx, thing)
             removal.keep(item, "live-linker", "a live linker works through it")
@@ -179,17 +179,6 @@ class FederatedCredential:
         """The living linker that works through a credential, ``None`` if none does."""
         client_id = account_of(credential["subject"].rpartition(":")[-1])
         return next((one for one in await live_linkers(ctx) if one.client_id.lower() == client_id), None)
-
-    async def _leave_to(
-        self, ctx: StepContext, linker: Linker, thing: str, planned: Mapping[str, Any]
-    ) -> None:
-        """Leave a credential that we made to the linker that works through it."""
-        made = ctx.intents.get(IDENTITY)
-        where = naming.fold_id(str(planned["identityId"]))
-        identities = made.plans() if made else ()
-        known = [one for one in identities if naming.fold_id(str(one.planned["resourceId"])) == where]
-        if known:
-            await leave_to(ctx, linker, thing, Plan(planned=planned), identity=known[0])
 
     async def _delete(
         self, ctx: StepContext, identity_id: str, names: Sequence[str], credential: Mapping[str, str]

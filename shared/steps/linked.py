@@ -17,31 +17,32 @@ UNREADABLE = "unreadable"
 """State of a linker that Azure does not let us read."""
 
 
-async def linked(ctx: StepContext, item: Mapping[str, Any]) -> bool:
-    """Say whether a living linker works through a thing that a removal names.
+async def linker_of(ctx: StepContext, item: Mapping[str, Any]) -> Linker | None:
+    """A living linker that works through a thing that a removal names, ``None`` if none does.
 
     Raises:
         TransientError: the linkers cannot be listed.
     """
     match item["kind"]:
         case "role":
-            return await linker_of_role(ctx, item) is not None
+            return await linker_of_role(ctx, item)
         case "identity":
             plans = ctx.intents["managed_identity"].plans() if "managed_identity" in ctx.intents else ()
             clients = [
                 one.outputs.get("clientId") for one in plans if one.outputs.get("resourceId") == item["id"]
             ]
             found = [await linkers_through(ctx, item["id"], str(client)) for client in clients if client]
-            return any(found)
+            return next((one for linkers in found for one in linkers), None)
         case "credential":
             client_id = account_of(str(item["subject"]).rpartition(":")[-1])
         case "ServiceAccount":
             client_id = account_of(str(item["name"]))
         case "Secret":
-            return same_secret(await live_linkers(ctx), ctx.connection.spec.name)
+            name = ctx.connection.spec.name
+            return next((one for one in await live_linkers(ctx) if same_secret([one], name)), None)
         case _:
-            return False
-    return any(one.client_id.lower() == client_id for one in await live_linkers(ctx))
+            return None
+    return next((one for one in await live_linkers(ctx) if one.client_id.lower() == client_id), None)
 
 
 async def linker_of_role(ctx: StepContext, item: Mapping[str, Any]) -> Linker | None:

@@ -115,7 +115,8 @@ class ManagedIdentity:
             rule = "last-user" if identity is not None else "already-gone"
             removal.remove({**item, "thing": thing, **gone}, rule, **_NOT_BACK)
         if linkers and plan.planned.get("provenance") in {Provenance.CREATED, Provenance.PROVIDED}:
-            await leave_to(ctx, linkers[0], thing, plan, identity=plan, details={"workload": workload})
+            details = {"workload": workload}
+            await leave_to(ctx, linkers[0], thing, plan, step=self.name, identity=plan, details=details)
         if leaving.last:
             await forget(ctx, thing)
 

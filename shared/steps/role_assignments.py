@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
-from shared.models import Done, Finding, Kind, Plan, Provenance
-from shared.ports import Grants, Linker, RoleAssignment, Roles
-from shared.steps.adopted import identity_of, known_as_ours, still_relied_on
+from shared.models import Done, Finding, Kind, Provenance
+from shared.ports import Grants, RoleAssignment, Roles
+from shared.steps.adopted import known_as_ours, still_relied_on
 from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
-from shared.steps.left_to_linkers import leave_to, only_linkers_stay
+from shared.steps.left_to_linkers import leave_role_to, only_linkers_stay
 from shared.steps.linked import linker_of_role, reason_of
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone, take_up
 from shared.target_parts import AZURE_ROLE
@@ -115,10 +115,10 @@ class RoleAssignments:
                 continue
             if linker and item["provenance"] == Provenance.ADOPTED and await only_linkers_stay(ctx, thing):
                 # The users row alone proves it ours, and goes with its last user.
-                await _leave_to(ctx, linker, item)
+                await leave_role_to(ctx, linker, item)
             leaving = await _revoke(ctx, item, kept=bool(reason))
             if linker and (not leaving.shared or await only_linkers_stay(ctx, thing)):
-                await _leave_to(ctx, linker, item)
+                await leave_role_to(ctx, linker, item)
             elif leaving.shared:
                 removal.keep(shown, "still-shared", "still used")
                 continue
@@ -179,16 +179,6 @@ async def _revoke(ctx: StepContext, item: Mapping[str, Any], *, kept: bool = Fal
         by_creates = ctx.operation.kind is Kind.CREATE or len(ctx.plans) > 1
         await forget(ctx, thing, by_creates=by_creates)
     return leaving
-
-
-async def _leave_to(ctx: StepContext, linker: Linker, item: Mapping[str, Any]) -> None:
-    """Leave a role that we gave to the linker that works through it."""
-    identity = identity_of(ctx, str(item["principalId"]))
-    if identity is None:
-        return
-    known = {name: value for name, value in item.items() if name != "provenance"}
-    plan = Plan(planned={"assignments": [known], "provenance": Provenance.CREATED})
-    await leave_to(ctx, linker, role_thing(item), plan, identity=identity)
 
 
 async def _adopted(ctx: StepContext, item: Mapping[str, Any]) -> bool:

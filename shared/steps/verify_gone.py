@@ -13,7 +13,8 @@ from shared.ports import KubeObject
 from shared.steps import database_access, provided_account
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG_WORKLOAD, StepContext
 from shared.steps.granting import kind_of, port_of
-from shared.steps.linked import linked
+from shared.steps.left_to_linkers import leave_late_to
+from shared.steps.linked import linker_of
 from shared.steps.objects import used
 from shared.steps.removal import credential_lease, forget, held_by_others
 
@@ -69,7 +70,7 @@ class VerifyGone:
         again = _AGAIN.get(item["kind"], _object)
         thing, operation_id = item["thing"], ctx.operation.operation_id
         if not thing:
-            back = await again(ctx, item, remove=False) and not await linked(ctx, item)
+            back = await again(ctx, item, remove=False) and await linker_of(ctx, item) is None
             return back and await again(ctx, item, remove=True)
         known = await ctx.users.get(thing)
         if known is not None and ctx.user in known.users and not known.closing:
@@ -81,8 +82,9 @@ class VerifyGone:
         back = known is not None or await again(ctx, item, remove=False)
         if back and known is None and await held_by_others(ctx, thing):
             return False
-        if back and await linked(ctx, item):
+        if back and (linker := await linker_of(ctx, item)) is not None:
             # A linker that was made meanwhile works through what came back.
+            await leave_late_to(ctx, linker, item)
             await forget(ctx, thing)
             return False
         # Between that look and a removal somebody may join and make the thing anew: not before we are done.

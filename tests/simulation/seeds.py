@@ -41,6 +41,7 @@ FOUND: tuple[tuple[int, str], ...] = (
     ),
     (2192, "a prune gave what was left to a linker to others, who had left it before and never came back"),
     (4381, "the same"),
+    (4132, "a role that came back late stayed for a linker, and nobody knew of it once that linker was gone"),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -12,7 +12,7 @@ from shared.ports import Credential, KubeObject, Linker
 from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing
 from shared.steps.objects import account_of
 from shared.users import User
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp
+from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, deletion_event
 from tests.fakes.step_bench import Bench
 
 
@@ -153,7 +153,7 @@ def theirs(bench: Bench, *, name: str = "theirs", namespace: str = "other") -> L
 
 
 @pytest.mark.parametrize("alive", [True, False])
-async def test_what_came_back_late_stays_if_a_linker_works_through_it_by_now(
+async def test_what_came_back_late_stays_if_a_linker_works_through_it_by_now_and_goes_with_that_one(
     app: LocalApp, bench: Bench, *, alive: bool
 ):
     before = bench.world()
@@ -177,6 +177,12 @@ async def test_what_came_back_late_stays_if_a_linker_works_through_it_by_now(
         app.world.linkers[naming.fold_id(linker.resource_id)] = linker
         await bench.apply("verify_gone")
         assert bench.world() == before
+        await bench.apply("verify_gone")
+        assert bench.world() == before
+        app.world.linkers.clear()
+        app.queue.put("resource-events", deletion_event(linker.resource_id))
+        await app.settle(seconds=3600)
+        assert (app.world.assignments, app.world.credentials) == ({}, {}), "it was left to that one"
     else:
         with pytest.raises(TransientError, match="came-back"):
             await bench.apply("verify_gone")
