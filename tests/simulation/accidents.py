@@ -237,6 +237,8 @@ class Accidents:
         key = fold_id(linker.resource_id)
         self.world.linkers[key] = linker
         self.world.linked.add(linker.client_id)
+        through = (one for one, there in self.world.identities.items() if there.client_id == linker.client_id)
+        self.world.linked_identities.update(through)
         self.world.born[key] = self.world.loop.time()
         self.world.add_resource(linker.resource_id)
         self._script.event(linker.resource_id, written=True)

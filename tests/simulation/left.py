@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shared.errors import MooringError, PermanentError
 from shared.models import Intent, StepRecord, StepState
 from shared.naming import fold_id
+from tests.simulation.ports import RUN, Run
 from tests.simulation.records import Records
 from tests.simulation.world import SimulatedWorld
 
@@ -28,9 +30,22 @@ class Left:
         self._world = world
         self._left: dict[str, frozenset[str]] = {}
         """With the linkers that lived when it was left."""
+        self.unread: set[str] = set()
+        """Operations whose roles were made by a run that could not read a linker, and went on."""
+        self._refused: list[Run] = []
+
+    def failed(self, error: MooringError) -> None:
+        """A call ends with an error. No run goes on after a refusal, but one that asks for a linker."""
+        run = RUN.get(None)
+        if run is not None and isinstance(error, PermanentError):
+            self._refused.append(run)
 
     def step(self, row: StepRecord, records: Records) -> None:
         """A step's row is written: a removal that is done says what it has kept, and why."""
+        if row.name == "role_assignments" and row.state is StepState.DONE:
+            writer = RUN.get(None)
+            if any(run is writer for run in self._refused):
+                self.unread.add(row.operation_id)
         kept = [one for one in row.outputs.get("kept", ()) if one["rule"] == "live-linker"]
         operation = records.operation(row.operation_id)
         if row.state is not StepState.DONE or not kept or operation is None or operation.report_only:

@@ -149,6 +149,7 @@ class Oracles:
     def failed(self, error: MooringError) -> None:
         """A call ends with an error."""
         self.turns.failed(error)
+        self.left.failed(error)
 
     def after(
         self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any, *, late: bool

@@ -186,14 +186,18 @@ class Records:
 
         The connection stays what it was, and its operation says what is missing.
         """
+        last = self.made_by(held)
+        return last is not None and last.kind is Kind.REPAIR and last.state is OperationState.FAILED
+
+    def made_by(self, held: Held) -> Operation | None:
+        """The last that was to make a connection's things, in its present life."""
         life = (held.connection.connection_id, held.connection.generation)
         making = [
             one
             for one in self.operations()
             if one.kind in {Kind.CREATE, Kind.REPAIR} and (one.connection_id, one.generation) == life
         ]
-        last = max(making, key=lambda one: one.opened_at, default=None)
-        return last is not None and last.kind is Kind.REPAIR and last.state is OperationState.FAILED
+        return max(making, key=lambda one: one.opened_at, default=None)
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""

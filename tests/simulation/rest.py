@@ -62,14 +62,24 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
     settled = {held.connection.connection_id for held in alive if records.well_ended(held)}
     identities = {one for held in alive for one in held.identity_ids(ever=True)}
     linked = {one.principal_id for one in world.identities.values() if one.client_id in world.linked}
+    linked_once = {
+        one.principal_id for key, one in world.identities.items() if key in world.linked_identities
+    }
+    unread = {
+        held.connection.connection_id
+        for held in alive
+        if (made := records.made_by(held)) is not None and made.operation_id in oracles.left.unread
+    }
     roles = {
         (fold_id(item["scope"]), item["name"])
         for held in alive
         for item in held.assignments(ever=True)
-        # What an update that succeeded has replaced is gone, unless a linker needed it then.
+        # What an update that succeeded has replaced is gone, unless a linker needed it then, or may have:
+        # of one that cannot be read nobody knows that it works through no other client id of the identity.
         if held.connection.connection_id not in settled
         or item in held.assignments()
         or item["principalId"] in linked
+        or (held.connection.connection_id in unread and item["principalId"] in linked_once)
     }
     credentials = {one for held in alive for one in held.credentials(ever=True)}
     steps = ("service_account", "settings")

@@ -66,6 +66,8 @@ class SimulatedWorld(AzureWorld):
         """Folded ids of targets and their parts that were made again, and when they were last."""
         self.linked: set[str] = set()
         """Client ids through which a linker of Service Connector works, or did."""
+        self.linked_identities: set[str] = set()
+        """Folded ids of their identities, whatever client id those have by now."""
         self.opened: dict[str, float] = {}
         """When each operation was opened."""
         self.photograph()

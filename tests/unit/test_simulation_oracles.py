@@ -7,7 +7,18 @@ import typing
 
 import pytest
 
-from shared.models import Connection, ConnectionState, Direction, Done, Intent, Kind, StepRecord, StepState
+from shared.errors import PermanentError, TransientError
+from shared.models import (
+    Connection,
+    ConnectionState,
+    Direction,
+    Done,
+    Intent,
+    Kind,
+    OperationId,
+    StepRecord,
+    StepState,
+)
 from shared.naming import connection_id, fold_id, secret_name, service_account_name, spec_hash
 from shared.ports import Credential, Linker, OutcomeTopic, RoleAssignment, StateStore, StepQueue
 from shared.spec import ConnectionSpec
@@ -17,7 +28,7 @@ from shared.steps.surroundings import Outside
 from tests.mutation.trials import by_seeds
 from tests.simulation import left, rest
 from tests.simulation.faults import CELLS, UNREACHED, UNREACHED_PORTS, WORLD_FAULTS, WRITES
-from tests.simulation.ports import Run
+from tests.simulation.ports import RUN, Run
 from tests.simulation.records import Held
 from tests.simulation.report import empty_cells, matrix
 from tests.simulation.run import _conclude
@@ -146,6 +157,38 @@ def test_what_was_left_to_a_linker_is_to_go_with_it():
     assert seen.names() == {fold_id(PROVIDED[0])}
     del simulated.world.linkers[fold_id(LINKER)]
     assert seen.names() == set()
+
+
+def test_roles_may_be_kept_for_a_linker_unread_by_a_run_that_was_refused_and_did_its_step_all_the_same():
+    simulated = Simulation(2, traced=False)
+    first, again = (Run(host="host1", life=1, label="role_assignments/1 op", turn=turn) for turn in (1, 1))
+    row = StepRecord(
+        operation_id=OperationId("0-op"),
+        name="role_assignments",
+        direction=Direction.APPLY,
+        state=StepState.RUNNING,
+    )
+    seen = left.Left(simulated.world)
+
+    def written(run: Run, row: StepRecord) -> set[str]:
+        token = RUN.set(run)
+        seen.step(row, simulated.records)
+        RUN.reset(token)
+        return seen.unread
+
+    token = RUN.set(first)
+    seen.failed(PermanentError("forbidden", "simulated"))
+    RUN.reset(token)
+    done = row.model_copy(update={"state": StepState.DONE})
+    assert written(first, row) == set()
+    assert written(again, done) == set(), "it was read by the run that came again"
+    assert written(first, done.model_copy(update={"name": "settings"})) == set()
+    assert written(first, done) == {"0-op"}
+    seen.unread.clear()
+    token = RUN.set(again)
+    seen.failed(TransientError("throttled", "simulated"))
+    RUN.reset(token)
+    assert written(again, done) == set()
 
 
 def test_a_matrix_is_not_full_while_a_fault_of_the_world_was_never_met():

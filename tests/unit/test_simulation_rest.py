@@ -186,6 +186,14 @@ def test_a_role_that_an_update_has_replaced_is_leaked_if_it_is_there_still(
     earlier = Plan(planned={**intent.planned, "assignments": [other]})
     put(simulated, held, "role_assignments", previous=(*intent.previous, earlier))
     assert told(simulated) == [f"leaked role assignment {place}"]
+    made = simulated.records.made_by(held)
+    assert made is not None
+    simulated.oracles.left.unread.add(made.operation_id)
+    assert told(simulated) == [f"leaked role assignment {place}"], "no linker ever had that identity"
+    simulated.world.linked_identities |= held.identity_ids()
+    assert told(simulated) == [], "a linker that had it once could not be read"
+    simulated.oracles.left.unread.clear()
+    assert told(simulated) == [f"leaked role assignment {place}"]
     there, repair = failed_repair(simulated, held)
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair])
     assert told(simulated) == [], "a repair that failed says what is left"
