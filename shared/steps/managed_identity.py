@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from shared import naming
 from shared.errors import PermanentError
@@ -10,6 +11,7 @@ from shared.models import Done, Finding, Plan, Provenance
 from shared.ports import Identity, Linker
 from shared.spec import ConnectionSpec
 from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, identity_thing
+from shared.steps.granting import kind_of, port_of
 from shared.steps.left_to_linkers import leave_to
 from shared.steps.linked import linkers_through
 from shared.steps.registration import IDENTITIES, not_registered
@@ -93,7 +95,7 @@ class ManagedIdentity:
         leaving = await leave(ctx, thing)
         workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
         if leaving.shared:
-            left = _kept_for_a_linker(ctx)
+            left = _left_to_linkers(ctx)
             rule, why = ("live-linker", LINKED) if left else ("still-shared", "still used")
             removal.keep(item, rule, why)
             return
@@ -103,7 +105,7 @@ class ManagedIdentity:
             removal.keep(item, "not-made-by-us", "it does not bear the workload's tag")
         elif identity is not None and (
             (linkers := await linkers_through(ctx, resource_id, identity.client_id))
-            or _kept_for_a_linker(ctx)
+            or await _stands_for_a_linker(ctx)
         ):
             removal.keep(item, "live-linker", LINKED)
         elif identity is not None and (fault := await self._fault(ctx, plan, identity)):
@@ -197,15 +199,31 @@ def identity_id(ctx: StepContext) -> str:
     return spec.identity_id or own_identity_id(spec, ctx.rules.identity_resource_group_id)
 
 
-def _kept_for_a_linker(ctx: StepContext) -> bool:
-    """Say whether this removal left something of the identity to a linker, whatever became of that since.
-
-    A role whose principal is gone would stay with no record of it.
-    """
+def _left_to_linkers(ctx: StepContext) -> list[Mapping[str, Any]]:
+    """What of the identity this removal left to linkers, whatever became of it since."""
     steps = ("role_assignments", "federated_credential")
-    return any(
-        one["rule"] == "live-linker" for step in steps for one in ctx.done.get(step, {}).get("kept", ())
-    )
+    kept = [one for step in steps for one in ctx.done.get(step, {}).get("kept", ())]
+    return [one for one in kept if one["rule"] == "live-linker"]
+
+
+async def _stands_for_a_linker(ctx: StepContext) -> bool:
+    """Say whether something that this removal left to a linker is there, whatever became of that linker.
+
+    A role whose principal is gone would stay with no record of it. What the linker's prune has removed since
+    keeps no identity: that prune has left it to its last user, to us.
+    """
+    for item in _left_to_linkers(ctx):
+        if item["kind"] == "role":
+            if await port_of(ctx.outside, kind_of(item)).get(item["scope"], item["name"]) is not None:
+                return True
+            continue
+        trust = (item["issuer"], item["subject"])
+        for one in await ctx.outside.identities.list_credentials(item["identityId"]):
+            # A list may be older than the last delete.
+            there = await ctx.outside.identities.get_credential(item["identityId"], one.name)
+            if there is not None and (there.issuer, there.subject) == trust:
+                return True
+    return False
 
 
 def _recorded(ctx: StepContext, identity: Identity) -> bool:

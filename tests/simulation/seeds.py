@@ -42,6 +42,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     (2192, "a prune gave what was left to a linker to others, who had left it before and never came back"),
     (4381, "the same"),
     (4132, "a role that came back late stayed for a linker, and nobody knew of it once that linker was gone"),
+    (
+        3102,
+        "an identity stayed for a linker that was gone, and so was all that had been left to that one",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -9,7 +9,7 @@ from shared import naming
 from shared.errors import TransientError
 from shared.models import Kind, OperationId, Provenance
 from shared.ports import Credential, KubeObject, Linker
-from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing
+from shared.steps.base import ANNOTATION_NONCE, account_thing, credential_thing, identity_thing
 from shared.steps.objects import account_of
 from shared.users import User
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, deletion_event
@@ -203,3 +203,37 @@ async def test_an_identity_stays_with_a_role_that_was_kept_for_a_linker_that_wen
     kept = (await bench.revert("managed_identity")).outputs["kept"]
     assert [one["rule"] for one in kept] == ["live-linker"]
     assert naming.fold_id(identity_id) in app.world.identities
+
+
+@pytest.mark.parametrize("step", ["role_assignments", "federated_credential"])
+@pytest.mark.parametrize("taken", [True, False])
+async def test_an_identity_goes_unless_what_was_left_to_a_linker_that_went_meanwhile_is_there_still(
+    app: LocalApp, bench: Bench, step: str, *, taken: bool
+):
+    identity_id = str(bench.intents["managed_identity"].planned["resourceId"])
+    linker = theirs(bench, namespace="shop")
+    bench.become(Kind.DELETE)
+    for each in ("role_assignments", "federated_credential"):
+        alive = {naming.fold_id(linker.resource_id): linker} if each == step else {}
+        app.world.linkers.clear()
+        app.world.linkers.update(alive)
+        outputs = (await bench.revert(each)).outputs
+        assert [one["rule"] for one in outputs.get("kept", ())] == ["live-linker"] * len(alive)
+    app.world.linkers.clear()
+    if taken:
+        app.queue.put("resource-events", deletion_event(linker.resource_id))
+        await app.settle()
+    else:
+        await alone(bench, identity_thing(identity_id))
+    await bench.revert("managed_identity")
+    assert (naming.fold_id(identity_id) in app.world.identities) is not taken
+
+
+async def alone(bench: Bench, thing: str) -> None:
+    """Nobody but the bench's connection stands in a users row any more: rows can be lost."""
+    users = bench.app.services.engine.users
+    shared = await users.get(thing)
+    assert shared is not None
+    for user in shared.users:
+        if user.connection_id != bench.connection.connection_id:
+            await users.leave(thing, user, operation_id=OperationId("lost"))
