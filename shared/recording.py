@@ -125,18 +125,32 @@ class Run:
         """The shared things that other living connections hold through an identity, and who holds each.
 
         What a removal has left is held no more, whatever became of that removal. Of one that is being pruned
-        it is not sure that it has not left the thing already.
+        it is sure until the step that leaves the thing is done.
         """
         found: dict[str, dict[User, bool]] = {}
         for connection in await self._living(await self.dependents.of(identity_id)):
             if connection.state is ConnectionState.DELETING:
                 continue  # of two that go at once neither may leave it to the other
             user = User(connection_id=connection.connection_id, generation=connection.generation)
-            sure = connection.state is not ConnectionState.PRUNING
+            pruning = connection.state is ConnectionState.PRUNING
+            ahead = await self._ahead(connection) if pruning else set()
             intents = await self.state.intents(connection.connection_id)
+            sure = {step: intent for step, intent in intents.items() if not pruning or step in ahead}
+            certain = set(held_things_of(connection, sure))
             for thing in held_things_of(connection, intents):
-                found.setdefault(thing, {})[user] = sure
+                found.setdefault(thing, {})[user] = thing in certain
         return found
+
+    async def _ahead(self, connection: Connection) -> set[str]:
+        """Steps that the removals of a connection that are under way have still to finish."""
+        loaded = [await self.state.load(operation_id) for operation_id in connection.active]
+        return {
+            name
+            for one in loaded
+            if one is not None and one.operation.value.begun and one.operation.value.kind in _REMOVING
+            for name, step in one.steps.items()
+            if step.value.state is not StepState.DONE
+        }
 
     async def only_linkers(self, users: Iterable[User]) -> bool:
         """Say whether all of a thing's users are rows of connections of Service Connector."""

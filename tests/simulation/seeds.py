@@ -46,6 +46,10 @@ FOUND: tuple[tuple[int, str], ...] = (
         3102,
         "an identity stayed for a linker that was gone, and so was all that had been left to that one",
     ),
+    (
+        6611,
+        "of two that were pruned at once each left an account to the other, and neither removed it",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -1,14 +1,27 @@
 """A table of users that was lost takes nothing from a connection that is alive, whoever else goes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.models import ConnectionState
+from shared.recording import Run
+from shared.rows import key_hash
 from tests.fakes.given_account import ACCOUNT, allow, client_id, make_account, named
-from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
+from tests.fakes.journal import Call
+from tests.fakes.local_app import (
+    CLUSTER,
+    STORAGE,
+    LocalApp,
+    create_body,
+    delete_body,
+    deletion_event,
+    make_app,
+)
 from tests.fakes.recoveries import recovered
 from tests.fakes.sweeps import connected, swept
 
@@ -30,6 +43,11 @@ def things(app: LocalApp) -> dict[str, Any]:
         "roles": set(app.world.assignments),
         "accounts": {key for key in objects if key[0] == "ServiceAccount"},
     }
+
+
+def users_of(app: LocalApp) -> list[dict[str, Any]]:
+    """Every users row."""
+    return [json.loads(str(row.columns["body"])) for row in app.store.rows("users")]
 
 
 async def lose_users(app: LocalApp) -> None:
@@ -197,3 +215,58 @@ async def test_what_only_one_that_is_being_pruned_holds_stays_without_a_users_ro
     assert await app.state(GONE) == "deleted"
     assert things(app) == before
     assert app.store.rows("users") == []
+
+
+async def test_what_one_has_yet_to_leave_is_handed_to_it_while_both_are_pruned(app: LocalApp):
+    other = await connected_elsewhere(app)
+    account = key_hash(next(row["thing"] for row in users_of(app) if row["thing"].startswith("account|")))
+
+    def joins(call: Call) -> BaseException | None:
+        found = call.name == "state.transact" and call.arguments[:2] == ("users", account)
+        return PermanentError("table-missing", "simulated") if found else None
+
+    app.journal.before = joins
+    await app.send(create_body(), message_id="create")
+    await app.settle()
+    app.journal.before = None
+    assert await app.state(KEPT) == "failed", "it means to have the account, and is not on its row"
+    app.world.remove(STORAGE)
+    app.queue.put("resource-events", deletion_event(STORAGE))
+    while await app.state(KEPT) != "pruning":
+        if not await app.pump():
+            app.clock.advance(1)
+    app.queue.take("connection-steps")  # lost, until the timer announces them again
+    app.world.remove(other)
+    app.queue.put("resource-events", deletion_event(other, "e-2"))
+    await app.settle(timer=False)
+    assert await app.state(GONE) == "pruned"
+    [row] = [one for one in users_of(app) if one["thing"].startswith("account|")]
+    assert [user["connection_id"] for user in row["users"]] == [KEPT]
+    await app.settle()
+    assert await app.state(KEPT) == "pruned"
+    assert {name: len(found) for name, found in things(app).items() if found} == {}
+    assert app.store.rows("users") == []
+
+
+async def test_who_is_pruned_holds_a_thing_for_sure_until_the_step_that_leaves_it_is_done(app: LocalApp):
+    await connected(app)
+    await connected_elsewhere(app)
+    [create] = await app.operations(GONE)
+    shot = await app.services.state.load(create.operation_id)
+    assert shot is not None
+    identity_id = str(shot.intents["managed_identity"].outputs["resourceId"])
+    dependents = app.services.engine.dependents
+    run = Run(state=app.services.state, dependents=dependents, snapshot=shot, step="settings", holder="h")
+    app.world.remove(STORAGE)
+    app.queue.put("resource-events", deletion_event(STORAGE))
+    seen = []
+    for _ in range(1000):
+        if await app.state(KEPT) == "pruning":
+            held = await run.held_by_others(identity_id)
+            seen.append({thing.partition("|")[0] for thing, users in held.items() if all(users.values())})
+        if not await app.pump():
+            app.clock.advance(1)
+    assert await app.state(KEPT) == "pruned"
+    assert seen[0] == {"identity", "role", "credential", "account"}
+    assert {"identity", "account"} in seen
+    assert seen[-1] == set()
