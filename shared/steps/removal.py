@@ -31,7 +31,17 @@ OUTPUT_CHARACTERS = 24_000
 NEEDED = frozenset(
     {"kind", "thing", "namespace", "name", "uid", "nonces", "id", "workload", "scope", "role", "grant"}
     | {"serverId", "apiVersion", "host", "tokenScope", "database", "objectId", "mark"}
-    | {"clientId", "identityId", "issuer", "subject", "rule", "found", "restorable", "provenance"}
+    | {
+        "clientId",
+        "identityId",
+        "issuer",
+        "subject",
+        "rule",
+        "found",
+        "restorable",
+        "principalId",
+        "provenance",
+    }
 )
 MADE_AGAIN = "a create request makes it again"
 

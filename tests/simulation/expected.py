@@ -46,6 +46,18 @@ _KEYS: Mapping[tuple[str, str], Mapping[str, str]] = {
 }
 """Keys and values by target type and client type; a part of an account has those of the account."""
 
+_SECRETS_USER, _CERTIFICATE_USER = (
+    "4633458b-17de-408a-b874-0445c86b69e6",
+    "db79e9a7-68ee-4b58-9aeb-b90e7c24fcba",
+)
+ROLES: Mapping[tuple[str, str], frozenset[str]] = {
+    ("storage-blob", ""): frozenset({"ba92f5b4-2d11-453d-a403-e96b0029c9fe"}),
+    ("storage-blob", "read"): frozenset({"2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"}),
+    ("keyvault", ""): frozenset({_SECRETS_USER, _CERTIFICATE_USER}),
+    ("keyvault", "read"): frozenset({_SECRETS_USER}),
+}
+"""The roles of each target type and intent: Azure's built-in roles by their documented GUIDs."""
+
 
 def settings_of(spec: ConnectionSpec, client_id: str) -> dict[str, str]:
     """Every key and value of a connection's secret.

@@ -9,24 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.clients.kube_uses import use_of
 from shared.errors import MooringError
-from shared.limits import Lease
-from shared.models import Connection, ConnectionState, Intent, Kind, StepRecord
+from shared.models import Kind
 from shared.naming import MANAGED_BY, fold_id
-from shared.ports import Columns, Row
-from shared.users import Shared, User
 from tests.fakes.azure_world import StoredObject
-from tests.simulation.left import Left
-from tests.simulation.linked import Linked
-from tests.simulation.ports import RUN, Run
+from tests.simulation.makings import Makings
+from tests.simulation.ports import Run
 from tests.simulation.records import SERVING, Records, account_thing, role_thing
 from tests.simulation.removals import Removals
-from tests.simulation.turns import Turns
+from tests.simulation.row_oracle import RowOracle
+from tests.simulation.wishes import Wishes
 from tests.simulation.world import SimulatedWorld
 
-FINAL = frozenset({"succeeded", "failed", "superseded", "rejected"})
-ENDED = frozenset({"done", "failed"})
 LABEL = "app.kubernetes.io/managed-by"
 
 
@@ -44,11 +38,14 @@ class Oracles:
         """Client id of the identity and name of the credential."""
         self.made_objects: set[str] = set()
         self.landed_late: set[object] = set()
-        self.turns = Turns(self.fail)
-        self._removals = Removals(self.fail, cap, world)
-        self.linked = Linked(world, self.fail)
-        self.left = Left(world)
+        self._rows = RowOracle(world, self.fail)
+        self.row, self.turns = self._rows.row, self._rows.turns
+        self.linked, self.left = self._rows.linked, self._rows.left
+        self.removals = Removals(self.fail, cap, world)
+        self._makings, self._wishes = Makings(self.fail), Wishes(world, self.fail)
         self._checks: Mapping[str, Callable[..., None]] = {
+            "roles.ensure": self._makings.role,
+            "clusters.create": self._makings.cluster_object,
             "roles.delete": self._role_delete,
             "identities.delete": self._identity_delete,
             "identities.delete_credential": self._credential_delete,
@@ -62,78 +59,9 @@ class Oracles:
         """Note a violation."""
         self.violations.append(text)
 
-    # --- rows ------------------------------------------------------------------------------------
-
-    def row(self, table: str, partition: str, key: str, before: Row | None, after: Columns | None) -> None:
-        """A row is about to change."""
-        if table == "connections" and after is not None:
-            self._connection_row(key, before, after)
-        if before is None:
-            return
-        old = before.columns
-        if table == "connections" and key.startswith("op|"):
-            if after is None:
-                self.fail(f"{key} was removed")
-            elif key.count("|") == 1:
-                if old["state"] in FINAL and (old["state"], old["code"]) != (after["state"], after["code"]):
-                    self.fail(f"operation {key} had ended {old['state']} and became {after['state']}")
-            else:
-                self._step_row(key, before, after)
-                self.turns.row(key, before, after, self.records)
-        elif table == "users":
-            self._users_row(before, after)
-        elif table == "requests" and key == "request":
-            # A refusal did nothing, and the same request may be sent again; all else is decided once.
-            if after is None or (old["outcome"] != "rejected" and after["body"] != old["body"]):
-                self.fail(f"the record of request {partition} changed")
-        elif partition.startswith("lease|") and after is not None and after["holder"] != old["holder"]:
-            lease = self.records.parse(Lease, old)
-            if self._age(before) < lease.seconds:
-                self.fail(
-                    f"lease {partition} went from {old['holder']} to {after['holder']} while it was live"
-                )
-
-    def _connection_row(self, key: str, before: Row | None, after: Columns) -> None:
-        """Remember when operations are opened, what is left to linkers, and which are recorded."""
-        if before is None and key.startswith("op|") and key.count("|") == 1:
-            self.world.opened[key.removeprefix("op|")] = self.world.loop.time()
-        elif key.startswith("op|") and key.count("|") > 1:
-            self.left.step(self.records.parse(StepRecord, after), self.records)
-        elif key.startswith("i|"):
-            self.left.intent(self.records.parse(Intent, after), self.records)
-        elif key == "a|connection" and after["state"] == ConnectionState.OBSERVED.value:
-            self.linked.saw(self.records.parse(Connection, after))
-
-    def _users_row(self, before: Row, after: Columns | None) -> None:
-        """Who leaves is the present run's own connection, in the life that the run's operation is about."""
-        was = self.records.parse(Shared, before.columns)
-        stays = self.records.parse(Shared, after).users if after is not None else ()
-        run = RUN.get(None)
-        operation = self.records.operation(run.operation_id) if run is not None else None
-        for user in set(was.users) - set(stays):
-            if operation is None or user != User(
-                connection_id=operation.connection_id, generation=operation.generation
-            ):
-                self.fail(f"{user} of {was.thing} is sent away by {run and run.operation_id}")
-
-    def _step_row(self, key: str, before: Row, after: Columns) -> None:
-        old = before.columns
-        if old["state"] in ENDED and after["body"] != old["body"]:
-            self.fail(f"step {key} had ended {old['state']} and was written again as {after['state']}")
-        if old["state"] != "running" or after["state"] != "running":
-            return
-        was, becomes = self.records.parse(StepRecord, old), self.records.parse(StepRecord, after)
-        # A run that was overtaken may let go of its own lease; taking another's is what must not happen.
-        if (
-            becomes.holder
-            and was.holder
-            and was.holder != becomes.holder
-            and self._age(before) < was.lease_seconds
-        ):
-            self.fail(f"step {key} has two lease holders")
-
-    def _age(self, row: Row) -> float:
-        return (self.world.loop.now() - row.written_at).total_seconds()
+    def look_at(self, records: Records) -> None:
+        """The rows of this run."""
+        self.records = self._rows.records = self.linked.records = self._makings.records = records
 
     # --- effects ---------------------------------------------------------------------------------
 
@@ -164,6 +92,8 @@ class Oracles:
                 if late:
                     self.landed_late.add(key)
             case "identities.ensure_credential":
+                place = f"{fold_id(arguments[0])}/federatedidentitycredentials/{result.name}"
+                self.world.returned[fold_id(place)] = self.world.loop.time()
                 key = (self.world.identities[fold_id(arguments[0])].client_id, result.name)
                 self.made_credentials.add(key)
                 if late:
@@ -206,12 +136,16 @@ class Oracles:
         # What was left to a linker that has gone by now keeps nothing: access of nobody harms nobody.
         for name in left and sorted({*left} - self.left.names()):
             self.fail(f"identity {resource_id} goes before its access {name}")
+        operation = self.records.operation(run.operation_id)
+        if operation is not None and operation.kind is Kind.PRUNE:
+            self._wishes.identity(run, key)
         self._unused(run, f"identity|{key}")
         self.linked.identity(run, resource_id)
 
     def _credential_ensure(self, run: Run, identity_id: str, credential: Any) -> None:
         identity = self.world.identities.get(fold_id(identity_id))
         there = self.world.credentials.get(fold_id(identity_id), {}).get(credential.name)
+        self._makings.credential(run, identity_id, credential)
         if identity is None or there is None:
             return
         if (identity.client_id, credential.name) not in self.made_credentials and there != credential:
@@ -233,11 +167,19 @@ class Oracles:
             None if cluster is None or not cluster.reachable else cluster.objects.get((kind, namespace, name))
         )
 
-    def _apply(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str, **_: Any) -> None:
+    def _apply(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str, **given: Any) -> None:
         there = self._object(cluster_id, kind, namespace, name)
         if self.world.born.get((fold_id(cluster_id), namespace, name), 0.0) > run.started_at:
             return  # somebody put theirs in the place of ours after the run's look
-        if there is not None and there.labels.get(LABEL) != MANAGED_BY:
+        if there is None or there.uid in self.made_objects:
+            return
+        read = (given.get("uid") or there.uid, given.get("resource_version") or there.resource_version)
+        if read != (there.uid, there.resource_version):
+            return  # Kubernetes refuses it: what is there is not what was read
+        operation = self.records.operation(run.operation_id)
+        forced = operation is not None and operation.kind is Kind.REPAIR
+        # A create goes by our labels; a repair takes fields over, and wants proof (``steps/base.py``, owned).
+        if forced or there.labels.get(LABEL) != MANAGED_BY:
             self.fail(f"{kind} {namespace}/{name} is not ours and is written")
 
     def _object_delete(
@@ -263,13 +205,15 @@ class Oracles:
         self.linked.cluster_object(run, kind, namespace, name)
         operation = self.records.operation(run.operation_id)
         if operation is not None and operation.kind is Kind.PRUNE:
-            self._no_pod(run, cluster_id, kind, namespace, name)
+            self._wishes.cluster_object(
+                run, (cluster_id, kind, namespace, name), ours=uid in self.made_objects
+            )
 
     # --- who needs it ----------------------------------------------------------------------------
 
     def _unused(self, run: Run, thing: str) -> None:
         """Nobody but the connection that is going away uses the thing."""
-        self._removals.count(run, self.records)
+        self.removals.count(run, self.records)
         for shared in self.records.shared():
             others = [user for user in shared.users if user.connection_id != run.connection_id]
             if shared.thing == thing and others:
@@ -279,20 +223,8 @@ class Oracles:
                 self.fail(f"{thing} is deleted, and {held.connection.connection_id} is configured with it")
 
     def _no_serving_secret(self, run: Run, cluster_id: str, namespace: str, name: str) -> None:
-        self._removals.count(run, self.records)
+        self.removals.count(run, self.records)
         for held in self.records.held():
             keys = held.objects("settings")
             if held.connection.state in SERVING and (fold_id(cluster_id), namespace, name) in keys:
                 self.fail(f"secret {namespace}/{name} of a configured connection is deleted")
-
-    def _no_pod(self, run: Run, cluster_id: str, kind: str, namespace: str, name: str) -> None:
-        for (place, pod), body in self.world.clusters[fold_id(cluster_id)].pods.items():
-            use = use_of("Pod", body)
-            if (
-                place != namespace
-                or use is None
-                or self.world.born[fold_id(cluster_id), place, pod] > run.started_at
-            ):
-                continue
-            if use.service_account == name if kind == "ServiceAccount" else name in use.secrets:
-                self.fail(f"{kind} {namespace}/{name} is pruned while pod {pod} uses it")

@@ -19,6 +19,10 @@ from tests.simulation.scheduler import VirtualLoop
 
 TIMEOUT_SECONDS = 30.0
 """Patience of the clients with one answer (``clients/http_pool.py``)."""
+SERIAL = frozenset({"identities.ensure_credential", "identities.delete_credential"})
+"""Writes that Azure refuses where two of one identity overlap: the product sends one at a time."""
+SERIAL_SECONDS = 60.0
+"""So long nobody else may send one (``CREDENTIAL_LEASE_SECONDS``)."""
 HANG_SECONDS = 100.0
 """More than a step's deadline: several slow answers in one call."""
 
@@ -66,6 +70,10 @@ class Watch(Protocol):
         """A call ends with an error."""
         ...
 
+    def fail(self, text: str) -> None:
+        """Note a violation."""
+        ...
+
     def after(
         self, method: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any, *, late: bool
     ) -> None:
@@ -101,6 +109,8 @@ class Wire:
     traced: bool = True
     """A trace holds everything that was said; without it a run is quicker, and can be had again with it."""
     trace: list[Entry] = dataclasses.field(default_factory=list)
+    flying: dict[str, list[tuple[Call, Mortal, float]]] = dataclasses.field(default_factory=dict)
+    """Serial writes that have been sent and not been answered, by identity."""
 
     def note(self, call: Call, end: Any) -> None:
         """Remember one thing that happened, to be told if something is wrong."""
@@ -148,6 +158,21 @@ class Port:
 async def _send(wire: Wire, host: Mortal, call: Call) -> Any:
     if call.run.life != host.life:
         raise Crash
+    if call.method not in SERIAL:
+        return await _carried(wire, host, call)
+    now, flying = wire.loop.time(), wire.flying.setdefault(str(call.arguments[0]).lower(), [])
+    for other, where, at in flying:
+        if other.run.life == where.life and now - at < SERIAL_SECONDS:
+            wire.watch.fail(f"{call.method} by {call.run.label} while {other.run.label} writes one as well")
+    mine = (call, host, now)
+    flying.append(mine)
+    try:
+        return await _carried(wire, host, call)
+    finally:
+        flying.remove(mine)
+
+
+async def _carried(wire: Wire, host: Mortal, call: Call) -> Any:
     fault = wire.dice.draw(call.method)
     if fault is not None and fault.how in {"crash-before", "late", "answer"}:
         return await _unanswered(wire, host, call, fault)

@@ -8,9 +8,13 @@ from datetime import datetime
 
 from shared.models import Kind, Operation, OperationState
 from shared.naming import fold_id
+from tests.simulation import causes
 from tests.simulation.ports import Run
 from tests.simulation.records import Held, Records
 from tests.simulation.world import SimulatedWorld
+
+RETENTION_SECONDS = 14 * 86400
+"""``MOORING_ORPHAN_RETENTION_SECONDS`` by default."""
 
 
 class Removals:
@@ -18,6 +22,7 @@ class Removals:
 
     def __init__(self, fail: Callable[[str], None], cap: int, world: SimulatedWorld) -> None:
         self._fail = fail
+        self.retention_seconds = RETENTION_SECONDS
         self._world = world
         self._cap = cap
         self._taken: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
@@ -36,6 +41,8 @@ class Removals:
         assert held is not None
         if operation.cause is not None and operation.cause.kind == "target":
             self._alive(held, operation, records)
+        elif operation.cause is not None:
+            self._stands(held, operation)
         if operation.released:
             return  # a person has let it go beyond the cap
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
@@ -43,6 +50,22 @@ class Removals:
         taken.add(run.operation_id)
         if len(taken) > self._cap:
             self._fail(f"{len(taken)} prunes of one cluster in hour {hour}, the cap is {self._cap}")
+
+    def _stands(self, held: Held, operation: Operation) -> None:
+        """What a prune of any other cause says is gone is not there as the connection knew it."""
+        cause = operation.cause
+        assert cause is not None
+        opened, key = self._world.opened[operation.operation_id], fold_id(cause.resource_id)
+        times = (*self._world.touched.items(), *self._world.returned.items())
+        moved = {place.split("|")[0] for place, at in times if at >= opened}
+        if any(f"{key}/".startswith(f"{one}/") for one in moved):
+            return  # it may be there now, and was gone when looked for
+        if cause.kind == "expiry":
+            there = not causes.expired(self._world, held, self.retention_seconds)
+        else:
+            there = causes.stands(self._world, held, cause)
+        if there:
+            self._fail(f"{operation.operation_id} goes by {cause.kind} {cause.resource_id}, which is there")
 
     def _alive(self, held: Held, operation: Operation, records: Records) -> None:
         """What a connection has had access to is not all there, whatever was asked of it in vain since.

@@ -7,15 +7,15 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from shared.catalogue import catalogue
 from shared.models import OperationId
 from shared.naming import fold_id
 from shared.rows import key_hash
 from shared.users import Users
-from tests.simulation.expected import settings_of
+from tests.simulation.expected import ROLES, settings_of
 from tests.simulation.left import object_name
-from tests.simulation.oracles import FINAL, Oracles
+from tests.simulation.oracles import Oracles
 from tests.simulation.records import SERVING, Held, Records
+from tests.simulation.row_oracle import FINAL
 from tests.simulation.storage import SimulatedStore
 from tests.simulation.world import SimulatedWorld
 
@@ -162,8 +162,7 @@ def nothing_missing(world: SimulatedWorld, records: Records) -> Iterator[str]:
 def _other_roles(held: Held) -> Iterator[str]:
     """The roles on record are those of the target's row for what is asked of it now."""
     spec = held.connection.spec
-    row = next(one for one in catalogue().rows if one.name == spec.target_type)
-    wanted = {(fold_id(spec.target_id), role.id) for role in row.roles(spec.intent)}
+    wanted = {(fold_id(spec.target_id), role) for role in ROLES[spec.target_type, spec.intent]}
     there = {
         (fold_id(item["scope"]), item["roleDefinitionId"].rsplit("/", 1)[-1]) for item in held.assignments()
     }

@@ -130,8 +130,8 @@ class Workload:
         """Do something at an instant; counted from now once the run is on."""
         self.world.loop.call_later(seconds, act)
 
-    def request(self, body: dict[str, Any], *, repeats: bool = True) -> None:
-        """Put a request on the queue; some arrive twice."""
+    def request(self, body: dict[str, Any], *, repeats: bool = True) -> str:
+        """Put a request on the queue; some arrive twice. Returns its id."""
         request_id = f"r-{self.number()}"
         self.sent.append(request_id)
         text = json.dumps({"requestId": request_id, **body})
@@ -140,6 +140,7 @@ class Workload:
         self.platform.queue.put(REQUESTS, text)
         if repeats and self.random.random() < 0.15:
             self.at(self.random.uniform(0.0, 120.0), lambda: self.platform.queue.put(REQUESTS, text))
+        return request_id
 
     def event(self, resource_id: str, *, written: bool = False, punctual: bool = False) -> None:
         """Event Grid tells of a deletion or a write: early, late, once or twice."""
@@ -169,6 +170,10 @@ class Workload:
         self.world.touch(fold_id(resource_id))
         self.at(self.random.uniform(0.5, 20.0) if early else 0.0, lambda: self.world.lose(resource_id))
 
+    def ask_again(self) -> dict[str, Wanted]:
+        """Ask once more for every connection, as it was asked for at first; by request id."""
+        return {self.request(wanted.create(), repeats=False): wanted for wanted in self.wanted}
+
     # --- the end ---------------------------------------------------------------------------------
 
     def heal(self) -> None:
@@ -177,6 +182,7 @@ class Workload:
         for cluster_id, cluster in self.world.clusters.items():
             cluster.reachable = True
             cluster.pods.clear()
+            cluster.workloads.clear()
             updating(self.world, cluster_id, "Succeeded")
 
     def delete_all(self, restored: Iterable[str]) -> None:

@@ -60,14 +60,21 @@ class SimulatedWorld(AzureWorld):
         self.born: dict[object, float] = {}
         """When pods and linkers came to be: nothing younger than a run binds that run."""
         self.touched: dict[str, float] = {}
-        """Folded ids, uids and names that somebody else removed or changed, and when they did last: what they
-        held up may be broken."""
+        """Folded ids, uids and names that somebody else removed or changed, and when they did last."""
         self.returned: dict[str, float] = {}
-        """Folded ids of targets and their parts that were made again, and when they were last."""
+        """Folded ids of targets, their parts and credentials that were made again, and when last."""
         self.linked: set[str] = set()
         """Client ids through which a linker of Service Connector works, or did."""
         self.linked_identities: set[str] = set()
         """Folded ids of their identities, whatever client id those have by now."""
+        self.foreign: set[str] = set()
+        """Folded ids of identities that somebody else made where ours would be."""
+        self.trusted: dict[tuple[str, str], float] = {}
+        """When other people's credentials came on identities of ours, by folded id and name."""
+        self.handled: dict[tuple[str, str, str, str], float] = {}
+        """When somebody marked, unmarked or copied an object of ours: cluster, kind, namespace, name."""
+        self.hidden: dict[str, float] = {}
+        """Folded ids of resources that Azure does not find though they are there, and until when."""
         self.opened: dict[str, float] = {}
         """When each operation was opened."""
         self.photograph()
@@ -157,16 +164,34 @@ class SimulatedWorld(AzureWorld):
         cluster = self.clusters.get(fold_id(cluster_id))
         if cluster is None:
             return False
+        if namespace not in cluster.namespaces or namespace in cluster.terminating:
+            return False
         self.touch(f"{fold_id(cluster_id)}|{namespace}")
+        if self.random.random() < 0.5:
+            # Kubernetes takes what is in it first, and refuses whatever is new meanwhile.
+            cluster.terminating.add(namespace)
+            self.loop.call_later(self.random.uniform(1.0, 90.0), self._end_namespace, cluster_id, namespace)
+        else:
+            self._end_namespace(cluster_id, namespace)
+        return True
+
+    def _end_namespace(self, cluster_id: str, namespace: str) -> None:
+        cluster = self.clusters.get(fold_id(cluster_id))
+        if cluster is None:
+            return
+        self.touch(f"{fold_id(cluster_id)}|{namespace}")
+        cluster.terminating.discard(namespace)
         cluster.namespaces.discard(namespace)
         cluster.objects = {key: one for key, one in cluster.objects.items() if key[1] != namespace}
         cluster.pods = {key: one for key, one in cluster.pods.items() if key[0] != namespace}
-        return True
+        cluster.workloads = {key: one for key, one in cluster.workloads.items() if key[0] != namespace}
 
     def furnish_namespace(self, cluster_id: str, namespace: str) -> None:
         """Make a namespace again, if its cluster is there."""
         cluster = self.clusters.get(fold_id(cluster_id))
-        if cluster is not None:
+        if cluster is not None and namespace in cluster.terminating:
+            self.loop.call_later(5.0, self.furnish_namespace, cluster_id, namespace)
+        elif cluster is not None:
             cluster.namespaces.add(namespace)
 
 
@@ -216,6 +241,11 @@ class SimulatedResources(InMemoryResources):
     """Resources whose lists may be old."""
 
     _world: SimulatedWorld
+
+    async def get(self, resource_id: str, *, api_version: str) -> Mapping[str, Any] | None:
+        if self._world.hidden.get(fold_id(resource_id), 0.0) > self._world.loop.time():
+            return None
+        return await super().get(resource_id, api_version=api_version)
 
     async def list(
         self, subscription_id: str, *, resource_type: str, name: str = "", stale: bool = False

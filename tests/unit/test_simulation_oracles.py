@@ -38,21 +38,25 @@ from tests.simulation.world import ACCOUNTS, CLUSTERS, NAMESPACES, PROVIDED
 LINKER = f"{CLUSTERS[0]}/providers/Microsoft.ServiceLinker/linkers/theirs"
 
 
+def linker(simulated: Simulation) -> None:
+    """A linker of Service Connector that works through a team's identity."""
+    simulated.world.linkers[fold_id(LINKER)] = Linker(
+        resource_id=LINKER,
+        name="theirs",
+        namespace=NAMESPACES[0],
+        target_id=f"{ACCOUNTS[0]}/blobServices/default",
+        client_id=simulated.world.identities[fold_id(PROVIDED[0])].client_id,
+        client_type="python",
+        provisioning_state="Succeeded",
+    )
+
+
 @pytest.fixture
 def run_of() -> tuple[Simulation, Run]:
     """A removal of a connection, an hour after a linker of the same cluster was made."""
     simulated = Simulation(1)
     world, namespace = simulated.world, NAMESPACES[0]
-    provided = world.identities[fold_id(PROVIDED[0])]
-    world.linkers[fold_id(LINKER)] = Linker(
-        resource_id=LINKER,
-        name="theirs",
-        namespace=namespace,
-        target_id=f"{ACCOUNTS[0]}/blobServices/default",
-        client_id=provided.client_id,
-        client_type="python",
-        provisioning_state="Succeeded",
-    )
+    linker(simulated)
     world.born[fold_id(LINKER)] = 0.0
     spec = ConnectionSpec(
         name="ours",
@@ -117,17 +121,19 @@ def left_to_a_linker(simulated: Simulation, name: str) -> left.Left:
     """An identity stands for the sake of a linker, by the word of a removal that is done."""
     assert simulated.run().violations == []
     operation = next(one for one in simulated.records.operations() if one.kind is Kind.DELETE)
-    simulated.world.linkers[fold_id(LINKER)] = typing.cast("Linker", None)
-    seen = left.Left(simulated.world)
+    linker(simulated)
+    seen = left.Left(simulated.world, simulated.oracles.fail)
     step = StepRecord(
         operation_id=operation.operation_id,
         name="managed_identity",
         direction=Direction.REVERT,
         state=StepState.DONE,
-        outputs={"kept": [{"id": name, "name": "n", "rule": "live-linker"}]},
+        outputs={"kept": [{"kind": "identity", "id": name, "name": "n", "rule": "live-linker"}]},
     )
     seen.step(
-        step.model_copy(update={"outputs": {"kept": [{"name": "other", "rule": "in-use"}]}}),
+        step.model_copy(
+            update={"outputs": {"kept": [{"kind": "role", "name": "other", "rule": "still-shared"}]}}
+        ),
         simulated.records,
     )
     assert seen.names() == set()
@@ -168,7 +174,7 @@ def test_roles_may_be_kept_for_a_linker_unread_by_a_run_that_was_refused_and_did
         direction=Direction.APPLY,
         state=StepState.RUNNING,
     )
-    seen = left.Left(simulated.world)
+    seen = left.Left(simulated.world, simulated.oracles.fail)
 
     def written(run: Run, row: StepRecord) -> set[str]:
         token = RUN.set(run)
