@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from shared.models import Kind, OperationId, OperationState
-from shared.naming import fold_id, identity_name, secret_name
+from shared.naming import fold_id, identity_name, secret_name, service_account_name, workload_key
 from shared.records import RequestRecord
 from shared.rows import key_hash
+from shared.steps.base import LABEL_WORKLOAD
 from tests.simulation.oracles import Oracles
 from tests.simulation.records import SERVING
 from tests.simulation.storage import SimulatedStore
@@ -96,4 +97,17 @@ class Asked:
             or f"{cluster_id}|{wanted.namespace}|Secret|{secret}" in world.touched
             or secret in theirs
             or any(name.startswith("sc-account-") for name in theirs)
+            or self._account_taken(wanted)
         )
+
+    def _account_taken(self, wanted: Wanted) -> bool:
+        """Say whether another workload has the account that an identity of a team's has in this namespace."""
+        world = self._workload.world
+        identity = world.identities.get(fold_id(wanted.identity_id)) if wanted.identity_id else None
+        if identity is None:
+            return False
+        name = service_account_name(identity.client_id)
+        objects = world.clusters[fold_id(wanted.cluster_id)].objects
+        there = objects.get(("ServiceAccount", wanted.namespace, name))
+        own = workload_key(wanted.cluster_id, wanted.namespace, wanted.workload)
+        return there is not None and there.labels.get(LABEL_WORKLOAD) != own

@@ -6,12 +6,12 @@ import pytest
 
 from shared.limits import Lease
 from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationState
-from shared.naming import connection_id, fold_id, spec_hash
+from shared.naming import connection_id, fold_id, service_account_name, spec_hash, workload_key
 from shared.ports import Credential, Linker, Row
 from shared.records import RequestRecord
 from shared.rows import columns
 from shared.spec import ConnectionSpec
-from shared.steps.base import ANNOTATION_KEEP
+from shared.steps.base import ANNOTATION_KEEP, LABEL_WORKLOAD
 from tests.simulation import causes
 from tests.simulation.asked import Asked
 from tests.simulation.pods import spec_of
@@ -19,6 +19,7 @@ from tests.simulation.ports import RUN, Run
 from tests.simulation.records import Held
 from tests.simulation.simulation import Simulation
 from tests.simulation.wishes import Wishes
+from tests.simulation.workload import Wanted
 from tests.simulation.world import ACCOUNTS, CLUSTERS, NAMESPACES, PROVIDED
 
 LINKER = f"{CLUSTERS[0]}/providers/Microsoft.ServiceLinker/linkers/theirs"
@@ -268,6 +269,21 @@ def test_what_is_not_made_in_calm_is_told_unless_something_stands_against_it(pla
     assert [*asked.made({"r": wanted})]
     played.world.resources.pop(fold_id(wanted.target))
     assert [*asked.made({"r": wanted})] == []
+
+
+def test_an_account_that_another_workload_of_an_identity_has_stands_against_a_connection(
+    simulated: Simulation,
+):
+    asked = Asked(simulated.workload, simulated.oracles, simulated.store)
+    wanted = Wanted("a", CLUSTERS[0], NAMESPACE, "work", ACCOUNTS[0], "none", identity_id=PROVIDED[0])
+    client_id = simulated.world.identities[fold_id(PROVIDED[0])].client_id
+    for workload, taken in (("work", False), ("other", True)):
+        labels = {LABEL_WORKLOAD: workload_key(CLUSTERS[0], NAMESPACE, workload)}
+        simulated.outward.clusters.put_object(
+            CLUSTERS[0], "ServiceAccount", NAMESPACE, service_account_name(client_id), labels=labels
+        )
+        assert asked._account_taken(wanted) is taken
+    assert not asked._account_taken(dataclasses.replace(wanted, identity_id=""))
 
 
 @pytest.mark.parametrize(
