@@ -50,6 +50,14 @@ def users_of(app: LocalApp) -> list[dict[str, Any]]:
     return [json.loads(str(row.columns["body"])) for row in app.store.rows("users")]
 
 
+async def pruned_with(app: LocalApp, target_id: str) -> None:
+    """The other connection's target is deleted, and a sweep finds it."""
+    app.world.remove(target_id)
+    await swept(app)
+    await app.settle()
+    assert await app.state(GONE) == "pruned"
+
+
 async def lose_users(app: LocalApp) -> None:
     app.store._tables["users"].clear()
     assert app.store.rows("users") == []
@@ -81,10 +89,7 @@ async def test_a_prune_of_one_leaves_what_another_of_the_workload_holds(app: Loc
     before = things(app)
     other = await connected_elsewhere(app)
     await lose_users(app)
-    app.world.remove(other)
-    await swept(app)
-    await app.settle()
-    assert await app.state(GONE) == "pruned"
+    await pruned_with(app, other)
     assert things(app) == before
 
 
@@ -188,10 +193,7 @@ async def test_a_prune_of_who_joined_after_the_loss_leaves_what_another_holds(ap
     await lose_users(app)
     await app.send({**delete_body("orders-more"), "action": "repair"}, message_id="repair")
     await app.settle()
-    app.world.remove(other)
-    await swept(app)
-    await app.settle()
-    assert await app.state(GONE) == "pruned"
+    await pruned_with(app, other)
     assert things(app) == before
 
 

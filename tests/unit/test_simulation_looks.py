@@ -5,25 +5,23 @@ import dataclasses
 import pytest
 
 from shared.limits import Lease
-from shared.models import Cause, Connection, ConnectionState, Intent, Kind, OperationState
-from shared.naming import connection_id, fold_id, service_account_name, spec_hash, workload_key
-from shared.ports import Credential, Linker, Row
+from shared.models import Cause, Intent, Kind, OperationState
+from shared.naming import fold_id, service_account_name, workload_key
+from shared.ports import Credential, Row
 from shared.records import RequestRecord
 from shared.rows import columns
-from shared.spec import ConnectionSpec
 from shared.steps.base import ANNOTATION_KEEP, LABEL_WORKLOAD
 from tests.simulation import causes
 from tests.simulation.asked import Asked
+from tests.simulation.given import LINKER, NAMESPACE, connection, put_linker
 from tests.simulation.pods import spec_of
 from tests.simulation.ports import RUN, Run
 from tests.simulation.records import Held
 from tests.simulation.simulation import Simulation
 from tests.simulation.wishes import Wishes
 from tests.simulation.workload import Wanted
-from tests.simulation.world import ACCOUNTS, CLUSTERS, NAMESPACES, PROVIDED
+from tests.simulation.world import ACCOUNTS, CLUSTERS, PROVIDED
 
-LINKER = f"{CLUSTERS[0]}/providers/Microsoft.ServiceLinker/linkers/theirs"
-NAMESPACE = NAMESPACES[0]
 RUN_OF_A_PRUNE = Run("host1", 0, "prune", started_at=100.0)
 
 
@@ -32,29 +30,9 @@ def simulated() -> Simulation:
     return Simulation(1, traced=False)
 
 
-def connection(**changes: object) -> Connection:
-    spec = ConnectionSpec(
-        name="ours",
-        cluster_id=CLUSTERS[0],
-        namespace=NAMESPACE,
-        workload="work",
-        target_type="storage-blob",
-        target_id=ACCOUNTS[0],
-        client_type="none",
-    )
-    made = Connection(
-        connection_id=connection_id(CLUSTERS[0], NAMESPACE, "ours"),
-        spec=spec,
-        body_hash=spec_hash(spec),
-        state=ConnectionState.CONFIGURED,
-        created_at=Simulation(1, traced=False).loop.now(),
-    )
-    return made.model_copy(update=changes)
-
-
 def held(simulated: Simulation, **changes: object) -> Held:
     """A connection through a team's identity, with what it relied on."""
-    made, identity = connection(**changes), simulated.world.identities[fold_id(PROVIDED[0])]
+    made, identity = connection(simulated, **changes), simulated.world.identities[fold_id(PROVIDED[0])]
     issuer = simulated.world.clusters[fold_id(CLUSTERS[0])].described.issuer
     outputs = {
         "preflight": {"issuer": issuer},
@@ -72,18 +50,6 @@ def held(simulated: Simulation, **changes: object) -> Held:
     )
 
 
-def linker(client_id: str) -> Linker:
-    return Linker(
-        resource_id=LINKER,
-        name="theirs",
-        namespace=NAMESPACE,
-        target_id=ACCOUNTS[0],
-        client_id=client_id,
-        client_type="python",
-        provisioning_state="Succeeded",
-    )
-
-
 # --- causes of prunes -----------------------------------------------------------------------------
 
 
@@ -91,7 +57,7 @@ def test_a_cause_that_is_there_as_the_connection_knew_it_stands(simulated: Simul
     world, known = simulated.world, held(simulated)
     identity = world.identities[fold_id(PROVIDED[0])]
     cluster = world.clusters[fold_id(CLUSTERS[0])]
-    world.linkers[fold_id(LINKER)] = linker("any")
+    put_linker(simulated, "any")
     there = Credential(name="n", issuer=cluster.described.issuer, subject="s", audiences=())
     world.credentials[fold_id(PROVIDED[0])]["n"] = there
     of = {
@@ -117,7 +83,7 @@ def test_a_linker_to_which_something_was_left_stands_while_it_works_through_that
     client_id = simulated.world.identities[fold_id(PROVIDED[0])].client_id
     cause = Cause(kind="linker", resource_id=LINKER)
     for works_through, stands in ((client_id, True), ("another", False)):
-        simulated.world.linkers[fold_id(LINKER)] = linker(works_through)
+        put_linker(simulated, works_through)
         assert causes.stands(simulated.world, left, cause) is stands
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from shared.errors import PermanentError, TransientError
 from shared.models import (
-    Connection,
     ConnectionState,
     Direction,
     Done,
@@ -19,63 +18,32 @@ from shared.models import (
     StepRecord,
     StepState,
 )
-from shared.naming import connection_id, fold_id, secret_name, service_account_name, spec_hash
+from shared.naming import fold_id, secret_name, service_account_name
 from shared.ports import Credential, Linker, OutcomeTopic, RoleAssignment, StateStore, StepQueue
-from shared.spec import ConnectionSpec
 from shared.steps.base import StepContext
 from shared.steps.service_account import ServiceAccount
 from shared.steps.surroundings import Outside
 from tests.mutation.trials import by_seeds
 from tests.simulation import left, rest
 from tests.simulation.faults import CELLS, UNREACHED, UNREACHED_PORTS, WORLD_FAULTS, WRITES
+from tests.simulation.given import LINKER, connection, put_linker
 from tests.simulation.ports import RUN, Run
 from tests.simulation.records import Held
 from tests.simulation.report import empty_cells, matrix
 from tests.simulation.run import _conclude
 from tests.simulation.simulation import LEAST_FAULTS, Result, Simulation
-from tests.simulation.world import ACCOUNTS, CLUSTERS, NAMESPACES, PROVIDED
-
-LINKER = f"{CLUSTERS[0]}/providers/Microsoft.ServiceLinker/linkers/theirs"
-
-
-def linker(simulated: Simulation) -> None:
-    """A linker of Service Connector that works through a team's identity."""
-    simulated.world.linkers[fold_id(LINKER)] = Linker(
-        resource_id=LINKER,
-        name="theirs",
-        namespace=NAMESPACES[0],
-        target_id=f"{ACCOUNTS[0]}/blobServices/default",
-        client_id=simulated.world.identities[fold_id(PROVIDED[0])].client_id,
-        client_type="python",
-        provisioning_state="Succeeded",
-    )
+from tests.simulation.world import ACCOUNTS, CLUSTERS, PROVIDED
 
 
 @pytest.fixture
 def run_of() -> tuple[Simulation, Run]:
     """A removal of a connection, an hour after a linker of the same cluster was made."""
     simulated = Simulation(1)
-    world, namespace = simulated.world, NAMESPACES[0]
-    linker(simulated)
-    world.born[fold_id(LINKER)] = 0.0
-    spec = ConnectionSpec(
-        name="ours",
-        cluster_id=CLUSTERS[0],
-        namespace=namespace,
-        workload="work",
-        target_type="storage-blob",
-        target_id=ACCOUNTS[0],
-        client_type="none",
-    )
-    ours = connection_id(CLUSTERS[0], namespace, "ours")
-    connection = Connection(
-        connection_id=ours,
-        spec=spec,
-        body_hash=spec_hash(spec),
-        state=ConnectionState.DELETING,
-        created_at=simulated.loop.now(),
-    )
-    simulated.records._held[ours] = Held(connection, {})
+    put_linker(simulated)
+    simulated.world.born[fold_id(LINKER)] = 0.0
+    going = connection(simulated, state=ConnectionState.DELETING)
+    ours = going.connection_id
+    simulated.records._held[ours] = Held(going, {})
     return simulated, Run("host1", 0, "", connection_id=ours, started_at=3600.0)
 
 
@@ -121,7 +89,7 @@ def left_to_a_linker(simulated: Simulation, name: str) -> left.Left:
     """An identity stands for the sake of a linker, by the word of a removal that is done."""
     assert simulated.run().violations == []
     operation = next(one for one in simulated.records.operations() if one.kind is Kind.DELETE)
-    linker(simulated)
+    put_linker(simulated)
     seen = left.Left(simulated.world, simulated.oracles.fail)
     step = StepRecord(
         operation_id=operation.operation_id,
