@@ -19,15 +19,9 @@ from shared.catalogue import Catalogue
 from shared.endings import Change
 from shared.errors import MooringError, NotYetError, PermanentError, StateConflictError, TransientError
 from shared.limits import Limits
-from shared.models import (
-    Direction,
-    Done,
-    StepMessage,
-    StepRecord,
-    StepState,
-)
+from shared.models import Direction, Done, StepMessage, StepRecord, StepState
 from shared.ports import Clock
-from shared.recording import Run
+from shared.recording import SIBLING_COMMITS, Run
 from shared.records import Dependents
 from shared.state import Snapshot, State
 from shared.step_log import StepLog
@@ -37,7 +31,7 @@ from shared.steps.surroundings import Outside, Rules
 from shared.throttling import THROTTLED, Throttling
 from shared.users import Users
 
-COMMIT_TRIES = 8
+CLAIM_TRIES = 8
 EARLY_SECONDS = 1.5
 """A message more than this ahead of its time is put back; the service tells its time in whole seconds."""
 
@@ -75,7 +69,7 @@ class Engine:
         Raises:
             TransientError: the state store or the queue failed: the host delivers the message again.
         """
-        for _ in range(COMMIT_TRIES):
+        for _ in range(CLAIM_TRIES):
             snapshot = await self.state.load(message.operation)
             if snapshot is None or message.step not in snapshot.steps:
                 return "unknown"
@@ -251,7 +245,7 @@ class Engine:
     ) -> Snapshot | None:
         """Save the outcome; ``None`` if the lease or the operation was lost meanwhile."""
         snapshot: Snapshot | None = run.snapshot
-        for _ in range(COMMIT_TRIES):
+        for _ in range(SIBLING_COMMITS):
             if snapshot is None or snapshot.operation.value.state.final:
                 await run.let_go(snapshot)
                 return None
@@ -262,6 +256,8 @@ class Engine:
                 return await self._commit(snapshot, self._change(snapshot, record, result, took))
             except StateConflictError:
                 snapshot = await self.state.load(snapshot.operation.value.operation_id)
+        # The message comes again: without a lease in its way it need not wait for that to run out.
+        await run.let_go(snapshot)
         raise StateConflictError("outcome of a step")
 
     def _change(

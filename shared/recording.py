@@ -32,7 +32,9 @@ from shared.state import CONNECTIONS, Snapshot, State
 from shared.steps.shared_things import held_things_of
 from shared.users import User
 
-_TRIES = 8
+SIBLING_COMMITS = 40
+"""Steps that run side by side write one operation row. Each conflict is a write that one of them got through,
+and together they have no more: where storage is slow, eight in a row were lost."""
 _REMOVING = frozenset({Kind.DELETE, Kind.PRUNE})
 
 
@@ -52,7 +54,7 @@ class Run:
         Raises:
             StateConflictError: the operation or the lease was lost: make nothing.
         """
-        for _ in range(_TRIES):
+        for _ in range(SIBLING_COMMITS):
             operation = self.snapshot.operation.value
             known = self.snapshot.intents.get(self.step)
             if known is not None and known.generation != operation.generation:

@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import MooringError, NotYetError, StateConflictError, TransientError
 from shared.models import Done
+from shared.recording import SIBLING_COMMITS
 from shared.steps.base import StepContext
 from tests.fakes.local_app import SUBSCRIPTION, LocalApp, create_body, delete_body
 from tests.fakes.scripted_step import script
@@ -85,11 +86,11 @@ async def test_a_plan_with_a_step_that_this_version_does_not_know_fails_and_says
 
 async def test_an_outcome_survives_conflicts_and_one_that_never_fits_is_delivered_again(app: LocalApp):
     async def disturbed(ctx: StepContext) -> Done:
-        app.journal.before = conflicts(7)
+        app.journal.before = conflicts(SIBLING_COMMITS - 1)
         return Done()
 
     async def hopeless(ctx: StepContext) -> Done:
-        app.journal.before = conflicts(8)
+        app.journal.before = conflicts(SIBLING_COMMITS)
         return Done()
 
     script(app, "preflight", disturbed)
@@ -100,6 +101,9 @@ async def test_an_outcome_survives_conflicts_and_one_that_never_fits_is_delivere
     with pytest.raises(StateConflictError, match="outcome of a step"):
         await app.services.engine.run_one(following)
     assert (await step_of(app, following)).state == "running"
+    app.clock.advance(10)
+    script(app, "managed_identity", Done())
+    assert await app.services.engine.run_one(following) == "done", "no lease stands in its way"
 
 
 async def test_a_claim_that_never_fits_comes_again_in_a_moment(app: LocalApp):
@@ -117,9 +121,9 @@ async def test_an_intent_survives_conflicts_and_one_that_never_fits_makes_nothin
     message = await first_message(app)
 
     async def disturbed(ctx: StepContext) -> Done:
-        app.journal.before = conflicts(7)
+        app.journal.before = conflicts(SIBLING_COMMITS - 1)
         assert await ctx.recorder.intend({"name": "a"}) == {"name": "a"}
-        app.journal.before = conflicts(8)
+        app.journal.before = conflicts(SIBLING_COMMITS)
         with pytest.raises(StateConflictError, match="intent of a step"):
             await ctx.recorder.intend({"other": "b"})
         return Done(outputs={"x": 1})
