@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import functools
-import gc
-import logging
-import random
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 from unittest import mock
 
-from shared import engine as engine_module
-from shared import limits, recording, records, state, users
 from shared import services as services_module
 from shared.settings import Settings
 from shared.steps.surroundings import Outside
-from shared.sweeping import slices as slices_module
-from shared.sweeping import sweeps as sweeps_module
 from tests.fakes.outcome_topic import InMemoryOutcomeTopic
 from tests.simulation import rest
 from tests.simulation.asked import Asked
 from tests.simulation.astray import Astray
 from tests.simulation.blame import is_ours
+from tests.simulation.chance import apart, repeatable, seeded
 from tests.simulation.changes import Changes
 from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import SEEN, Dice
@@ -76,16 +67,6 @@ class Result:
         """How many calls were broken; what an answer only shows is not counted."""
         shown = {code for code, _ in SEEN.values()}
         return sum(count for (_, name), count in self.struck.items() if name not in shown)
-
-
-def seeded(seed: int) -> random.Random:
-    """Chance that can be had again."""
-    return random.Random(seed)  # noqa: S311 - nothing secret depends on it
-
-
-def apart(seed: int, what: str) -> random.Random:
-    """Chance of one part of a run alone: what it draws, or stops drawing, changes nothing else of the run."""
-    return random.Random(f"{seed} {what}")  # noqa: S311 - nothing secret depends on it
 
 
 class Simulation:
@@ -138,7 +119,7 @@ class Simulation:
     def run(self) -> Result:
         """Play the seed to its end, or to the first violation."""
         began = time.perf_counter()
-        with _seeded(self._names, self.records, faithful=self.seed % FAITHFUL == 0):
+        with repeatable(self._names, self.records, faithful=self.seed % FAITHFUL == 0):
             violations = self._play()
             trace, ended = [*self.wire.trace], self.loop.time()
             turns = self.loop.turns
@@ -230,9 +211,8 @@ class Simulation:
         return self._settle()
 
     def _still(self) -> bool:
-        if self._broken:
-            return True
-        return self.platform.quiet and not self._open_rows() and all(h.alive for h in self.platform.hosts)
+        still = self.platform.quiet and not self._open_rows() and all(h.alive for h in self.platform.hosts)
+        return bool(self._broken) or still
 
     def _open_rows(self) -> int:
         return sum(len(rows) for rows in self.store.tables["openoperations"].values())
@@ -270,36 +250,3 @@ class Simulation:
                 clock=SkewedClock(self.loop.now, skew),
             )
         self.platform.hosts.append(host)
-
-
-@contextlib.contextmanager
-def _seeded(names: random.Random, rows: Records, *, faithful: bool) -> Iterator[None]:
-    """Make what the product draws by chance depend on the seed, and reading rows quick."""
-
-    class Names:
-        """``uuid`` of the engine."""
-
-        @staticmethod
-        def uuid4() -> uuid.UUID:
-            return uuid.UUID(int=names.getrandbits(128), version=4)
-
-    named = (engine_module, slices_module, sweeps_module)
-    replaced: list[tuple[Any, str, Any]] = [(module, "uuid", Names) for module in named]
-    replaced += [(module, "parse", rows.quick_parse) for module in (state, users, limits, records, recording)]
-    if not faithful:
-        replaced += [(module, "columns", rows.quick_columns) for module in (state, users, limits, records)]
-    before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
-    logger = logging.getLogger("mooring")
-    level, collecting = logger.level, gc.isenabled()
-    logger.setLevel(logging.CRITICAL + 1)
-    gc.disable()
-    try:
-        for module, name, value in replaced:
-            setattr(module, name, value)
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
-        logger.setLevel(level)
-        if collecting:
-            gc.enable()
