@@ -93,7 +93,9 @@ class ManagedIdentity:
                 removal.say(item, "last-user", "if it bears the workload's tag", **_NOT_BACK)
             return
         leaving = await leave(ctx, thing)
-        workload = leaving.details.get("workload", ctx.workload_key if not leaving.last else "")
+        # Without a row an earlier run of this step has left it: the plan says whose it was.
+        planned = str(plan.planned.get("workload", ctx.workload_key)) if not leaving.last else ""
+        workload = leaving.details.get("workload", planned)
         if leaving.shared:
             left = _left_to_linkers(ctx)
             rule, why = ("live-linker", LINKED) if left else ("still-shared", "still used")

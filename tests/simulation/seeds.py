@@ -53,6 +53,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     (4327, "a delete left a credential to one that had left its identity already, and that went before it"),
     (5691, "the same, while the other's second delete was removing the credential"),
     (4423, "of two that were pruned at once each left a role to the other, and the identity went before it"),
+    (
+        2408,
+        "a prune whose outcome was lost said an identity was not ours, and not that somebody trusts it",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

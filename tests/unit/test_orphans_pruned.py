@@ -164,6 +164,33 @@ async def test_an_identity_that_something_trusts_is_kept(app: LocalApp):
     assert [one["rule"] for one in step.outputs["kept"]] == ["in-use"]
 
 
+async def test_a_run_that_could_not_say_why_an_identity_stays_is_followed_by_one_that_can(app: LocalApp):
+    orphan = await reported(app, OrphanKind.IDENTITY)
+    operation_id = await ask(app, orphan)
+    identities = app.services.engine.outside.identities
+    credential = Credential(name="c", issuer="https://x", subject="s", audiences=(naming.AUDIENCE,))
+    await identities.ensure_credential(IDENTITY, credential)
+    writes: list[str] = []
+
+    def lose_the_outcome(call: Call) -> TransientError | None:
+        if call.name != "state.transact":
+            return None
+        writes.append(str(call.arguments[0]))
+        # It was marked as closing, and is given up: then the step would say why it stays.
+        return TransientError("weather") if writes[-3:] == ["users", "users", "connections"] else None
+
+    app.journal.before = lose_the_outcome
+    with pytest.raises(TransientError, match="weather"):
+        await app.settle()
+    app.journal.before = None
+    await app.settle(seconds=600)
+    snapshot = await app.services.state.load(operation_id)
+    assert snapshot is not None
+    step = snapshot.steps["managed_identity"].value
+    assert (step.state, step.attempts) == (StepState.DONE, 1)
+    assert [one["rule"] for one in step.outputs["kept"]] == ["in-use"]
+
+
 @pytest.mark.parametrize("kind", list(OrphanKind))
 async def test_what_is_not_there_any_more_is_refused(app: LocalApp, kind: OrphanKind):
     orphan = await reported(app, kind)
