@@ -57,7 +57,7 @@ class Removals:
         assert cause is not None
         opened, key = self._world.opened[operation.operation_id], fold_id(cause.resource_id)
         times = (*self._world.touched.items(), *self._world.returned.items())
-        moved = {place.split("|")[0] for place, at in times if at >= opened}
+        moved = {place.replace("|", "/namespaces/", 1) for place, at in times if at >= opened}
         if any(f"{key}/".startswith(f"{one}/") for one in moved):
             return  # it may be there now, and was gone when looked for
         if cause.kind == "expiry":

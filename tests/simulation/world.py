@@ -62,7 +62,7 @@ class SimulatedWorld(AzureWorld):
         self.touched: dict[str, float] = {}
         """Folded ids, uids and names that somebody else removed or changed, and when they did last."""
         self.returned: dict[str, float] = {}
-        """Folded ids of targets, their parts and credentials that were made again, and when last."""
+        """Folded ids of targets, parts, credentials and namespaces that were made again, and when last."""
         self.linked: set[str] = set()
         """Client ids through which a linker of Service Connector works, or did."""
         self.linked_identities: set[str] = set()
@@ -162,9 +162,7 @@ class SimulatedWorld(AzureWorld):
     def lose_namespace(self, cluster_id: str, namespace: str) -> bool:
         """Somebody else removes a namespace with all that is in it; false if its cluster is not there."""
         cluster = self.clusters.get(fold_id(cluster_id))
-        if cluster is None:
-            return False
-        if namespace not in cluster.namespaces or namespace in cluster.terminating:
+        if cluster is None or namespace not in cluster.namespaces or namespace in cluster.terminating:
             return False
         self.touch(f"{fold_id(cluster_id)}|{namespace}")
         if self.random.random() < 0.5:
@@ -192,6 +190,7 @@ class SimulatedWorld(AzureWorld):
         if cluster is not None and namespace in cluster.terminating:
             self.loop.call_later(5.0, self.furnish_namespace, cluster_id, namespace)
         elif cluster is not None:
+            self.returned[f"{fold_id(cluster_id)}/namespaces/{namespace}"] = self.loop.time()
             cluster.namespaces.add(namespace)
 
 
