@@ -194,8 +194,9 @@ async def remove_object(
         rule = "object-changed" if recorded else "not-proven-ours"
         removal.keep(bare, rule, f"recorded uid {recorded}" if recorded else "", uid=there.uid)
         return
-    if ctx.pruning and (made or proof == "nonce") and there.labels.get(LABEL_MANAGED_BY) != naming.MANAGED_BY:
+    if ctx.pruning and (made or ANNOTATION_NONCE in there.annotations) and not marked(there):
         # Somebody took our mark off: they may mean it to be theirs. A delete by request still removes it.
+        # The nonce tells that we made it, also where the record is of a linker that works with our account.
         removal.keep(bare, "mark-removed", uid=there.uid)
         return
     if ANNOTATION_KEEP in there.annotations and ctx.pruning:
@@ -215,6 +216,11 @@ async def remove_object(
         cluster_id, kind, namespace, name, uid=there.uid, resource_version=there.resource_version
     )
     removal.remove(seen, f"proven-by-{proof}", found=True, **evidence)
+
+
+def marked(thing: KubeObject) -> bool:
+    """Say whether an object bears the label of what we make."""
+    return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY
 
 
 def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:

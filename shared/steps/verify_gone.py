@@ -15,7 +15,7 @@ from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, SETTLED_AT, TAG
 from shared.steps.granting import kind_of, port_of
 from shared.steps.left_to_linkers import leave_late_to
 from shared.steps.linked import linker_of
-from shared.steps.objects import used
+from shared.steps.objects import marked, used
 from shared.steps.removal import credential_lease, forget, held_by_others
 
 
@@ -129,7 +129,8 @@ async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) ->
     # A late write of ours carries a nonce that we had saved; anything else is not ours.
     if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
         return False
-    if ctx.pruning and (ANNOTATION_KEEP in there.annotations or await used(ctx, item["kind"], there)):
+    wanted = ANNOTATION_KEEP in there.annotations or not marked(there)
+    if ctx.pruning and (wanted or await used(ctx, item["kind"], there)):
         # Put back by somebody, and wanted: a prune leaves it.
         return False
     if not remove:

@@ -57,6 +57,10 @@ FOUND: tuple[tuple[int, str], ...] = (
         2408,
         "a prune whose outcome was lost said an identity was not ours, and not that somebody trusts it",
     ),
+        3409,
+        "an account that somebody had taken our mark off was pruned with a linker that worked with it",
+    ),
+    (3678, "the same, of a linker that was seen only after the mark had gone"),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

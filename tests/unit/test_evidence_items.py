@@ -11,7 +11,7 @@ from shared import naming
 from shared.errors import NotYetError, TransientError
 from shared.models import Intent, Kind, Plan, Provenance
 from shared.prune_rules import RULES
-from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE
+from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY
 from shared.steps.objects import USE_LISTS, remove_object
 from shared.steps.removal import OUTPUT_CHARACTERS, Removal
 from tests.fakes.local_app import CLUSTER, POLICY, LocalApp, make_app
@@ -146,12 +146,21 @@ async def test_what_somebody_made_anew_after_a_prune_is_reported_and_not_fought(
     assert OBJECTS[step] in objects(bench.app)
 
 
-async def test_a_late_write_of_ours_is_still_removed_and_one_that_is_kept_is_reported(bench: Bench):
+@pytest.mark.parametrize("wish", ["", "keep-annotation", "mark-removed"])
+async def test_a_late_write_of_ours_is_still_removed_and_one_that_is_kept_is_reported(
+    bench: Bench, wish: str
+):
     name, nonce = "sc-ordersblob-secret", str(bench.intents["settings"].planned["nonce"])
     bench.become(Kind.PRUNE)
     await bench.revert("settings")
-    annotations = {ANNOTATION_NONCE: nonce, ANNOTATION_KEEP: "please"}
-    bench.app.clusters.put_object(CLUSTER, "Secret", "shop", name, annotations=annotations)
+    annotations = {ANNOTATION_NONCE: nonce, **({ANNOTATION_KEEP: "x"} if wish == "keep-annotation" else {})}
+    labels = {} if wish == "mark-removed" else {LABEL_MANAGED_BY: naming.MANAGED_BY}
+    bench.app.clusters.put_object(CLUSTER, "Secret", "shop", name, annotations=annotations, labels=labels)
+    if not wish:
+        with pytest.raises(TransientError, match="came-back"):
+            await bench.apply("verify_gone")
+        assert "Secret" not in objects(bench.app)
+        return
     [returned] = (await bench.apply("verify_gone")).outputs["returned"]
     assert returned["rule"] == "object-returned"
     await bench.revert("settings")

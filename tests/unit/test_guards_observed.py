@@ -10,6 +10,7 @@ from shared.errors import PermanentError
 from shared.models import ConnectionState, Intent
 from shared.observing import IDENTITY_LOOKS
 from shared.ports import Identity, Linker
+from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY
 from tests.fakes.azure_world import StoredCluster
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, STORAGE, SUBSCRIPTION, LocalApp, deletion_event, make_app
@@ -179,6 +180,36 @@ async def test_their_linkers_end_prunes_what_it_left(observed: LocalApp):
     observed.world.remove(LINKER)
     assert await pruned_by(observed, LINKER) == ""
     assert await observed.state(THEIRS) == "pruned"
+    assert observed.leftovers()["objects"] == []
+
+
+@pytest.mark.parametrize("seen", ["before", "after"])
+async def test_an_account_of_ours_that_a_linker_works_with_stays_once_somebody_took_our_mark_off(
+    observed: LocalApp, seen: str
+):
+    """The linker's record knows its uid alone, whether it was made before the mark went or after."""
+    account = cluster(observed).objects["ServiceAccount", "shop", f"sc-account-{CLIENT_ID}"]
+    account.annotations[ANNOTATION_NONCE] = "n"
+    if seen == "before":
+        account.labels[LABEL_MANAGED_BY] = naming.MANAGED_BY
+    assert await observe(observed) == "observed"
+    account.labels.pop(LABEL_MANAGED_BY, None)
+    observed.world.remove(LINKER)
+    assert await pruned_by(observed, LINKER) == ""
+    assert await observed.state(THEIRS) == "pruned"
+    assert [kind for kind, *_ in cluster(observed).objects] == ["ServiceAccount"]
+    prune = await observed.services.state.load((await observed.operations(THEIRS))[-1].operation_id)
+    assert prune is not None
+    [kept] = prune.steps["service_account"].value.outputs["kept"]
+    assert (kept["rule"], kept["uid"]) == ("mark-removed", account.uid)
+
+
+async def test_an_account_of_ours_that_bears_our_mark_goes_with_the_last_linker(observed: LocalApp):
+    account = cluster(observed).objects["ServiceAccount", "shop", f"sc-account-{CLIENT_ID}"]
+    account.annotations[ANNOTATION_NONCE] = "n"
+    account.labels[LABEL_MANAGED_BY] = naming.MANAGED_BY
+    observed.world.remove(LINKER)
+    assert await pruned_by(observed, LINKER) == ""
     assert observed.leftovers()["objects"] == []
 
 
