@@ -194,9 +194,9 @@ async def remove_object(
         rule = "object-changed" if recorded else "not-proven-ours"
         removal.keep(bare, rule, f"recorded uid {recorded}" if recorded else "", uid=there.uid)
         return
-    if ctx.pruning and (made or ANNOTATION_NONCE in there.annotations) and not marked(there):
-        # Somebody took our mark off: they may mean it to be theirs. A delete by request still removes it.
-        # The nonce tells that we made it, also where the record is of a linker that works with our account.
+    if not _asked_for(ctx, proof) and (made or ANNOTATION_NONCE in there.annotations) and not marked(there):
+        # Somebody took our mark off: they may mean it to be theirs. The nonce tells that we made it, also
+        # where the record is of a linker that works with our account.
         removal.keep(bare, "mark-removed", uid=there.uid)
         return
     if ANNOTATION_KEEP in there.annotations and ctx.pruning:
@@ -221,6 +221,12 @@ async def remove_object(
 def marked(thing: KubeObject) -> bool:
     """Say whether an object bears the label of what we make."""
     return thing.labels.get(LABEL_MANAGED_BY) == naming.MANAGED_BY
+
+
+def _asked_for(ctx: StepContext, proof: str) -> bool:
+    """Say whether a person asked for the removal: by a delete, or of an orphan that was named by its uid."""
+    cause = ctx.operation.cause
+    return cause is None or (cause.kind == "orphan" and proof == "uid")
 
 
 def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:

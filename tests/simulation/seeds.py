@@ -57,6 +57,7 @@ FOUND: tuple[tuple[int, str], ...] = (
         2408,
         "a prune whose outcome was lost said an identity was not ours, and not that somebody trusts it",
     ),
+    (
         3409,
         "an account that somebody had taken our mark off was pruned with a linker that worked with it",
     ),

@@ -167,6 +167,27 @@ async def test_a_late_write_of_ours_is_still_removed_and_one_that_is_kept_is_rep
     assert "Secret" in objects(bench.app)
 
 
+@pytest.mark.parametrize(
+    ("cause", "uid", "rules"),
+    [("target", "its", ["mark-removed"]), ("orphan", "another", ["mark-removed"]), ("orphan", "its", [])],
+)
+async def test_what_lost_our_mark_goes_only_as_an_orphan_that_a_person_named_by_its_uid(
+    bench: Bench, cause: str, uid: str, rules: list[str]
+):
+    there = bench.app.clusters.put_object(
+        CLUSTER, "ServiceAccount", "shop", "a", annotations={ANNOTATION_NONCE: "n"}
+    )
+    plan = Plan(
+        planned={"namespace": "shop", "name": "a", "provenance": Provenance.OBSERVED},
+        outputs={"uid": there.uid if uid == "its" else uid},
+    )
+    bench.become(Kind.PRUNE, cause=cause)
+    removal = Removal()
+    ctx = bench.context("service_account")
+    await remove_object(ctx, removal, "ServiceAccount", plan, known={"nonce": "n"})
+    assert [one["rule"] for one in removal.kept] == rules
+
+
 async def test_a_report_says_who_else_uses_what_it_would_leave(app: LocalApp):
     one, other = Bench(app), Bench(app, "second")
     for bench in (one, other):
