@@ -185,6 +185,9 @@ async def remove_object(
             raise
         lost = True
     if there is None:
+        if lost and ctx.pruning and plan.outputs.get("uid"):
+            # It went with its cluster, and what bears its nonce in another one a backup has put back there.
+            item["nonces"] = []
         removal.remove(item, "cluster-gone" if lost else "already-gone", found=False)
         return
     proof = _proof(there, plan, nonces)

@@ -125,8 +125,10 @@ async def _credential(ctx: StepContext, item: Mapping[str, Any], *, remove: bool
 
 
 async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) -> bool:
-    there = await _found(ctx, item)
     # A late write of ours carries a nonce that we had saved; anything else is not ours.
+    # That goes for another cluster, too, that has the place of one that is gone: a client that gets no answer
+    # asks Azure for the address again, and may have written there.
+    there = await _found(ctx, item) if item["nonces"] else None
     if there is None or there.annotations.get(ANNOTATION_NONCE) not in item["nonces"]:
         return False
     wanted = ANNOTATION_KEEP in there.annotations or not marked(there)
@@ -147,8 +149,8 @@ async def _object(ctx: StepContext, item: Mapping[str, Any], *, remove: bool) ->
 
 async def _returned(ctx: StepContext, item: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """A cluster object that stands again after a prune: a tool or a person wants it there."""
-    if not ctx.pruning or "nonces" not in item:
-        return None
+    if not ctx.pruning or "nonces" not in item or item.get("rule") == "cluster-gone":
+        return None  # what went with its cluster does not return in another
     there = await _found(ctx, item)
     if there is None:
         return None
@@ -175,8 +177,6 @@ _AGAIN = MappingProxyType(
 
 
 async def _found(ctx: StepContext, item: Mapping[str, Any]) -> KubeObject | None:
-    if item.get("rule") == "cluster-gone":
-        return None  # another cluster may have its place by now
     try:
         return await ctx.outside.clusters.get(
             ctx.connection.spec.cluster_id, item["kind"], item["namespace"], item["name"]

@@ -62,6 +62,7 @@ FOUND: tuple[tuple[int, str], ...] = (
         "an account that somebody had taken our mark off was pruned with a linker that worked with it",
     ),
     (3678, "the same, of a linker that was seen only after the mark had gone"),
+    (2973, "a lost write of a secret landed in a rebuilt cluster, where its delete did not look for it"),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared import naming
+from shared.errors import TransientError
 from shared.models import Kind
 from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, account_thing
 from shared.steps.objects import account_of
@@ -93,3 +94,38 @@ async def test_an_account_that_another_connection_made_in_the_new_life_goes_with
     [item] = (await bench.revert("service_account")).outputs["removed"]
     assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
     assert "ServiceAccount" not in objects(app)
+
+
+@steps
+@pytest.mark.parametrize("kind", [Kind.DELETE, Kind.PRUNE])
+async def test_a_lost_create_that_lands_in_the_new_life_after_the_removal_is_removed_again(
+    bench: Bench, step: str, kind: Kind
+):
+    app, known = bench.app, bench.intents[step]
+    bench.intents[step] = known.model_copy(update={"outputs": {}})
+    bench.become(kind)
+    app.world.remove(CLUSTER)
+    [item] = (await bench.revert(step)).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("cluster-gone", False)
+    rebuilt(app, OBJECTS[step], str(known.planned["name"]), nonce=str(known.planned["nonce"]))
+    with pytest.raises(TransientError, match="came-back"):
+        await bench.apply("verify_gone")
+    assert OBJECTS[step] not in objects(app)
+    assert "returned" not in (await bench.apply("verify_gone")).outputs
+
+
+@steps
+@pytest.mark.parametrize(
+    ("kind", "nonce"), [(Kind.DELETE, "theirs"), (Kind.PRUNE, "theirs"), (Kind.PRUNE, "")]
+)
+async def test_what_others_put_into_the_new_life_after_the_removal_stays_and_has_not_returned(
+    bench: Bench, step: str, kind: Kind, nonce: str
+):
+    app, planned = bench.app, bench.intents[step].planned
+    bench.become(kind)
+    app.world.remove(CLUSTER)
+    await bench.revert(step)
+    # Without a nonce of its own: as a backup puts it back.
+    rebuilt(app, OBJECTS[step], str(planned["name"]), nonce=nonce or str(planned["nonce"]))
+    assert "returned" not in (await bench.apply("verify_gone")).outputs
+    assert OBJECTS[step] in objects(app)
