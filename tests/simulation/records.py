@@ -16,6 +16,7 @@ from shared.models import (
     OperationState,
     Provenance,
     StepRecord,
+    StepState,
 )
 from shared.naming import fold_id
 from shared.ports import Columns, Row
@@ -182,22 +183,34 @@ class Records:
         ]
 
     def ended_unmended(self, held: Held) -> bool:
-        """True if the last that was to make a connection's things was a repair, and failed.
+        """True if the last that began to make a connection's things was a repair without a good end.
 
-        The connection stays what it was, and its operation says what is missing.
+        It failed, or an update overtook it that was refused at its first look. The connection stays what it
+        was, and its operations say what is missing.
         """
-        last = self.made_by(held)
-        return last is not None and last.kind is Kind.REPAIR and last.state is OperationState.FAILED
+        begun = [one for one in self._making(held) if not self._refused(one)]
+        last = max(begun, key=lambda one: one.opened_at, default=None)
+        ended = {OperationState.FAILED, OperationState.SUPERSEDED}
+        return last is not None and last.kind is Kind.REPAIR and last.state in ended
 
     def made_by(self, held: Held) -> Operation | None:
         """The last that was to make a connection's things, in its present life."""
+        return max(self._making(held), key=lambda one: one.opened_at, default=None)
+
+    def _making(self, held: Held) -> list[Operation]:
         life = (held.connection.connection_id, held.connection.generation)
-        making = [
+        making = {Kind.CREATE, Kind.REPAIR}
+        return [
             one
             for one in self.operations()
-            if one.kind in {Kind.CREATE, Kind.REPAIR} and (one.connection_id, one.generation) == life
+            if one.kind in making and (one.connection_id, one.generation) == life
         ]
-        return max(making, key=lambda one: one.opened_at, default=None)
+
+    def _refused(self, operation: Operation) -> bool:
+        """Say whether an operation failed before any of its steps could make something."""
+        looked = self.step(operation.operation_id, "preflight")
+        unlooked = looked is not None and looked.state is not StepState.DONE
+        return operation.kind is Kind.CREATE and operation.state is OperationState.FAILED and unlooked
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""

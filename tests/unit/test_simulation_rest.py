@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.models import Cause, Kind, Operation, OperationState, Plan
+from shared.models import Cause, Kind, Operation, OperationState, Plan, StepState
 from shared.naming import fold_id
 from tests.simulation import rest
 from tests.simulation.records import SERVING, Held
@@ -237,6 +237,15 @@ def test_what_is_not_on_record_is_told_unless_the_last_repair_says_that_it_faile
     )
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, repair, again])
     assert missing[0] in told(simulated)
+    overtaken = repair.model_copy(update={"state": OperationState.SUPERSEDED})
+    update = repair.model_copy(update={"kind": Kind.CREATE, "opened_at": repair.opened_at + LATER})
+    monkeypatch.setattr(simulated.records, "operations", lambda: [*there, overtaken, update])
+    assert missing[0] in told(simulated), "the update began to make things"
+    step = simulated.records.step(update.operation_id, "preflight")
+    assert step is not None
+    refused = step.model_copy(update={"state": StepState.FAILED})
+    monkeypatch.setattr(simulated.records, "step", lambda *_: refused)
+    assert told(simulated) == []
 
 
 def target_prune(simulated: Simulation, held: Held) -> Operation:
