@@ -15,7 +15,13 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
 from shared.steps.orphan_claims import FAULTS, claim, let_go, orphan_fault
-from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
+from shared.steps.proof_of_absence import (
+    Incarnation,
+    cause_alive,
+    held_elsewhere,
+    incarnation,
+    newer_than_event,
+)
 from shared.steps.successors import find_successor
 from shared.steps.witnesses import API_VERSIONS, find_witness
 
@@ -94,6 +100,14 @@ class ConfirmGone:
             "confirmedAt": ctx.now.isoformat(),
             "witness": witness,
         }
+        elsewhere = await held_elsewhere(ctx, cause)
+        if elsewhere:
+            return Done(
+                outputs={"fact": "alive", "heldOn": elsewhere},
+                ends_operation="resource-alive",
+                detail=f"{cause.resource_id} is gone, but what the connection has is access to {elsewhere}",
+                remedy="send the update again with a target that is there, or delete the connection",
+            )
         if await _linker_lives(ctx, cause):
             outputs = {**fact, "reported": True, "linkerId": ctx.connection.linker_id}
             return Done(

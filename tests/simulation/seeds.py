@@ -63,6 +63,10 @@ FOUND: tuple[tuple[int, str], ...] = (
     ),
     (3678, "the same, of a linker that was seen only after the mark had gone"),
     (2973, "a lost write of a secret landed in a rebuilt cluster, where its delete did not look for it"),
+    (
+        6843,
+        "an update broke off before its roles were made, its target went, and with it what access there was",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

@@ -99,6 +99,33 @@ async def test_an_update_that_breaks_off_after_its_first_step_leaves_its_wish_on
     assert (after.state, after.spec.target_id, after.configured_at) == (ConnectionState.FAILED, OTHER, None)
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_target_that_goes_after_an_update_to_it_broke_off_takes_no_access_to_what_is_there(
+    app: LocalApp, *, there: bool
+):
+    await connected(app, **part(ORDERS))
+    held = app.leftovers()
+
+    def missing(call: Call) -> BaseException | None:
+        users = call.name == "state.get" and call.arguments[0] == "users"
+        return PermanentError("table-missing") if users else None
+
+    app.journal.before = missing
+    operation_id = await asked(app, **part(OTHER))
+    app.journal.before = None
+    assert await ended(app, operation_id) == ("failed", "table-missing")
+    app.world.remove(OTHER)
+    if not there:
+        app.world.remove(ORDERS)
+    await swept(app)
+    await app.settle(seconds=3600)
+    [prune] = [one for one in await app.operations(ID) if one.kind is Kind.PRUNE]
+    assert (prune.code, await app.state(ID)) == (("resource-alive", "failed") if there else ("", "pruned"))
+    assert (app.leftovers() == held) is there
+    if there:
+        assert ORDERS in prune.detail
+
+
 async def test_a_second_update_begins_from_what_the_refused_one_left(app: LocalApp):
     await connected(app, **part(ORDERS))
     refused = await asked(app, **part(GONE), settle=False)
