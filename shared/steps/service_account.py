@@ -98,7 +98,11 @@ class ServiceAccount:
             },
         )
         # The account keeps the nonce that is on it: by it whoever leaves last proves that it is ours.
-        nonce = str((there.annotations.get(ANNOTATION_NONCE) if there else "") or planned["nonce"])
+        # One that is made again gets a new one: who knows the one before would take it for a backup's.
+        known = ctx.intent is not None and bool(ctx.intent.outputs)
+        again = there is None and (known or (shared is not None and shared.others(ctx.user.connection_id)))
+        kept = there.annotations.get(ANNOTATION_NONCE) if there else ctx.nonce if again else ""
+        nonce = str(kept or planned["nonce"])
         await ctx.users.join(
             self._thing(ctx, client_id),
             ctx.user,

@@ -129,3 +129,39 @@ async def test_what_others_put_into_the_new_life_after_the_removal_stays_and_has
     rebuilt(app, OBJECTS[step], str(planned["name"]), nonce=nonce or str(planned["nonce"]))
     assert "returned" not in (await bench.apply("verify_gone")).outputs
     assert OBJECTS[step] in objects(app)
+
+
+@pytest.mark.parametrize("before", ["a user", "its first run"])
+async def test_an_account_that_others_know_and_that_is_made_again_in_the_new_life_goes_with_its_last_user(
+    bench: Bench, before: str
+):
+    app, other = bench.app, Bench(bench.app, "orders-more")
+    await other.up_to("service_account")
+    if before == "its first run":  # it had seen the account, and no answer of its own
+        other.intents["service_account"] = other.intents["service_account"].model_copy(update={"outputs": {}})
+    app.world.remove(CLUSTER)
+    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    other.become(Kind.CREATE)
+    await other.apply("service_account")
+    other.become(Kind.DELETE)
+    [kept] = (await other.revert("service_account")).outputs["kept"]
+    assert (kept["rule"], objects(app)) == ("still-shared", {"ServiceAccount"})
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert objects(app) == set()
+
+
+async def test_an_account_that_is_made_again_in_the_new_life_without_an_answer_goes_with_its_prune(
+    bench: Bench,
+):
+    app, recorded = bench.app, bench.intents["service_account"]
+    app.world.remove(CLUSTER)
+    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    bench.become(Kind.CREATE)
+    await bench.apply("service_account")
+    bench.intents["service_account"] = recorded
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert objects(app) == set()
