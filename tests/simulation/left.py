@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from shared.errors import MooringError, PermanentError
-from shared.models import Intent, StepRecord, StepState
+from shared.models import Connection, Intent, StepRecord, StepState
 from shared.naming import fold_id, secret_name, service_account_name
 from shared.ports import Linker
 from tests.simulation.ports import RUN, Run
@@ -44,6 +44,13 @@ class Left:
         self.unread: set[str] = set()
         """Operations whose roles were made by a run that could not read a linker, and went on."""
         self._refused: list[Run] = []
+        self._on_record: set[str] = set()
+        """Folded ids of linkers that were recorded as seen alive."""
+
+    def saw(self, connection: Connection) -> None:
+        """A linker is recorded, for what it holds itself and not for what is left to it alone."""
+        if not connection.left_by:
+            self._on_record.add(fold_id(connection.linker_id))
 
     def failed(self, error: MooringError) -> None:
         """A call ends with an error. No run goes on after a refusal, but one that asks for a linker."""
@@ -140,6 +147,23 @@ class Left:
         left |= self._stays
         # An identity that a later life has used stays for a credential that was left to a linker before.
         return left | {key for key, there in self._world.credentials.items() if left & there.keys()}
+
+    def unseen_accounts(self) -> set[str]:
+        """Places and names of accounts that were left to linkers none of which was ever on record.
+
+        Such a linker's event was rejected, and it went before a sweep saw it. Nobody but a person may take
+        what was never seen alive; a sweep reports the account, and that is all that is asked.
+        """
+        through: dict[str, set[str]] = {}
+        for key, (linker, _) in self._lived.items():
+            cluster_id = key.partition("/providers/microsoft.servicelinker/")[0]
+            account = object_name(cluster_id, linker.namespace, service_account_name(linker.client_id))
+            through.setdefault(account, set()).add(key)
+        return {
+            name
+            for name, linkers in self._left.items()
+            if (working := linkers & through.get(name, set())) and not working & self._on_record
+        }
 
 
 def object_name(cluster_id: str, namespace: str, name: str) -> str:

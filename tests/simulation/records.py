@@ -19,6 +19,7 @@ from shared.models import (
     StepState,
 )
 from shared.naming import fold_id
+from shared.orphans import Orphan
 from shared.ports import Columns, Row
 from shared.rows import columns
 from shared.spec import Model
@@ -223,6 +224,11 @@ class Records:
         rows = self._store.tables["connections"].get(operation_id.partition("-")[0], {})
         row = rows.get(f"op|{operation_id}|{name}")
         return self.parse(StepRecord, row.columns) if row else None
+
+    def reported(self) -> set[str]:
+        """Uids of what sweeps have reported as orphans."""
+        rows = [row for found in self._store.tables["orphans"].values() for row in found.values()]
+        return {self.parse(Orphan, row.columns).uid for row in rows} - {""}
 
     def shared(self) -> Iterator[Shared]:
         """Every users row."""

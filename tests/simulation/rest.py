@@ -85,7 +85,7 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
     steps = ("service_account", "settings")
     objects = {one for held in alive for step in steps for one in held.objects(step, ever=True)}
     objects |= {one for held in alive for one in held.restored()}
-    kept = oracles.left.names()
+    kept, unseen, reported = oracles.left.names(), oracles.left.unseen_accounts(), records.reported()
     for key, identity in world.identities.items():
         if identity.principal_id in oracles.made_identities and key not in identities | kept:
             yield f"leaked identity {key}"
@@ -98,7 +98,8 @@ def nothing_leaked(world: SimulatedWorld, oracles: Oracles, records: Records) ->
             yield f"leaked role assignment {place}"
     for cluster_id, cluster in world.clusters.items():
         for (kind, namespace, name), there in cluster.objects.items():
-            if object_name(cluster_id, namespace, name) in kept:
+            place = object_name(cluster_id, namespace, name)
+            if place in kept or (place in unseen and there.uid in reported):
                 continue
             if there.uid in oracles.made_objects and (cluster_id, namespace, name) not in objects:
                 yield f"leaked {kind} {namespace}/{name}"

@@ -72,6 +72,7 @@ class RowOracle:
             self.left.intent(self.records.parse(Intent, after), self.records)
         elif key == "a|connection" and after["state"] == ConnectionState.OBSERVED.value:
             self.linked.saw(self.records.parse(Connection, after))
+            self.left.saw(self.records.parse(Connection, after))
 
     def _decided(self, record: RequestRecord) -> None:
         """A delete finds nothing only where nothing is made, and nothing is being made."""
