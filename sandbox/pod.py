@@ -23,6 +23,8 @@ from sandbox.contract import Contract, ContractError
 from sandbox.node import NODE_NAME, Cluster, Node, PodResult
 from sandbox.pod_spec import Object, PodRefusedError, mutate, pod_of
 
+CREATE_TRIES = 10
+
 
 async def run_pod(
     contract: Contract,
@@ -93,7 +95,12 @@ async def create_pod(
         authority_host=f"{contract.entra_url}/",
     )
     pod["spec"]["nodeName"] = NODE_NAME
-    status, created = await cluster.call("POST", f"{space}/pods", pod)
+    for _ in range(CREATE_TRIES):
+        status, created = await cluster.call("POST", f"{space}/pods", pod)
+        if created.get("reason") != "ServerTimeout":
+            break
+        # An account that was just made may have no token yet: whoever creates pods is told to come again.
+        await asyncio.sleep(float(created.get("details", {}).get("retryAfterSeconds", 1)))
     if status == 409:
         raise PodRefusedError(
             f"pod {space}/{name} exists already, from an earlier run without --once: delete it with\n"
