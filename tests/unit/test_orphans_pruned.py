@@ -9,7 +9,7 @@ import pytest
 
 from shared import naming
 from shared.errors import PermanentError, RefusedError, TransientError
-from shared.models import Cause, ConnectionId, OperationId, StepState
+from shared.models import Cause, ConnectionId, OperationId
 from shared.orphans import Orphan, OrphanKind, orphan_id
 from shared.ports import Credential
 from shared.prune_rules import of_result
@@ -147,48 +147,6 @@ async def test_an_object_that_was_replaced_after_it_was_named_is_kept(app: Local
     stored_operation = await app.services.state.operation(operation_id)
     assert stored_operation is not None
     assert of_result(stored_operation.value.code) == "object-changed"
-
-
-async def test_an_identity_that_something_trusts_is_kept(app: LocalApp):
-    orphan = await reported(app, OrphanKind.IDENTITY)
-    operation_id = await ask(app, orphan)
-    identities = app.services.engine.outside.identities
-    credential = Credential(name="c", issuer="https://x", subject="s", audiences=(naming.AUDIENCE,))
-    await identities.ensure_credential(IDENTITY, credential)
-    await app.settle()
-    assert await identities.get(IDENTITY) is not None
-    snapshot = await app.services.state.load(operation_id)
-    assert snapshot is not None
-    step = snapshot.steps["managed_identity"].value
-    assert step.state is StepState.DONE
-    assert [one["rule"] for one in step.outputs["kept"]] == ["in-use"]
-
-
-async def test_a_run_that_could_not_say_why_an_identity_stays_is_followed_by_one_that_can(app: LocalApp):
-    orphan = await reported(app, OrphanKind.IDENTITY)
-    operation_id = await ask(app, orphan)
-    identities = app.services.engine.outside.identities
-    credential = Credential(name="c", issuer="https://x", subject="s", audiences=(naming.AUDIENCE,))
-    await identities.ensure_credential(IDENTITY, credential)
-    writes: list[str] = []
-
-    def lose_the_outcome(call: Call) -> TransientError | None:
-        if call.name != "state.transact":
-            return None
-        writes.append(str(call.arguments[0]))
-        # It was marked as closing, and is given up: then the step would say why it stays.
-        return TransientError("weather") if writes[-3:] == ["users", "users", "connections"] else None
-
-    app.journal.before = lose_the_outcome
-    with pytest.raises(TransientError, match="weather"):
-        await app.settle()
-    app.journal.before = None
-    await app.settle(seconds=600)
-    snapshot = await app.services.state.load(operation_id)
-    assert snapshot is not None
-    step = snapshot.steps["managed_identity"].value
-    assert (step.state, step.attempts) == (StepState.DONE, 1)
-    assert [one["rule"] for one in step.outputs["kept"]] == ["in-use"]
 
 
 @pytest.mark.parametrize("kind", list(OrphanKind))
