@@ -33,8 +33,8 @@ from shared.steps.shared_things import held_things_of
 from shared.users import User
 
 SIBLING_COMMITS = 40
-"""Steps that run side by side write one operation row. Each conflict is a write that one of them got through,
-and together they have no more: where storage is slow, eight in a row were lost."""
+"""Steps that run side by side write one operation row, and each conflict is a write that one of them got
+through: a few a step. Where storage is slow, eight in a row were lost; this leaves room for all of a plan."""
 _REMOVING = frozenset({Kind.DELETE, Kind.PRUNE})
 
 

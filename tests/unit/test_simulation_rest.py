@@ -256,28 +256,6 @@ def target_prune(simulated: Simulation, held: Held) -> Operation:
     return made.model_copy(update={"kind": Kind.PRUNE, "cause": cause})
 
 
-def test_a_namespace_that_is_there_is_told_unless_it_went_or_came_back_since(simulated: Simulation):
-    world, known = simulated.world, whole(simulated)
-    spec = known.connection.spec
-    place = f"{spec.cluster_id}/namespaces/{spec.namespace}"
-    cause = Cause(kind="namespace", resource_id=place)
-    prune = target_prune(simulated, known).model_copy(update={"cause": cause})
-    look, violations = simulated.oracles.removals._stands, simulated.oracles.violations
-    world.touched.clear()
-    world.returned.clear()
-    look(known, prune)
-    assert violations == [f"{prune.operation_id} goes by namespace {place}, which is there"]
-    world.touch(f"{fold_id(spec.cluster_id)}|{spec.namespace}|Secret|theirs")
-    look(known, prune)
-    assert len(violations) == 2, "what became of something in it tells nothing"
-    world.furnish_namespace(spec.cluster_id, spec.namespace)
-    look(known, prune)
-    world.returned.clear()
-    world.touch(f"{fold_id(spec.cluster_id)}|{spec.namespace}")
-    look(known, prune)
-    assert len(violations) == 2
-
-
 def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(
     simulated: Simulation, monkeypatch: pytest.MonkeyPatch
 ):
