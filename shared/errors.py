@@ -45,7 +45,8 @@ class TransientError(MooringError):
 
     Attributes:
         pace: how soon.
-        retry_after_seconds: what the service itself asked for; never undercut.
+        retry_after_seconds: what the service itself asked for; never undercut, but that no subscription is
+            left alone for longer than ``shared/retry.py`` says.
     """
 
     def __init__(
@@ -106,7 +107,9 @@ class NotYetError(MooringError):
     """The step waits; no attempt is used up, only the deadline that ``shared/retry.py`` gives the reason.
 
     Attributes:
-        seconds: look again after so long; ``None`` takes the reason's own interval.
+        seconds: look again after so long, as the step itself has computed; ``None`` takes the reason's own
+            interval.
+        retry_after_seconds: look again after so long, as a service has asked; the deadline comes first.
         note: what the step wants to know when it looks again.
     """
 
@@ -116,10 +119,12 @@ class NotYetError(MooringError):
         detail: str = "",
         *,
         seconds: float | None = None,
+        retry_after_seconds: float | None = None,
         note: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(reason, detail)
         self.seconds = seconds
+        self.retry_after_seconds = retry_after_seconds
         self.note = note or {}
 
     @property

@@ -153,6 +153,7 @@ def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datet
         waiting_since=since,
         now=now,
         asked_seconds=error.seconds,
+        retry_after_seconds=error.retry_after_seconds,
         scale=scale,
     )
     if isinstance(decision, retry.GiveUp):

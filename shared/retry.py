@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from datetime import datetime
 
 from shared.errors import Pace, TransientError
@@ -33,6 +34,10 @@ PACES = {
 }
 
 LONG_WAIT_SECONDS = 7200.0
+LONGEST_PATIENCE_SECONDS = 3600.0
+"""A subscription, or what a slice of a sweep looks at, is left alone for so long at once, whatever was asked:
+limits of Resource Manager refill within an hour, and who asks too early is refused again, with a new time
+(learn.microsoft.com, "Understand how Azure Resource Manager throttles requests")."""
 ANSWERED = frozenset({"state-conflict", "came-back"})
 """Transient errors that leave nothing in doubt: whatever the run had sent was answered."""
 MAX_ATTEMPTS = 12
@@ -45,7 +50,8 @@ class WaitRule:
 
     Attributes:
         interval_seconds: look again after so long, unless the step asks for another time.
-        deadline_seconds: give up after so long in this wait; ``None`` waits for ever.
+        deadline_seconds: give up after so long in this wait, however long a service asks for patience;
+            ``None`` waits for ever.
         held: shown as ``held``: only time or a person changes it.
         code: error code when the deadline passes.
     """
@@ -140,18 +146,34 @@ def after_wait(
     waiting_since: datetime,
     now: datetime,
     asked_seconds: float | None = None,
+    retry_after_seconds: float | None = None,
     scale: float = 1.0,
 ) -> TryAgain | GiveUp:
     """Decide on a wait: look again later, or its deadline has passed.
 
-    ``asked_seconds`` is a time that the step itself computed and is not scaled.
+    Args:
+        reason: what is waited for.
+        waiting_since: when this wait began.
+        now: the present instant.
+        asked_seconds: a time that the step itself computed; not scaled. What it knows to come after the
+            deadline is still looked at then, once.
+        retry_after_seconds: a time that a service asked for; not scaled, and no longer than to the deadline.
+        scale: multiplies the reason's own interval.
     """
     rule = WAITS[reason]
-    waited = (now - waiting_since).total_seconds()
-    if rule.deadline_seconds is not None and waited >= rule.deadline_seconds:
+    deadline_seconds = math.inf if rule.deadline_seconds is None else rule.deadline_seconds
+    left_seconds = deadline_seconds - (now - waiting_since).total_seconds()
+    if left_seconds <= 0:
         return GiveUp(rule.code)
+    if retry_after_seconds is not None:
+        return TryAgain(max(min(retry_after_seconds, left_seconds), 0.0))
     seconds = rule.interval_seconds * scale if asked_seconds is None else asked_seconds
     return TryAgain(max(seconds, 0.0))
+
+
+def patience(asked_seconds: float | None, *, otherwise: float) -> float:
+    """For how many seconds to leave alone what asked for patience, perhaps without saying for how long."""
+    return min(asked_seconds or otherwise, LONGEST_PATIENCE_SECONDS)
 
 
 def jitter(seed: str) -> float:

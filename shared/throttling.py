@@ -1,4 +1,4 @@
-"""Leaves a subscription alone for as long as Azure asks: being asked to wait is no failure.
+"""Leaves a subscription alone for as long as Azure asks, within reason: being asked to wait is no failure.
 
 One row per subscription says until when; it is written when Azure answers 429 and read before every
 step that may write. Which of an operation's subscriptions was meant cannot be told from the answer,
@@ -28,11 +28,12 @@ class Throttling:
 
     async def note(self, snapshot: Snapshot, error: TransientError, *, took: timedelta) -> NotYetError:
         """Tell everybody to leave the operation's subscriptions alone; the step waits."""
-        seconds = error.retry_after_seconds or retry.WAITS[THROTTLED].interval_seconds
+        interval_seconds = retry.WAITS[THROTTLED].interval_seconds
+        seconds = retry.patience(error.retry_after_seconds, otherwise=interval_seconds)
         not_before = snapshot.read_at + took + timedelta(seconds=seconds)
         for subscription in self._subscriptions(snapshot):
             await self.limits.throttle(subscription, not_before=not_before)
-        return NotYetError(THROTTLED, error.detail, seconds=seconds)
+        return NotYetError(THROTTLED, error.detail, retry_after_seconds=seconds)
 
     async def wait(self, snapshot: Snapshot, step: StepRecord) -> NotYetError | None:
         """The wait of a step that may write, ``None`` if nobody has asked for one."""
@@ -42,7 +43,9 @@ class Throttling:
             until = await self.limits.throttled_until(subscription)
             left_seconds = (until - snapshot.read_at).total_seconds() if until else 0.0
             if left_seconds > 0:
-                return NotYetError(THROTTLED, f"subscription {subscription}", seconds=left_seconds)
+                return NotYetError(
+                    THROTTLED, f"subscription {subscription}", retry_after_seconds=left_seconds
+                )
         return None
 
     def _subscriptions(self, snapshot: Snapshot) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ def judge(failure: Failure, intent: Intent) -> MooringError | None:
     if rule.effect is Effect.CONFLICT:
         return StateConflictError(detail)
     if rule.effect is Effect.NOT_YET:
-        return NotYetError(rule.code, detail, seconds=wait)
+        return NotYetError(rule.code, detail, retry_after_seconds=wait)
     if rule.effect is Effect.PERMANENT:
         return PermanentError(rule.code, detail, remedy=_remedy(rule, failure))
     return TransientError(rule.code, detail, pace=rule.pace, retry_after_seconds=wait)
@@ -150,13 +150,22 @@ def retry_after_seconds(headers: Mapping[str, Any]) -> float | None:
         raw = lower.get(name, "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d+)?", raw):
             return float(raw) * factor
-        if raw and name == "retry-after":
-            try:
-                until = email.utils.parsedate_to_datetime(raw)
-            except ValueError:
-                continue
-            return max(0.0, (until.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+        until = _date(raw) if name == "retry-after" else None
+        if until is not None:
+            return max(0.0, (until - datetime.now(UTC)).total_seconds())
     return None
+
+
+def _date(raw: str) -> datetime | None:
+    """An HTTP date, ``None`` if it is none. One without a zone is UTC, as every HTTP date should be.
+
+    It is not converted to UTC: at either end of the calendar that has no result.
+    """
+    try:
+        read = email.utils.parsedate_to_datetime(raw)
+    except (ValueError, OverflowError):
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def busy(error: HttpResponseError, wait_seconds: float) -> TransientError:

@@ -22,6 +22,7 @@ from shared.ports import SILENCE, Telemetry
 
 SERVER_APPLICATION_SCOPE = "6dae42f8-4368-4678-94ff-3960e28e3630/.default"
 _UNAUTHORIZED = 401
+_INT32 = 2**31
 _SUCCESS = range(200, 300)
 
 
@@ -174,8 +175,13 @@ def failure_of(status: int, body: Mapping[str, Any], headers: Mapping[str, Any])
         status=status,
         code=str(special[0] if special else body.get("reason") or ""),
         message=str(body.get("message") or ""),
-        retry_after_seconds=details.get("retryAfterSeconds") if wait is None else wait,
+        retry_after_seconds=_seconds(details.get("retryAfterSeconds")) if wait is None else wait,
     )
+
+
+def _seconds(told: object) -> float | None:
+    """Seconds of a ``Status``, ``None`` if they are not the int32 that Kubernetes has there."""
+    return float(told) if isinstance(told, int | float) and 0 <= told < _INT32 else None
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shared.errors import MooringError, PermanentError, StateConflictError, Tran
 from shared.limits import Limits
 from shared.logs import bind
 from shared.ports import SILENCE, Clock, StepQueue, Telemetry
-from shared.retry import QUEUE_DELAY_LIMIT_SECONDS
+from shared.retry import QUEUE_DELAY_LIMIT_SECONDS, patience
 from shared.state import Stored
 from shared.sweeping import slice_log
 from shared.sweeping.ledger import Ledger
@@ -191,7 +191,7 @@ class Slices:
 
     async def _spare(self, stored: Stored[Slice], counted: Slice, error: MooringError, now: datetime) -> str:
         """Azure asks for patience: everybody leaves the subscription alone for so long; no try is used up."""
-        seconds = _asked_seconds(error) or THROTTLED_SECONDS
+        seconds = _asked_seconds(error, otherwise=THROTTLED_SECONDS)
         subscription = _subscription_of(counted)
         if subscription:
             await self.limits.throttle(subscription, not_before=now + timedelta(seconds=seconds))
@@ -277,9 +277,9 @@ def _counted(taken: Slice, ledger: Ledger, added: Mapping[str, int]) -> Slice:
     return taken.model_copy(update=update)
 
 
-def _asked_seconds(error: MooringError) -> float:
+def _asked_seconds(error: MooringError, *, otherwise: float = 0.0) -> float:
     asked = error.retry_after_seconds if isinstance(error, TransientError) else None
-    return asked or 0.0
+    return patience(asked, otherwise=otherwise)
 
 
 def _told(taken: Slice) -> dict[str, str | int]:

@@ -210,3 +210,41 @@ async def test_a_throttle_without_a_time_lasts_as_long_as_its_wait(app: LocalApp
     until = await app.services.engine.limits.throttled_until(SUBSCRIPTION)
     assert until is not None
     assert (until - app.clock.now()).total_seconds() == 30
+
+
+WEEK_SECONDS = 604800
+
+
+async def test_a_subscription_is_asked_again_within_the_hour_though_it_asked_for_a_week_of_patience(
+    app: LocalApp,
+):
+    week, real = TransientError("throttled", retry_after_seconds=WEEK_SECONDS), app.services.engine.steps
+    script(app, "preflight", week, real["preflight"].apply, real["preflight"].apply)
+    await app.services.engine.run_one(await first_message(app))
+    until = await app.services.engine.limits.throttled_until(SUBSCRIPTION)
+    assert until is not None
+    assert (until - app.clock.now()).total_seconds() == 3600
+    other = await app.send(create_body("other"), message_id="other")
+    await app.settle(seconds=3700)
+    states = [(await app.operations(one))[0].state for one in (ID, other.connection_id)]
+    assert states == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("patience", "code", "runs"),
+    [
+        (TransientError("throttled", retry_after_seconds=WEEK_SECONDS), "throttled-too-long", 3),
+        (NotYetError("target-updating", retry_after_seconds=WEEK_SECONDS), "target-never-ready", 2),
+    ],
+)
+async def test_a_step_fails_at_the_deadline_of_its_wait_though_a_service_asks_for_a_week_of_patience(
+    app: LocalApp, patience: MooringError, code: str, runs: int
+):
+    step = script(app, "preflight", *[patience] * 10)
+    message = await first_message(app)
+    await app.services.engine.run_one(message)
+    await app.settle(seconds=WEEK_SECONDS)
+    operation = await operation_of(app, message)
+    assert (operation.state, operation.code, step.runs) == ("failed", code, runs)
+    assert operation.ended_at is not None
+    assert 7200 <= (operation.ended_at - operation.opened_at).total_seconds() < 7260

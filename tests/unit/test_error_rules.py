@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,6 +13,8 @@ from shared.clients.arm_errors import Failure, judge, retry_after_seconds
 from shared.clients.error_rules import RULES, STATUS_RULES, Effect, Intent, Service
 from shared.clients.kube_connection import failure_of
 from shared.errors import NotYetError, Pace, PermanentError, StateConflictError, TransientError
+from shared.retry import WAITS
+from shared.throttling import THROTTLED
 
 ABSENT = "absent"
 WANTED = (Intent.READ, Intent.ENSURE, Intent.DELETE)
@@ -207,6 +211,11 @@ def test_a_throttled_call_carries_the_seconds_asked_for():
         ({"Retry-After": "-3"}, None),
         ({}, None),
         ({"Retry-After": format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)}, 0),
+        ({"Retry-After": "999999999"}, 999999999),
+        ({"Retry-After": "9999999999"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999999999999999999 23:59:59 GMT"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 +999999999999999"}, None),
+        ({"Retry-After": "soon", "x-ms-retry-after-ms": "1500"}, 1.5),
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None):
@@ -218,6 +227,51 @@ def test_a_retry_after_date_is_turned_into_seconds():
     found = retry_after_seconds({"Retry-After": later})
     assert found is not None
     assert 80 < found <= 90
+
+
+@pytest.mark.parametrize("zone", ["GMT", "-0000", "-2300", ""])
+def test_a_retry_after_date_at_the_end_of_the_calendar_is_many_seconds(zone: str):
+    found = retry_after_seconds({"Retry-After": f"Fri, 31 Dec 9999 23:59:59 {zone}"})
+    assert found is not None
+    assert found > timedelta(days=365 * 7000).total_seconds()
+
+
+def test_a_retry_after_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch):
+    later = datetime.now(UTC) + timedelta(seconds=90)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        found = retry_after_seconds({"Retry-After": f"{later:%a, %d %b %Y %H:%M:%S}"})
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found is not None
+    assert 80 < found <= 90
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        (7, 7),
+        (0, 0),
+        (None, None),
+        ("7", None),
+        (-1, None),
+        (math.nan, None),
+        (math.inf, None),
+        (2**31, None),
+    ],
+)
+def test_what_a_cluster_tells_of_its_patience_is_a_number_or_nothing(told: object, seconds: float | None):
+    body = {"kind": "Status", "reason": "TooManyRequests", "details": {"retryAfterSeconds": told}}
+    assert failure_of(429, body, {}).retry_after_seconds == seconds
+
+
+def test_every_wait_that_a_service_may_ask_for_has_a_deadline():
+    rules = [rule for by_intent in RULES.values() for rule in by_intent.values()]
+    asked = {rule.code for rule in (*rules, *STATUS_RULES.values()) if rule.effect is Effect.NOT_YET}
+    assert asked
+    assert all(WAITS[code].deadline_seconds for code in (*asked, THROTTLED))
 
 
 def test_a_create_finds_what_is_there_already_to_be_somebodys():

@@ -230,7 +230,7 @@ async def test_a_throttle_that_is_nearly_over_is_waited_for(app: LocalApp):
     await throttling.limits.throttle(SUBSCRIPTION, not_before=shot.read_at + timedelta(seconds=0.5))
     waits = await throttling.wait(shot, running(shot, "preflight"))
     assert waits is not None
-    assert waits.seconds == 0.5
+    assert waits.retry_after_seconds == 0.5
 
 
 async def test_a_credential_is_alive_under_any_name_that_says_the_same(bench: Bench):

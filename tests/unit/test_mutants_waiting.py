@@ -206,7 +206,7 @@ async def test_every_subscription_that_an_operation_writes_to_is_left_alone(
 ):
     error = TransientError("throttled", "by ARM", retry_after_seconds=40)
     waits = await throttling(limits).note(spread(identity_id=identity_id), error, took=timedelta(seconds=5))
-    assert (waits.reason, waits.detail, waits.seconds) == ("throttled", "by ARM", 40)
+    assert (waits.reason, waits.detail, waits.retry_after_seconds) == ("throttled", "by ARM", 40)
     untils = {digit: await limits.throttled_until(subscription(digit)) for digit in range(1, 7)}
     assert {digit for digit, until in untils.items() if until} == spared
     assert untils[2] == START + timedelta(seconds=45)
@@ -219,7 +219,7 @@ async def test_a_step_that_may_write_waits_for_each_of_its_subscriptions(limits:
     await limits.throttle(subscription(digit), not_before=START + timedelta(seconds=7))
     waits = await throttling(limits).wait(shot, step)
     assert waits is not None
-    assert (waits.reason, waits.detail, waits.seconds) == (
+    assert (waits.reason, waits.detail, waits.retry_after_seconds) == (
         "throttled",
         f"subscription {subscription(digit)}",
         7,

@@ -1,5 +1,6 @@
 """Retry arithmetic: never sooner than asked, never for ever."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -100,6 +101,39 @@ def test_every_wait_ends_at_its_deadline_with_its_own_code_unless_only_a_person_
     assert decision == retry.GiveUp(rule.code)
     just_before = retry.after_wait(reason, waiting_since=START, now=now - timedelta(seconds=1))
     assert isinstance(just_before, retry.TryAgain)
+
+
+LIMITED = {name: rule.deadline_seconds for name, rule in retry.WAITS.items() if rule.deadline_seconds}
+WEEK_SECONDS = 604800.0
+
+
+@pytest.mark.parametrize("reason", sorted(LIMITED))
+def test_a_wait_ends_at_its_deadline_however_long_a_service_asks_for_patience(reason: str):
+    def decided(after_seconds: float, asked_seconds: float) -> retry.TryAgain | retry.GiveUp:
+        now = START + timedelta(seconds=after_seconds)
+        return retry.after_wait(
+            reason, waiting_since=START, now=now, retry_after_seconds=asked_seconds, scale=0.5
+        )
+
+    deadline_seconds = LIMITED[reason]
+    assert decided(0, 7) == retry.TryAgain(7), "neither scaled nor undercut"
+    assert decided(0, -1) == retry.TryAgain(0)
+    assert decided(100, WEEK_SECONDS) == retry.TryAgain(deadline_seconds - 100)
+    assert decided(100, math.inf) == retry.TryAgain(deadline_seconds - 100)
+    assert decided(deadline_seconds, WEEK_SECONDS) == retry.GiveUp(retry.WAITS[reason].code)
+
+
+def test_a_time_that_a_step_has_computed_itself_is_kept_though_it_comes_after_the_deadline():
+    # Two days between the two looks of a prune are a setting that somebody may have.
+    decision = retry.after_wait("confirm", waiting_since=START, now=START, asked_seconds=172800)
+    assert decision == retry.TryAgain(172800)
+
+
+@pytest.mark.parametrize(
+    ("asked_seconds", "seconds"), [(None, 30), (0.0, 30), (7, 7), (3600, 3600), (WEEK_SECONDS, 3600)]
+)
+def test_nobody_is_left_alone_for_longer_than_an_hour_at_once(asked_seconds: float | None, seconds: float):
+    assert retry.patience(asked_seconds, otherwise=30) == seconds
 
 
 def test_only_what_has_no_deadline_of_its_own_is_held():

@@ -254,3 +254,23 @@ async def test_a_run_that_never_ends_is_cut_off(app: LocalApp):
     await hasty.run_one(_message(message_of(await slice_of(app, sweep_id, "cluster"))))
     found = await slice_of(app, sweep_id, "cluster")
     assert (found.state, found.tries) == (SliceState.WAITING, 1)
+
+
+@pytest.mark.parametrize("code", ["throttled", "kubernetes-busy"])
+async def test_a_sweep_goes_on_within_the_hour_though_a_service_asks_for_a_week_of_patience(
+    app: LocalApp, code: str
+):
+    await connected(app)
+    refused = []
+
+    def patience(call: Call) -> BaseException | None:
+        if call.name == "identities.list" and not refused:
+            refused.append(call)
+            return TransientError(code, "slow down", retry_after_seconds=604800)
+        return None
+
+    app.journal.before = patience
+    began_at = app.clock.now()
+    found = await swept(app, patience_seconds=7200)
+    assert (found["state"], len(refused)) == ("done", 1)
+    assert 3600 <= (app.clock.now() - began_at).total_seconds() < 3700
