@@ -229,15 +229,14 @@ def _refused(operation: Operation) -> dict[str, object]:
 def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, Intent]) -> dict[str, object]:
     """What a failed operation makes of its connection."""
     if operation.kind is Kind.PRUNE and connection.linker_id:
-        # Service Connector's, and not deleted by us: we go on watching it.
-        adopted = connection.adopted_at is not None
-        return {"state": ConnectionState.ADOPTED if adopted else ConnectionState.OBSERVED}
+        return _unpruned(connection)
     if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
         # A hint that could not be checked breaks nothing.
         return {}
     if operation.kind is Kind.PRUNE and connection.ended_at is not None:
-        # An orphan stays one: a rebuild still finds what is left, and the next sweep tries again.
-        return {"state": ConnectionState.ORPHANED}
+        return _unpruned(connection)
+    if operation.kind is Kind.DELETE and not operation.begun:
+        return _unended(connection)
     if operation.kind is Kind.CREATE and connection.configured_at is not None:
         # What failed after the settings were written (the proof) leaves the connection configured.
         return {}
@@ -247,6 +246,24 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
         return {"state": ConnectionState.RESTORED, "ended_at": None} if begun else {}
     failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
     return {"state": ConnectionState.FAILED} if failing else {}
+
+
+def _unended(connection: Connection) -> dict[str, object]:
+    """What a delete leaves that fails before it begins: it has overtaken whatever would end such a state."""
+    if connection.state is ConnectionState.PRUNING:
+        return _unpruned(connection)
+    return {"state": ConnectionState.FAILED} if connection.state is ConnectionState.CONNECTING else {}
+
+
+def _unpruned(connection: Connection) -> dict[str, object]:
+    """What a prune leaves that had begun to remove and did not come to its end."""
+    if connection.linker_id:
+        # Service Connector's, and not deleted by us: we go on watching it.
+        adopted = connection.adopted_at is not None
+        return {"state": ConnectionState.ADOPTED if adopted else ConnectionState.OBSERVED}
+    # An orphan stays one: a rebuild still finds what is left, and the next sweep tries again.
+    orphaned = connection.ended_at is not None
+    return {"state": ConnectionState.ORPHANED if orphaned else ConnectionState.FAILED}
 
 
 def left_by_restore(connection: Connection, intents: Mapping[str, Intent]) -> Connection:

@@ -17,6 +17,8 @@ from shared.models import (
 from tests.fakes.snapshots import LATER, intent, running, snapshot
 from tests.unit.test_mutants_outcomes import TWO, WAITED, connection_after, with_connection, with_steps
 
+UNFINISHED = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
+
 
 def test_a_failure_puts_a_step_that_waits_for_its_time_to_rest():
     empty = snapshot(plan=TWO)
@@ -73,10 +75,32 @@ def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
     assert connection_after(change).state is ConnectionState.FAILED
 
 
-def test_an_operation_that_fails_before_it_has_begun_breaks_nothing():
-    shot = snapshot(Kind.DELETE, connection_state=ConnectionState.CONFIGURED, begun=False)
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (ConnectionState.CONNECTING, ConnectionState.FAILED, {}),
+        (ConnectionState.PRUNING, ConnectionState.FAILED, {}),
+        (ConnectionState.PRUNING, ConnectionState.ORPHANED, {"ended_at": LATER}),
+        *((state, state, {}) for state in ConnectionState if state not in UNFINISHED),
+    ],
+)
+def test_a_delete_that_fails_before_it_has_begun_ends_what_it_has_overtaken_and_breaks_nothing_else(
+    before: ConnectionState, after: ConnectionState, changes: dict[str, object]
+):
+    shot = with_connection(snapshot(Kind.DELETE, connection_state=before, begun=False), **changes)
     change = outcomes.permanent(shot, running(shot, "quiesce"), PermanentError("x"), now=LATER)
-    assert connection_after(change).state is ConnectionState.CONFIGURED
+    assert connection_after(change).state is after
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.DELETE])
+@pytest.mark.parametrize("state", sorted(UNFINISHED))
+def test_any_other_operation_that_fails_before_it_has_begun_leaves_the_one_under_way_to_its_end(
+    kind: Kind, state: ConnectionState
+):
+    shot = snapshot(kind, connection_state=state, begun=False)
+    step = running(shot, shot.operation.value.plan[0].name)
+    change = outcomes.permanent(shot, step, PermanentError("x"), now=LATER)
+    assert connection_after(change).state is state
 
 
 RESTORED = {plans.RESTORED_BY: intent(plans.RESTORED_BY)}
