@@ -228,13 +228,10 @@ def _refused(operation: Operation) -> dict[str, object]:
 
 def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, Intent]) -> dict[str, object]:
     """What a failed operation makes of its connection."""
-    if operation.kind is Kind.PRUNE and connection.linker_id:
-        return _unpruned(connection)
-    if operation.kind is Kind.PRUNE and connection.state is not ConnectionState.PRUNING:
-        # A hint that could not be checked breaks nothing.
-        return {}
-    if operation.kind is Kind.PRUNE and connection.ended_at is not None:
-        return _unpruned(connection)
+    if operation.kind is Kind.PRUNE:
+        # A hint that could not be checked breaks nothing, and another prune may remove beside it.
+        removed = operation.confirmed and connection.state is ConnectionState.PRUNING
+        return _unpruned(connection) if removed else {}
     if operation.kind is Kind.DELETE and not operation.begun:
         return _unended(connection)
     if operation.kind is Kind.CREATE and connection.configured_at is not None:
@@ -244,7 +241,7 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
         # Something may stand there again: it must be found, and a delete request must reach it.
         begun = operation.begun and plans.RESTORED_BY in intents
         return {"state": ConnectionState.RESTORED, "ended_at": None} if begun else {}
-    failing = operation.kind in {Kind.CREATE, Kind.DELETE, Kind.PRUNE} and operation.begun
+    failing = operation.kind in {Kind.CREATE, Kind.DELETE} and operation.begun
     return {"state": ConnectionState.FAILED} if failing else {}
 
 

@@ -69,8 +69,18 @@ def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind):
     assert connection_after(change).state is ConnectionState.FAILED
 
 
+@pytest.mark.parametrize("changes", [{}, {"linker_id": "/linkers/x"}, {"ended_at": LATER}])
+@pytest.mark.parametrize("state", list(ConnectionState))
+def test_a_prune_that_has_confirmed_nothing_leaves_what_another_has_begun_or_ended(
+    state: ConnectionState, changes: dict[str, object]
+):
+    shot = with_connection(snapshot(Kind.PRUNE, connection_state=state), **changes)
+    change = outcomes.permanent(shot, running(shot, "confirm_gone"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is state
+
+
 def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
-    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING)
+    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING, confirmed=True)
     change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
     assert connection_after(change).state is ConnectionState.FAILED
 

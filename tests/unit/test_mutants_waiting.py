@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from shared import naming
-from shared.errors import TransientError
+from shared import naming, plans
+from shared.errors import PermanentError, TransientError
 from shared.limits import Limits
 from shared.models import (
     Cause,
     Connection,
     ConnectionState,
     Direction,
+    Done,
     Kind,
     Operation,
     OperationId,
@@ -21,9 +22,11 @@ from shared.models import (
 )
 from shared.opening import Answer, Asked
 from shared.state import Snapshot
+from shared.steps.base import StepContext
 from shared.throttling import Throttling
 from tests.fakes.clock import START, VirtualClock
 from tests.fakes.local_app import CLUSTER, STORAGE, LocalApp, create_body, delete_body, make_app
+from tests.fakes.scripted_step import script
 from tests.fakes.snapshots import SPEC, running, snapshot
 from tests.fakes.state_store import InMemoryStateStore
 
@@ -85,6 +88,20 @@ async def test_prunes_with_different_causes_stand_beside_each_other(app: LocalAp
     assert (await connection(app)).active == (first.operation_id, second.operation_id)
     again = await prune(app, "again", TARGET)
     assert again == Answer("attached", first.operation_id), "though it is not the newest"
+
+
+async def test_a_prune_that_fails_before_it_confirms_leaves_the_other_one_to_its_end(app: LocalApp):
+    await created(app)
+    hint = await prune(app, "hint", CLUSTER_GONE)
+
+    async def overtaken_by_events(_: StepContext) -> Done:
+        await begin_to_remove(app)
+        raise PermanentError("access-denied")
+
+    script(app, plans.CONFIRMED_BY, overtaken_by_events)
+    await app.pump()
+    assert (await operation(app, hint)).code == "access-denied"
+    assert await app.state(ID) == "pruning", "or a create would begin while the other one removes"
 
 
 async def test_a_prune_that_nobody_requested_bears_no_request_id(app: LocalApp):
