@@ -29,6 +29,7 @@ CHANGEABLE = frozenset(
     }
 )
 """What an update may find when it begins: nothing was taken away on purpose."""
+_PUT_BACK = frozenset({ConnectionState.RESTORED, ConnectionState.DELETING})
 _CHANGING = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
 
 
@@ -132,8 +133,11 @@ def require_restorable(generation: int | None, connection: Connection | None) ->
 
 
 def left_by_linker(connection: Connection) -> bool:
-    """Say whether Service Connector's connection is gone and only what was put back of it is there."""
-    return bool(connection.linker_id) and connection.state is ConnectionState.RESTORED
+    """Say whether Service Connector's connection is gone and only what was put back of it is there.
+
+    Nothing else of Service Connector's is ever being deleted by us.
+    """
+    return bool(connection.linker_id) and connection.state in _PUT_BACK
 
 
 def begin(operation: Operation, connection: Connection, now: datetime) -> tuple[Operation, Connection]:

@@ -234,6 +234,9 @@ def _fallen(operation: Operation, connection: Connection, intents: Mapping[str, 
         return _unpruned(connection) if removed else {}
     if operation.kind is Kind.DELETE and not operation.begun:
         return _unended(connection)
+    if operation.kind is Kind.DELETE and connection.linker_id:
+        # It was put back of a connection that Service Connector has no more: a delete must reach it again.
+        return {"state": ConnectionState.RESTORED}
     if operation.kind is Kind.CREATE and connection.configured_at is not None:
         # What failed after the settings were written (the proof) leaves the connection configured.
         return {}

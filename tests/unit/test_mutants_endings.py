@@ -60,13 +60,16 @@ def test_a_removal_of_an_earlier_life_ends_nothing_of_the_present_one():
     assert (connection_after(change).state, change.forget) == (ConnectionState.CONNECTING, ())
 
 
-@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.DELETE])
-def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind):
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [(Kind.CREATE, ConnectionState.FAILED), (Kind.DELETE, ConnectionState.RESTORED)],
+)
+def test_only_a_failed_prune_leaves_an_observed_connection_observed(kind: Kind, after: ConnectionState):
     shot = with_connection(snapshot(kind), linker_id="/linkers/x")
     change = outcomes.permanent(
         shot, running(shot, shot.operation.value.plan[0].name), PermanentError("x"), now=LATER
     )
-    assert connection_after(change).state is ConnectionState.FAILED
+    assert connection_after(change).state is after
 
 
 @pytest.mark.parametrize("changes", [{}, {"linker_id": "/linkers/x"}, {"ended_at": LATER}])
