@@ -193,7 +193,7 @@ def _account_details(seen: Seen) -> Mapping[str, Any]:
     if seen.spec.service_account:
         return {"uid": seen.account.uid}
     nonce = seen.account.annotations.get(ANNOTATION_NONCE, "")
-    return details_with(nonce) if nonce else {}
+    return details_with(nonce, seen.cluster.issuer) if nonce else {}
 
 
 def _account(seen: Seen) -> tuple[dict[str, Any], dict[str, Any]]:

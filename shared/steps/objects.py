@@ -15,6 +15,7 @@ from shared.models import Plan, Provenance
 from shared.ports import KubeObject, Use
 from shared.steps import saving
 from shared.steps.base import ANNOTATION_KEEP, ANNOTATION_NONCE, LABEL_MANAGED_BY, StepContext
+from shared.steps.proof_of_absence import recorded_issuer
 from shared.steps.removal import Removal, protects
 
 USE_LISTS = (
@@ -98,13 +99,13 @@ async def cluster_lost(
         ctx: the run.
         kind: ``Secret``, ``ConfigMap`` or ``ServiceAccount``.
         plan: what the record knows.
-        known: what the users row says of an account that another connection made anew.
+        known: what the users row says of an account that another connection made anew. What was told of
+            another life of the cluster proves nothing: so it stands in a backup.
 
     Raises:
         TransientError: Azure or the cluster cannot be asked.
     """
-    recorded = ctx.intents.get("preflight")
-    issuer = str(recorded.outputs.get("issuer", "")) if recorded else ""
+    issuer = recorded_issuer(ctx)
     if not ctx.pruning or not issuer:
         return False
     cluster = await ctx.outside.clusters.describe(ctx.connection.spec.cluster_id)
@@ -114,7 +115,7 @@ async def cluster_lost(
         return False
     namespace, name = str(plan.planned["namespace"]), str(plan.planned["name"])
     there = await ctx.outside.clusters.get(ctx.connection.spec.cluster_id, kind, namespace, name)
-    return there is None or not _written_since(there, plan, str((known or {}).get("nonce", "")))
+    return there is None or not _written_since(there, plan, _given_in(cluster.issuer, known or {}))
 
 
 def _written_since(there: KubeObject, plan: Plan, anew: str) -> bool:
@@ -185,9 +186,10 @@ async def remove_object(
             raise
         lost = True
     if there is None:
-        if lost and ctx.pruning and plan.outputs.get("uid"):
+        if lost and ctx.pruning:
             # It went with its cluster, and what bears its nonce in another one a backup has put back there.
-            item["nonces"] = []
+            # Or a write of ours has, if no answer is on record: of others none is under way.
+            item["nonces"] = [] if plan.outputs.get("uid") else sorted(own - {""})
         removal.remove(item, "cluster-gone" if lost else "already-gone", found=False)
         return
     proof = _proof(there, plan, nonces)
@@ -238,12 +240,21 @@ def _proof(there: KubeObject, plan: Plan, nonces: set[str]) -> str:
     return "nonce" if there.annotations.get(ANNOTATION_NONCE) in nonces else ""
 
 
-def details_with(nonce: str) -> dict[str, Any]:
-    """What the users row of an account is told of a write.
+def _given_in(issuer: str, details: Mapping[str, Any]) -> str:
+    """The nonce that was told last, unless it was told of another life of the cluster: a backup has it, too.
+
+    A row that does not say of which life (an earlier version wrote it) may mean this one.
+    """
+    nonce, given = str(details.get("nonce", "")), details.get("given", {})
+    return "" if given.get("nonce") == nonce and given.get("issuer") != issuer else nonce
+
+
+def details_with(nonce: str, issuer: str) -> dict[str, Any]:
+    """What the users row of an account is told of a write, and into which life of the cluster it goes.
 
     Two that make it at once write a nonce each, and what stays on it need not be what was told last.
     """
-    return {"nonce": nonce, "nonces": [nonce]}
+    return {"nonce": nonce, "nonces": [nonce], "given": {"nonce": nonce, "issuer": issuer}}
 
 
 def nonces_of(details: Mapping[str, Any]) -> set[str]:

@@ -60,7 +60,7 @@ class RestoredObjects:
             NotYetError: ``closing``: the account's last user is removing it.
         """
         saved = await ctx.recorder.saved(ctx.operation.restores)
-        await self._require_same_cluster(ctx, saved)
+        issuer = await self._require_same_cluster(ctx, saved)
         wanted = [one for one in saved if one.restorable]
         planned = await ctx.recorder.intend(
             {
@@ -75,7 +75,7 @@ class RestoredObjects:
         restored: list[Mapping[str, Any]] = []
         kept: list[Mapping[str, Any]] = []
         for one in wanted:
-            item, back = await self._put_back(ctx, one, str(planned["nonce"]))
+            item, back = await self._put_back(ctx, one, str(planned["nonce"]), issuer)
             (restored if back else kept).append(item)
         kept += [
             {**_item(one), "rule": "not-restorable", "detail": one.why, "restorable": "no", "why": one.why}
@@ -107,7 +107,8 @@ class RestoredObjects:
                     await remove_object(ctx, removal, item["kind"], one)
         return removal.done()
 
-    async def _require_same_cluster(self, ctx: StepContext, saved: list[SavedObject]) -> None:
+    async def _require_same_cluster(self, ctx: StepContext, saved: list[SavedObject]) -> str:
+        """The cluster that they were removed from is there; returns its issuer."""
         spec = ctx.connection.spec
         cluster = await ctx.outside.clusters.describe(spec.cluster_id)
         if cluster is None:
@@ -124,9 +125,10 @@ class RestoredObjects:
                 raise PermanentError(
                     "namespace-missing", namespace, remedy=f"kubectl create namespace {namespace}"
                 )
+        return cluster.issuer
 
     async def _put_back(
-        self, ctx: StepContext, one: SavedObject, nonce: str
+        self, ctx: StepContext, one: SavedObject, nonce: str, issuer: str
     ) -> tuple[Mapping[str, Any], bool]:
         cluster_id = ctx.connection.spec.cluster_id
         labels = {**one.labels, LABEL_MANAGED_BY: naming.MANAGED_BY}
@@ -137,7 +139,7 @@ class RestoredObjects:
                 self._thing(ctx, one.name),
                 ctx.user,
                 settled=ctx.recorder.settled,
-                details=details_with(nonce),
+                details=details_with(nonce, issuer),
             )
         else:
             labels[LABEL_CONNECTION] = ctx.connection.connection_id

@@ -30,6 +30,7 @@ from shared.steps.objects import (
     nonces_of,
     remove_object,
 )
+from shared.steps.proof_of_absence import recorded_issuer
 from shared.steps.removal import Removal, held_by_others, leave, live_linkers, require_still_gone
 
 KIND = "ServiceAccount"
@@ -100,14 +101,15 @@ class ServiceAccount:
         # The account keeps the nonce that is on it: by it whoever leaves last proves that it is ours.
         # One that is made again gets a new one: who knows the one before would take it for a backup's.
         known = ctx.intent is not None and bool(ctx.intent.outputs)
-        again = there is None and (known or (shared is not None and shared.others(ctx.user.connection_id)))
+        others = shared is not None and bool(shared.others(ctx.user.connection_id))
+        again = there is None and (known or others)
         kept = there.annotations.get(ANNOTATION_NONCE) if there else ctx.nonce if again else ""
         nonce = str(kept or planned["nonce"])
         await ctx.users.join(
             self._thing(ctx, client_id),
             ctx.user,
             settled=ctx.recorder.settled,
-            details=details_with(nonce),
+            details=details_with(nonce, await _issuer(ctx, shared.details if shared else {}, again=again)),
         )
         applied = await put_object(
             ctx,
@@ -176,6 +178,19 @@ class ServiceAccount:
 
     def _thing(self, ctx: StepContext, client_id: str) -> str:
         return account_thing(ctx.connection.spec.cluster_id, ctx.connection.spec.namespace, client_id)
+
+
+async def _issuer(ctx: StepContext, told: Mapping[str, Any], *, again: bool) -> str:
+    """Issuer of the cluster that the account is written into.
+
+    Preflight has recorded it. An account that is missing may have gone with that cluster since, and so it may
+    be where the users row tells of another: then Azure is asked.
+    """
+    recorded = recorded_issuer(ctx)
+    if not again and told.get("given", {}).get("issuer", recorded) == recorded:
+        return recorded
+    cluster = await ctx.outside.clusters.describe(ctx.connection.spec.cluster_id)
+    return cluster.issuer if cluster else recorded
 
 
 def foreign_account(namespace: str, name: str) -> PermanentError:

@@ -10,7 +10,7 @@ import pytest
 from shared import naming
 from shared.errors import TransientError
 from shared.models import Kind
-from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, account_thing
+from shared.steps.base import ANNOTATION_NONCE, LABEL_MANAGED_BY, LABEL_WORKLOAD, account_thing
 from shared.steps.objects import account_of
 from tests.fakes.local_app import CLUSTER, LocalApp, make_app
 from tests.fakes.step_bench import Bench
@@ -161,6 +161,105 @@ async def test_an_account_that_is_made_again_in_the_new_life_without_an_answer_g
     bench.become(Kind.CREATE)
     await bench.apply("service_account")
     bench.intents["service_account"] = recorded
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert objects(app) == set()
+
+
+@steps
+@pytest.mark.parametrize(("kind", "rule"), [(Kind.DELETE, "cluster-gone"), (Kind.PRUNE, "already-gone")])
+async def test_a_late_write_is_removed_again_where_no_backup_can_have_put_it_back_or_a_person_has_asked(
+    bench: Bench, step: str, kind: Kind, rule: str
+):
+    app, planned = bench.app, bench.intents[step].planned
+    if rule == "cluster-gone":
+        app.world.remove(CLUSTER)
+    else:
+        app.world.clusters[naming.fold_id(CLUSTER)].objects.clear()
+    bench.become(kind)
+    [item] = (await bench.revert(step)).outputs["removed"]
+    assert (item["rule"], item["found"]) == (rule, False)
+    if rule == "cluster-gone":
+        app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    labels, annotations = {LABEL_MANAGED_BY: naming.MANAGED_BY}, {ANNOTATION_NONCE: str(planned["nonce"])}
+    name = str(planned["name"])
+    app.clusters.put_object(CLUSTER, OBJECTS[step], "shop", name, labels=labels, annotations=annotations)
+    with pytest.raises(TransientError, match="came-back"):
+        await bench.apply("verify_gone")
+    assert objects(app) == set()
+
+
+async def made_again(bench: Bench, by: Bench) -> str:
+    """Somebody deletes the account by hand, and it is made again in the same cluster; its new nonce."""
+    there = bench.app.world.clusters[naming.fold_id(CLUSTER)].objects
+    [key] = [key for key in there if key[0] == "ServiceAccount"]
+    del there[key]
+    by.become(Kind.REPAIR if by is bench else Kind.CREATE)
+    await by.up_to("service_account")
+    return str(there[key].annotations[ANNOTATION_NONCE])
+
+
+@pytest.mark.parametrize("by", ["itself", "another"])
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_account_that_was_made_again_in_the_old_life_and_came_back_from_a_backup_is_not_touched(
+    bench: Bench, by: str, answered: bool
+):
+    app, other = bench.app, Bench(bench.app, "orders-more")
+    nonce = await made_again(bench, bench if by == "itself" else other)
+    known = bench.intents["service_account"]
+    assert known.planned["nonce"] != nonce
+    if by == "another":
+        other.become(Kind.DELETE)
+        await other.revert("service_account")
+    if not answered:
+        bench.lose_record("service_account")
+    rebuilt(app, "ServiceAccount", str(known.planned["name"]), nonce=nonce)
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("cluster-gone", False)
+    await bench.apply("verify_gone")
+    assert "ServiceAccount" in objects(app)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+async def test_an_account_that_another_wrote_into_the_new_life_last_goes_though_it_was_made_again_before(
+    bench: Bench, copied: bool
+):
+    app, other = bench.app, Bench(bench.app, "orders-more")
+    nonce = await made_again(bench, bench)
+    planned = bench.intents["service_account"].planned
+    app.world.remove(CLUSTER)
+    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    if copied:
+        labels = {LABEL_MANAGED_BY: naming.MANAGED_BY, LABEL_WORKLOAD: bench.context("settings").workload_key}
+        annotations = {ANNOTATION_NONCE: nonce}
+        name = str(planned["name"])
+        app.clusters.put_object(
+            CLUSTER, "ServiceAccount", "shop", name, labels=labels, annotations=annotations
+        )
+    await other.up_to("service_account")
+    await other.apply("service_account")  # as after a crash
+    other.become(Kind.DELETE)
+    await other.revert("service_account")
+    bench.become(Kind.PRUNE)
+    [item] = (await bench.revert("service_account")).outputs["removed"]
+    assert (item["rule"], item["found"]) == ("proven-by-nonce", True)
+    assert objects(app) == set()
+
+
+async def test_a_second_run_that_finds_the_account_in_the_new_life_does_not_call_it_the_old_lifes(
+    bench: Bench,
+):
+    app, other = bench.app, Bench(bench.app, "orders-more")
+    await other.up_to("managed_identity")
+    app.world.remove(CLUSTER)  # since its preflight
+    app.world.add_cluster(CLUSTER, namespaces=("shop",), issuer="https://another")
+    await other.apply("service_account")
+    other.lose_record("service_account")
+    await other.apply("service_account")
+    other.become(Kind.DELETE)
+    await other.revert("service_account")
     bench.become(Kind.PRUNE)
     [item] = (await bench.revert("service_account")).outputs["removed"]
     assert (item["rule"], item["found"]) == ("proven-by-nonce", True)

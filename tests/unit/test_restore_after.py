@@ -220,6 +220,12 @@ async def test_an_account_that_another_connection_joined_stays_when_the_connecti
     users = app.services.engine.users
     thing = account_thing(CLUSTER, "shop", client_id)
     other = User(connection_id=OURS, generation=1)
+    known, cluster = await users.get(thing), await app.clusters.describe(CLUSTER)
+    assert known is not None
+    assert cluster is not None
+    assert known.details["given"]["issuer"] == cluster.issuer, (
+        "a backup of it in another cluster proves nothing"
+    )
 
     async def settled(_: OperationId) -> bool:
         return True
