@@ -1,7 +1,8 @@
 """The rows of a connection, made from what was seen of it. Writes tables only.
 
 Who uses what comes first and the connection last: until its row is there nothing can be deleted for it, and a
-recovery that was cut off is done again. A row that is there already is never touched.
+recovery that was cut off is done again. Of connections that share an identity each is among the users of what
+they share before the first is on record. A row that is there already is never touched.
 """
 
 from __future__ import annotations
@@ -46,12 +47,23 @@ class Rebuilder:
     limits: Limits
     identity_resource_group_id: str
 
-    async def write(self, seen: Seen, *, now: datetime) -> bool:
-        """Put a connection on record; False if somebody has meanwhile.
+    async def join(self, seen: Seen) -> None:
+        """Make a connection a user of all that it holds; it is not on record by that.
 
         Raises:
             NotYetError: ``closing``: something that it shares is being removed.
-            PermanentError: ``too-many-users``.
+            PermanentError: ``too-many-users``; of what cannot be put into rows, before any is written.
+            TransientError: the tables cannot be written now.
+        """
+        intents_of(seen)
+        await self._depend(seen)
+        await self._join(seen)
+
+    async def write(self, seen: Seen, *, now: datetime) -> bool:
+        """Put a connection on record that has joined; False if somebody has meanwhile.
+
+        Raises:
+            PermanentError: no row can hold it.
             TransientError: the tables cannot be written now.
         """
         intents = [
@@ -64,8 +76,6 @@ class Rebuilder:
             )
             for step, (planned, outputs) in intents_of(seen).items()
         ]
-        await self._depend(seen)
-        await self._join(seen)
         made_at = _instant(seen.secret.created_at) or now
         connection = Connection(
             connection_id=ConnectionId(seen.connection_id),

@@ -2,7 +2,7 @@
 
 Connections that share an identity share what goes with its last user. If one of them could not be put on
 record, the others would be taken for the last, and a delete would take the identity from under it: so they
-are put on record together, or told together.
+are put on record together, or told together; and all are users of what they share before the first is there.
 """
 
 from __future__ import annotations
@@ -134,12 +134,38 @@ class RecoverySlice:
             except Unknown as unknown:
                 bad = bad or claim.place
                 await self._tell(ledger, surveyor, claim, Outcome.NOT_RECOVERED, why=unknown)
+        if not bad and ledger.sweep.asked_by == RECOVERY:
+            seen, bad = await self._joined(ledger, surveyor, seen)
         for one in seen:
             if bad:
                 why = Unknown(SIBLING, f"{bad} could not be told")
                 await self._tell(ledger, surveyor, one.claim, Outcome.NOT_RECOVERED, why=why)
             else:
                 await self._recover(ledger, surveyor, one)
+
+    async def _joined(
+        self, ledger: Ledger, surveyor: Surveyor, seen: Sequence[Seen]
+    ) -> tuple[list[Seen], str]:
+        """Make each a user of what they share.
+
+        A run may be cut off between two of them: the one that is on record by then must not be the last user
+        of what the other works through.
+
+        Returns:
+            Those that are users now, and the place of one that cannot be; empty if all are.
+        """
+        joined: list[Seen] = []
+        bad = ""
+        for one in seen:
+            try:
+                await self.rebuilder.join(one)
+            except PermanentError as error:
+                bad = bad or one.claim.place
+                why = Unknown(error.code, error.detail)
+                await self._tell(ledger, surveyor, one.claim, Outcome.NOT_RECOVERED, why=why)
+            else:
+                joined.append(one)
+        return joined, bad
 
     async def _known(self, ledger: Ledger, claim: Claim) -> Outcome:
         """Of what an earlier run of this recovery put on record, that stays its outcome."""

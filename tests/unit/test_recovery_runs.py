@@ -11,6 +11,7 @@ import pytest
 from shared import naming
 from shared.errors import PermanentError, TransientError
 from shared.ports import Upsert
+from shared.recovering.rebuilding import Rebuilder
 from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, GROUP, VAULT, LocalApp, create_body, delete_body, make_app
 from tests.fakes.recoveries import (
@@ -186,19 +187,18 @@ async def test_azures_hiccups_are_tried_again(app: LocalApp):
     assert set(outcomes(await recovered(app)).values()) == {"recovered"}
 
 
-async def test_a_create_that_comes_first_is_left_as_it_is(app: LocalApp):
+async def test_a_create_that_comes_first_is_left_as_it_is(app: LocalApp, monkeypatch: pytest.MonkeyPatch):
     """Between the look and the write of a recovery somebody sends the create request again."""
     await connected(app)
     lose_tables(app)
     sent: list[Any] = []
 
-    async def race(seen: Any, *, now: Any) -> bool:
+    async def race(self: Rebuilder, seen: Any, *, now: Any) -> bool:
         sent.append(await app.send(create_body(), message_id="again"))
-        return bool(await write(seen, now=now))
+        return await write(self, seen, now=now)
 
-    worker = app.services.sweeping.slices.workers["recovery"]
-    write = worker.rebuilder.write  # type: ignore[attr-defined]
-    object.__setattr__(worker, "rebuilder", type("Racing", (), {"write": staticmethod(race)})())
+    write = Rebuilder.write
+    monkeypatch.setattr(Rebuilder, "write", race)
     assert outcomes(await recovered(app)) == {"orders-blob": "on-record"}
     await app.settle()
     assert (sent[0].outcome, await app.state(ID)) == ("opened", "configured")
@@ -252,3 +252,31 @@ async def test_an_object_without_a_sound_age_is_as_old_as_the_recovery(created_a
     assert stored is not None
     assert current is not None
     assert stored.value.created_at == current.value.started_at
+
+
+async def test_one_that_is_on_record_before_its_sibling_is_not_taken_for_the_last_user(
+    app: LocalApp, monkeypatch: pytest.MonkeyPatch
+):
+    await two(app)
+    writes: list[str] = []
+
+    async def only_the_first(self: Rebuilder, seen: Any, *, now: Any) -> bool:
+        writes.append(seen.spec.name)
+        if seen.spec.name != writes[0]:
+            raise TransientError("table-unavailable")
+        return await write(self, seen, now=now)
+
+    write = Rebuilder.write
+    monkeypatch.setattr(Rebuilder, "write", only_the_first)
+    result = await recovered(app)
+    assert result["details"] == {"table-unavailable": 1}
+    await app.send(delete_body(writes[0]), message_id="d")
+    await app.settle(seconds=3600.0)
+    assert await app.state(naming.connection_id(CLUSTER, "shop", writes[0])) == "deleted"
+    assert len(app.leftovers()["identities"]) == 1, "the other works through it"
+    monkeypatch.undo()
+    other = next(name for name in ("orders-blob", "orders-keys") if name != writes[0])
+    assert outcomes(await recovered(app)) == {other: "recovered"}
+    await app.send(delete_body(other), message_id="d2")
+    await app.settle(seconds=3600.0)
+    assert app.leftovers() == {"identities": [], "assignments": [], "objects": [], "users": []}
