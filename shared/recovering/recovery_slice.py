@@ -93,11 +93,12 @@ class RecoverySlice:
             # Without an identity it shares nothing that goes with a last user.
             groups.setdefault(_identity_id(surveyor, claim) or f"none {claim.place}", []).append(claim)
         keys = [key for key in sorted(groups) if key > after]
+        unlisted = scope.unlisted(policy, ledger.what, surveyor.view.namespaces)
 
         async def one(key: str) -> None:
-            await self._group(
-                ledger, surveyor, groups[key], _silent_for(silent, groups[key], named=policy.names(key))
-            )
+            named = policy.names(key)
+            silence = _silent_for(silent, groups[key], named=named, unlisted=unlisted)
+            await self._group(ledger, surveyor, groups[key], silence)
 
         for page in itertools.batched(keys, AT_ONCE, strict=False):
             await side_by_side(one, page)
@@ -121,7 +122,7 @@ class RecoverySlice:
         )
 
     async def _group(self, ledger: Ledger, surveyor: Surveyor, claims: Sequence[Claim], silent: str) -> None:
-        """All connections of one identity; ``silent`` is a secret that may be of one more."""
+        """All connections of one identity; ``silent`` is where there may be one more."""
         scopes = frozenset(filter(None, (_scope(surveyor, claim) for claim in claims)))
         seen: list[Seen] = []
         bad = silent
@@ -244,13 +245,16 @@ def _secrets(surveyor: Surveyor) -> list[KubeObject]:
     return [one for kind in SETTINGS for _, one in sorted(objects[kind].items()) if ours(one)]
 
 
-def _silent_for(silent: Sequence[Claim], claims: Sequence[Claim], *, named: bool) -> str:
+def _silent_for(silent: Sequence[Claim], claims: Sequence[Claim], *, named: bool, unlisted: str) -> str:
     """Place of a secret that tells nothing and may be of the identity of these claims; empty if none may.
 
     An identity that is made for a workload serves its namespace alone; one that requests name, or may name
-    by the policy (those that we made among them), may serve any.
+    by the policy (those that we made among them), may serve any: those that match the pattern ``unlisted``,
+    which were not looked into, too.
     """
     named = named or any(claim.spec is not None and claim.spec.identity_id for claim in claims)
+    if named and unlisted:
+        return f"what is in namespaces {unlisted}"
     namespaces = {claim.secret.namespace for claim in claims}
     found = (one.place for one in silent if named or one.secret.namespace in namespaces)
     return next(found, "")

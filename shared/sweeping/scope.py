@@ -50,6 +50,20 @@ def namespaces(policy: Policy, cluster_id: str, present: Mapping[str, bool] | No
     return [name for name in sorted(names) if not _WILD & set(name) and policy.watches(cluster_id, name)]
 
 
+def unlisted(policy: Policy, cluster_id: str, present: Mapping[str, bool] | None) -> str:
+    """A pattern of namespaces that nobody could fill in, because none were listed; empty if there is none.
+
+    Args:
+        policy: the policy.
+        cluster_id: the cluster.
+        present: as for ``namespaces``.
+    """
+    rules = _rules(policy, cluster_id)
+    if present is not None or any("*" in rule.namespaces for rule in rules):
+        return ""
+    return next((name for rule in rules for name in rule.namespaces if _WILD & set(name)), "")
+
+
 def _rules(policy: Policy, cluster_id: str) -> list[Allow]:
     folded = naming.fold_id(cluster_id).split("/")
     return [rule for rule in policy.allow if any(_matches(pattern, folded) for pattern in rule.clusters)]

@@ -3,9 +3,11 @@
 import dataclasses
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.inscription import ANNOTATION_REQUEST
 from shared.ports import Identity, RoleAssignment
 from shared.steps.base import LABEL_WORKLOAD
+from tests.fakes.journal import Call
 from tests.fakes.local_app import CLUSTER, GROUP, POLICY, VAULT, LocalApp, delete_body
 from tests.fakes.recoveries import (
     account_of,
@@ -54,6 +56,40 @@ async def test_of_connections_that_share_an_identity_all_are_recovered_or_none(a
     await app.send(delete_body("orders-keys"), message_id="d")
     await app.settle(seconds=3600.0)
     assert account_of_workload(app, "orders"), "orders-blob still works through it"
+
+
+async def test_namespaces_that_may_not_be_listed_may_hold_more_of_an_identity_that_requests_name(
+    app: LocalApp,
+):
+    """The policy lists them by a pattern, and the role for sweeps is bound in namespaces alone."""
+    add_given(app)
+    app.world.clusters[naming.fold_id(CLUSTER)].namespaces.add("shop2")
+    listing = POLICY.replace('namespaces = ["*"]', 'namespaces = ["shop", "shop?"]')
+    app.policy_file.write_text(listing + f'identities = ["{GIVEN}"]\n')
+    await connected(app, identityId=GIVEN)
+    await connected(app, "elsewhere", namespace="shop2", identityId=GIVEN)
+    await connected(app, "of-its-own", workload="other")
+    roles = dict(app.world.assignments)
+    lose_tables(app)
+
+    def refused(call: Call) -> BaseException | None:
+        listed = call.name == "clusters.list_namespaces"
+        return PermanentError("kubernetes-access-denied") if listed else None
+
+    app.journal.before = refused
+    result = await recovered(app)
+    assert outcomes(result) == {"orders-blob": "sibling-not-recovered", "of-its-own": "recovered"}
+    assert "namespaces-not-listed" in result["details"]
+    await app.send({"action": "delete", "connectionId": ID}, message_id="d")
+    await app.settle(seconds=3600.0)
+    assert app.world.assignments == roles, "elsewhere works through one of them"
+    app.journal.before = None
+    again = {"elsewhere": "recovered", "orders-blob": "recovered", "of-its-own": "on-record"}
+    assert outcomes(await recovered(app)) == again
+    lose_tables(app)
+    app.policy_file.write_text(listing.replace('"shop?"', '"shop2"') + f'identities = ["{GIVEN}"]\n')
+    app.journal.before = refused
+    assert set(outcomes(await recovered(app)).values()) == {"recovered"}, "no pattern is left unfilled"
 
 
 def account_of_workload(app: LocalApp, workload: str) -> list[tuple[str, str, str]]:
