@@ -21,6 +21,8 @@ CHARACTERS = 16_000
 """Longest text that is read; Kubernetes bounds an object's annotations at 256 KiB together."""
 _ELSEWHERE = frozenset({"namespace", "additional_settings"})
 """What is told by the place, or by the object's values."""
+_MOUNTED = {"name", "type"}
+"""What there is of each object of a vault."""
 
 
 def text_of(spec: ConnectionSpec) -> str:
@@ -59,9 +61,11 @@ def spec_of(
     here = naming.fold_id(asked) == naming.fold_id(cluster_id)
     place = {"cluster_id": asked if here else cluster_id, "namespace": namespace}
     try:
-        return ConnectionSpec.model_validate({**found, **place, "additional_settings": values}, strict=True)
+        spec = ConnectionSpec.model_validate({**found, **place, "additional_settings": values}, strict=True)
     except ValidationError:
         return None
+    # What a request could not have said of a vault nobody can mount.
+    return spec if all(set(one) == _MOUNTED for one in spec.vault_objects.values()) else None
 
 
 def _read(text: str) -> dict[str, Any] | None:
@@ -69,6 +73,8 @@ def _read(text: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(text)
+        # Half of a surrogate pair, escaped, is JSON and no text: no row could hold it.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -43,6 +43,8 @@ def test_an_inscription_tells_the_wish_again():
         '{"additional_settings": "x"}',
         '{"additional_settings": [1]}',
         '{"name": "a", "cluster_id": "other"}',
+        inscription.text_of(SPEC).replace("Orders-1", "Orders-1\\ud800"),
+        inscription.text_of(SPEC).replace('"A"', '"\\udfff"'),
     ],
 )
 def test_what_is_no_inscription_tells_nothing(text: str):
@@ -77,3 +79,12 @@ def test_a_place_in_an_inscription_is_not_believed():
     told = inscription.spec_of(text, cluster_id=CLUSTER, namespace="shop", data={"REGION": "west"})
     assert told is not None
     assert (told.cluster_id, told.namespace) == (CLUSTER, "shop")
+
+
+@pytest.mark.parametrize("one", [{}, {"name": "p"}, {"name": "p", "type": "secret", "version": "1"}])
+def test_an_inscription_that_tells_half_of_a_vaults_object_tells_nothing(one: dict[str, str]):
+    mounted = SPEC.model_copy(update={"additional_settings": {}, "vault_objects": {"p": one}})
+    text = inscription.text_of(mounted)
+    assert inscription.spec_of(text, cluster_id=CLUSTER, namespace="shop") is None
+    whole = mounted.model_copy(update={"vault_objects": {"p": {"name": "p", "type": "secret"}}})
+    assert inscription.spec_of(inscription.text_of(whole), cluster_id=CLUSTER, namespace="shop") == whole

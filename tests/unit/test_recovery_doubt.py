@@ -11,7 +11,7 @@ from shared.inscription import ANNOTATION_REQUEST
 from shared.ports import Identity, Upsert
 from shared.steps.base import LABEL_CONNECTION, LABEL_WORKLOAD
 from shared.users import USERS_LIMIT
-from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, LocalApp, delete_body
+from tests.fakes.local_app import CLUSTER, GROUP, STORAGE, VAULT, LocalApp, delete_body
 from tests.fakes.recoveries import (
     account_of,
     claim,
@@ -81,6 +81,10 @@ def unknown_property(app: LocalApp) -> None:
     claim(app, added_later="x")
 
 
+def half_a_character(app: LocalApp) -> None:
+    claim(app, name="orders-blob\ud800")
+
+
 def no_text(app: LocalApp) -> None:
     del secret_of(app).annotations[ANNOTATION_REQUEST]
 
@@ -138,6 +142,7 @@ DOUBTS: dict[Callable[[LocalApp], None], str] = {
     another_label: "copied",
     unknown_type: "unknown-target-type",
     unknown_property: "no-inscription",
+    half_a_character: "no-inscription",
     no_text: "no-inscription",
     no_json: "no-inscription",
     identity_gone: "identity-missing",
@@ -164,6 +169,23 @@ async def test_what_does_not_come_together_is_told_and_not_recorded(
     assert (one["outcome"], one["reason"]) == ("not-recovered", reason)
     assert result["totals"]["reasons"] == {reason: 1}
     assert (app.store.rows("connections"), app.store.rows("users")) == ([], [])
+
+
+async def test_half_of_a_vaults_object_does_not_end_the_recovery_of_a_cluster(app: LocalApp):
+    app.clusters.set_secrets_store(CLUSTER, on=True)
+    app.world.resources[naming.fold_id(VAULT)]["properties"]["tenantId"] = (
+        "99999999-9999-4999-8999-999999999999"
+    )
+    mounted = {"settingsIn": "secretProviderClass", "vaultObjects": [{"name": "p", "type": "secret"}]}
+    await connected(app, target={"type": "keyvault", "id": VAULT}, **mounted)
+    lose_tables(app)
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+    annotations = objects["SecretProviderClass", "shop", "sc-ordersblob-secretproviderclass"].annotations
+    told = {**json.loads(annotations[ANNOTATION_REQUEST]), "vault_objects": {"p": {}}}
+    annotations[ANNOTATION_REQUEST] = json.dumps(told)
+    result = await recovered(app)
+    assert result["details"] == {}
+    assert [one["reason"] for one in result["connections"]] == ["no-inscription"]
 
 
 async def test_a_create_request_takes_over_what_a_recovery_could_not_tell(app: LocalApp):
