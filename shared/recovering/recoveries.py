@@ -98,6 +98,9 @@ class RecoveryScope:
     async def cut(self, sweep: Sweep) -> list[Slice]:
         """Clusters that the policy lists: by name, or among those of our subscriptions.
 
+        A subscription whose clusters may not be listed, though the policy lists some by a pattern, has a
+        slice of its own, which says that.
+
         Nothing is on record after a loss, and the policy may name clusters by pattern, so Azure is asked.
 
         Raises:
@@ -109,22 +112,32 @@ class RecoveryScope:
             # The one slice says so when it runs.
             return [Slice(sweep_id=sweep.sweep_id, slice_id=KIND, kind=KIND)]
         found = {naming.fold_id(one): one for one in scope.clusters(await self.inventory.clusters(), policy)}
+        unlisted: list[str] = []
         for subscription_id in sorted(self.subscription_ids):
             try:
                 there = await self.resources.list(subscription_id, resource_type=CLUSTER_TYPE)
             except PermanentError:
-                continue  # only what the policy names is looked at there
+                # Only what the policy names is looked at there; if it lists more, a slice says so.
+                unlisted += [subscription_id] if scope.by_pattern(policy, subscription_id) else []
+                continue
             for cluster_id in there:
                 found[naming.fold_id(cluster_id)] = cluster_id
+        whats = [
+            *(f"/subscriptions/{one}" for one in unlisted),
+            *(
+                cluster_id
+                for key, cluster_id in sorted(found.items())
+                if naming.subscription_of(key) in self.subscription_ids and scope.listed(policy, cluster_id)
+            ),
+        ]
         return [
             Slice(
                 sweep_id=sweep.sweep_id,
-                slice_id=f"{KIND}-{naming.digest([key], 12)}",
+                slice_id=f"{KIND}-{naming.digest([naming.fold_id(what)], 12)}",
                 kind=KIND,
-                what=cluster_id,
+                what=what,
             )
-            for key, cluster_id in sorted(found.items())
-            if naming.subscription_of(key) in self.subscription_ids and scope.listed(policy, cluster_id)
+            for what in whats
         ]
 
 

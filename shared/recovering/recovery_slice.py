@@ -29,6 +29,8 @@ SIBLING = "sibling-not-recovered"
 SETTINGS = (SECRET, CONFIG_MAP, PROVIDER_CLASS)
 """Kinds of objects with settings, which tell what was asked for."""
 STAGE = "connections"
+SUBSCRIPTION, NOT_LISTED = "microsoft.resources/subscriptions", "clusters-not-listed"
+"""Type of what stands for the clusters that may not be listed of a subscription, and what is said of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,9 @@ class RecoverySlice:
             PermanentError: this cluster cannot be looked at.
         """
         policy = self.lookout.load_policy()
+        if naming.type_of(ledger.what) == SUBSCRIPTION:
+            ledger.note(NOT_LISTED)
+            return True
         if not scope.listed(policy, ledger.what):
             ledger.note("not-in-policy")
             return True

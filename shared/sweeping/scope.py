@@ -26,6 +26,12 @@ def clusters(known: Iterable[WatchedCluster], policy: Policy | None) -> list[str
     return [found[key] for key in sorted(found)]
 
 
+def by_pattern(policy: Policy, subscription_id: str) -> bool:
+    """Say whether some rule lists clusters of a subscription by a pattern, which Azure alone can fill in."""
+    patterns = {pattern for rule in policy.allow for pattern in rule.clusters if _WILD & set(pattern)}
+    return any(naming.subscription_of(one) == subscription_id for one in patterns)
+
+
 def listed(policy: Policy, cluster_id: str) -> bool:
     """Say whether some rule of the policy lists a cluster."""
     return bool(_rules(policy, cluster_id))

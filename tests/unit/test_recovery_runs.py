@@ -87,7 +87,9 @@ async def test_clusters_that_the_policy_names_by_pattern_are_found_in_azure(app:
     assert outcomes(await recovered(app)) == {"orders-blob": "recovered"}
 
 
-async def test_a_subscription_that_may_not_be_listed_leaves_those_that_the_policy_names(app: LocalApp):
+async def test_a_subscription_that_may_not_be_listed_leaves_those_that_the_policy_names_and_is_told(
+    app: LocalApp,
+):
     await connected(app)
     lose_tables(app)
 
@@ -95,7 +97,14 @@ async def test_a_subscription_that_may_not_be_listed_leaves_those_that_the_polic
         return PermanentError("access-denied") if call.name == "resources.list" else None
 
     app.journal.before = refused
-    assert outcomes(await recovered(app)) == {"orders-blob": "recovered"}
+    result = await recovered(app)
+    assert (outcomes(result), result["details"]) == ({"orders-blob": "recovered"}, {})
+    lose_tables(app)
+    app.policy_file.write_text(
+        app.policy_file.read_text().replace("managedClusters/aks1", "managedClusters/*")
+    )
+    result = await recovered(app)
+    assert (outcomes(result), result["details"]) == ({}, {"clusters-not-listed": 1})
 
 
 # --- slices, crashes, races -----------------------------------------------------------------------
