@@ -35,7 +35,7 @@ async def give(
         raise PermanentError(
             "database-grant-refused",
             f"not granted: {', '.join(lacking)}",
-            remedy=f'in database {database}, as its owner: GRANT <owner> TO "{server.admin}";',
+            remedy=f"in database {database}, as its owner: GRANT <owner> TO {sql.quoted(server.admin)};",
         )
 
 
@@ -79,7 +79,7 @@ def _but_its_own(database: str, name: str, privileges: Privileges, relations: Se
         raise PermanentError(
             "database-grant-refused",
             f"{len(own)} of schema {privileges.schema} belong to {name} itself",
-            remedy=f'in database {database}: REASSIGN OWNED BY "{name}" TO <owner>;',
+            remedy=f"in database {database}: REASSIGN OWNED BY {sql.quoted(name)} TO <owner>;",
         )
     return [one for one in relations if one["owner"] != name]
 
@@ -96,7 +96,7 @@ def _require_power(
             "database-grant-refused",
             f"{len(theirs)} of schema {privileges.schema} belong to {', '.join(owners)}",
             remedy=f"in database {database}: "
-            + " ".join(f'GRANT "{owner}" TO "{server.admin}";' for owner in owners),
+            + " ".join(f"GRANT {sql.quoted(owner)} TO {sql.quoted(server.admin)};" for owner in owners),
         )
 
 

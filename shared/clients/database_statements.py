@@ -130,6 +130,14 @@ SELECT p || ' on ' || format('%s.%s', n.nspname, c.relname)
 _BATCH = 200
 
 
+def quoted(name: str) -> str:
+    """A name in a statement that a person is told to send: whoever made the role chose it.
+
+    Source: postgresql.org, "Lexical Structure", quoted identifiers.
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
 def on_relations(
     verb: str, privileges: str, kind: str, relations: Sequence[tuple[str, str]], name: str
 ) -> Iterable[tuple[str, list[str]]]:

@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 
 from shared.clients import databases
+from shared.clients.database_grants import _require_power
 from shared.clients.database_statements import on_relations
 from shared.clients.sqlstates import OTHER, STATES, rule_of
 from shared.errors import PermanentError, TransientError
-from shared.ports import DatabaseServer
+from shared.ports import DatabaseServer, Privileges
 from tests.contract.ports_databases import SCOPE, FixedToken
 
 SERVER = DatabaseServer(host="db.example", admin="app", token_scope=SCOPE)
@@ -88,3 +89,11 @@ def test_names_never_stand_in_a_statement():
     assert all("orders" not in text for text, _ in statements)
     assert all(text.count("%I") == len(names) for text, names in statements)
     assert list(on_relations("REVOKE", "ALL", "TABLE", [], evil)) == []
+
+
+def test_a_command_for_a_person_holds_a_role_to_its_name_whoever_chose_it():
+    """Whoever may make roles may own a table: who pastes the remedy must not act for them."""
+    theirs = {"owner": 'x" TO y; DROP ROLE "z', "ours": False, "sequence": False}
+    with pytest.raises(PermanentError, match="database-grant-refused") as refused:
+        _require_power(SERVER, "shop", Privileges(schema="public", on_tables=("SELECT",)), [theirs])
+    assert refused.value.remedy == 'in database shop: GRANT "x"" TO y; DROP ROLE ""z" TO "app";'
