@@ -15,13 +15,8 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
 from shared.steps.orphan_claims import FAULTS, claim, let_go, orphan_fault
-from shared.steps.proof_of_absence import (
-    Incarnation,
-    cause_alive,
-    held_elsewhere,
-    incarnation,
-    newer_than_event,
-)
+from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
+from shared.steps.standing_access import held_elsewhere
 from shared.steps.successors import find_successor
 from shared.steps.witnesses import API_VERSIONS, find_witness
 

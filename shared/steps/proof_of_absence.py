@@ -15,7 +15,6 @@ from shared import naming
 from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, Connection, ConnectionState
 from shared.steps.base import StepContext
-from shared.target_parts import AZURE_ROLE
 
 NAMESPACES = "/namespaces/"
 TERMINATING = "Terminating"
@@ -63,7 +62,7 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         return await _namespace_there(ctx, cause)
     if cause.kind == "expiry":
         return not expired(ctx.connection, ctx.now, ctx.rules.orphan_retention_seconds)
-    looked_at = _present_part(ctx, cause) or cause.resource_id
+    looked_at = present_part(ctx, cause) or cause.resource_id
     there = await ctx.outside.resources.get(looked_at, api_version=api_version) is not None
     if cause.kind == "cluster" and there:
         return await incarnation(ctx) is not Incarnation.ANOTHER
@@ -83,35 +82,6 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
     return there
 
 
-async def held_elsewhere(ctx: StepContext, cause: Cause) -> str:
-    """Something that is there and that all roles of the connection are on, though its target is gone.
-
-    An update changes what the connection relies on before it changes its roles. Where it broke off between
-    the two, the target that it asked for proves nothing about the one that the workload still works with.
-
-    Returns:
-        An id; empty if a role is on what is gone, or none is on record.
-    """
-    made = ctx.intents.get("role_assignments")
-    if cause.kind != "target" or made is None or ctx.connection.linker_id:
-        return ""
-    gone = {
-        naming.fold_id(one) for one in (cause.resource_id, ctx.target.scope(ctx.connection.spec.target_id))
-    }
-    plans = [{**plan.planned, **plan.outputs} for plan in made.plans()]
-    scopes = {
-        naming.fold_id(item["scope"]): item["scope"] for plan in plans for item in plan.get("assignments", ())
-    }
-    if any(gone & {one, *naming.ancestors(one)} for one in scopes):
-        return ""
-    for scope in scopes.values():
-        # What a service names inside of itself, Resource Manager does not know.
-        looked_at = scope if ctx.target.grants == AZURE_ROLE else naming.resource_of(scope)
-        if await ctx.outside.resources.get(looked_at, api_version=ctx.target.api_version) is not None:
-            return str(looked_at)
-    return ""
-
-
 async def _works_through(ctx: StepContext, cause: Cause) -> bool:
     """Say whether a living linker works through the identity for which something was left to it."""
     linker, left = await ctx.outside.linkers.get(cause.resource_id), ctx.intents.get("managed_identity")
@@ -119,7 +89,7 @@ async def _works_through(ctx: StepContext, cause: Cause) -> bool:
     return linker is None or not client_id or linker.client_id.lower() == client_id.lower()
 
 
-def _present_part(ctx: StepContext, cause: Cause) -> str:
+def present_part(ctx: StepContext, cause: Cause) -> str:
     """What the connection relies on now, if the cause is a part that it was at before an update; else empty.
 
     Rows that lead from a resource to its connections outlive what an update takes away.
