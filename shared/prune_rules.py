@@ -63,6 +63,9 @@ RULES: Mapping[str, PruneRule] = MappingProxyType(
             _K, "An adopted role or credential that others may still need; the detail says why."
         ),
         "live-linker": PruneRule(_K, "A living Service Connector connection works through it."),
+        "out-of-reach": PruneRule(
+            _K, "In a delete: Azure does not find its subscription, so nobody can say whether it is there."
+        ),
         "not-made-by-us": PruneRule(_K, "An identity without the tag of the workload it was made for."),
         "not-restorable": PruneRule(_K, "What would be needed to put it back was not recorded."),
         "owns-data": PruneRule(_H, "A database user owns tables, or others have granted it something."),

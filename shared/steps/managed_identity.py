@@ -14,6 +14,7 @@ from shared.steps.base import TAG_NONCE, TAG_WORKLOAD, StepContext, found, ident
 from shared.steps.granting import kind_of, port_of
 from shared.steps.left_to_linkers import leave_to
 from shared.steps.linked import linkers_through
+from shared.steps.out_of_reach import require_no_principal
 from shared.steps.registration import IDENTITIES, not_registered
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone
 
@@ -74,11 +75,16 @@ class ManagedIdentity:
         return _done(identity)
 
     async def revert(self, ctx: StepContext) -> Done:
-        """Delete the identity with its last user, if one of us made it and it bears our tag."""
+        """Delete the identity with its last user, if one of us made it and it bears our tag.
+
+        Raises:
+            PermanentError: ``subscription-not-found``: it stays, and so may a role that was out of reach.
+        """
         removal = Removal()
         await require_still_gone(ctx)
         for plan in ctx.plans:
             await self._remove(ctx, removal, plan)
+        await require_no_principal(ctx, removal)
         return removal.done()
 
     async def _remove(self, ctx: StepContext, removal: Removal, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import naming
+from shared.errors import PermanentError
 from shared.models import Done, Finding, Kind, Provenance
 from shared.ports import Grants, RoleAssignment, Roles
 from shared.steps.adopted import known_as_ours, still_relied_on
@@ -20,6 +21,7 @@ from shared.steps.base import StepContext, found, role_thing
 from shared.steps.granting import KIND, item_of, kind_of, port_of
 from shared.steps.left_to_linkers import leave_role_to, only_linkers_stay
 from shared.steps.linked import linker_of_role, reason_of
+from shared.steps.out_of_reach import keep_out_of_reach
 from shared.steps.removal import MADE_AGAIN, Removal, forget, leave, require_still_gone, take_up
 from shared.target_parts import AZURE_ROLE
 from shared.users import Leaving
@@ -95,44 +97,52 @@ class RoleAssignments:
         removal = Removal()
         await require_still_gone(ctx)
         for item in _planned(ctx):
-            thing = role_thing(item)
             names = ("scope", "name", "role", "principalId", KIND)
             shown = {"kind": "role", **{name: item[name] for name in names if name in item}}
-            adopted = await _adopted(ctx, item)
-            linker = None if adopted else await linker_of_role(ctx, item)
-            reason = await still_relied_on(ctx, item) if adopted else reason_of(linker) if linker else ""
-            rule = "still-relied-on" if adopted else "live-linker"
-            if not reason and (reason := await _foreign(ctx, item)):
-                rule = "not-proven-ours"
-            if ctx.operation.report_only:
-                shared = await ctx.users.get(thing)
-                if shared is not None and set(shared.users) - {ctx.user}:
-                    removal.keep(shown, "still-shared", "still used")
-                elif reason:
-                    removal.keep(shown, rule, reason)
-                else:
-                    removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
-                continue
-            if linker and item["provenance"] == Provenance.ADOPTED and await only_linkers_stay(ctx, thing):
-                # The users row alone proves it ours, and goes with its last user.
-                await leave_role_to(ctx, linker, item)
-            leaving = await _revoke(ctx, item, kept=bool(reason))
-            if linker and (not leaving.shared or await only_linkers_stay(ctx, thing)):
-                await leave_role_to(ctx, linker, item)
-            elif leaving.shared:
-                removal.keep(shown, "still-shared", "still used")
-                continue
-            if reason:
-                if leaving.last:
-                    await forget(ctx, thing)
-                removal.keep(shown, rule, reason)
-                continue
-            if not leaving.last and not adopted:
-                await _remove_left(ctx, item)
-            gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
-            why = "last-user" if leaving.last else "already-gone"
-            removal.remove(gone, why, restorable="no", why=MADE_AGAIN)
+            try:
+                await self._take_back(ctx, removal, item, shown)
+            except PermanentError as error:
+                await keep_out_of_reach(ctx, removal, item, shown, error, thing=role_thing(item))
         return removal.done()
+
+    async def _take_back(
+        self, ctx: StepContext, removal: Removal, item: Mapping[str, Any], shown: Mapping[str, Any]
+    ) -> None:
+        thing = role_thing(item)
+        adopted = await _adopted(ctx, item)
+        linker = None if adopted else await linker_of_role(ctx, item)
+        reason = await still_relied_on(ctx, item) if adopted else reason_of(linker) if linker else ""
+        rule = "still-relied-on" if adopted else "live-linker"
+        if not reason and (reason := await _foreign(ctx, item)):
+            rule = "not-proven-ours"
+        if ctx.operation.report_only:
+            shared = await ctx.users.get(thing)
+            if shared is not None and set(shared.users) - {ctx.user}:
+                removal.keep(shown, "still-shared", "still used")
+            elif reason:
+                removal.keep(shown, rule, reason)
+            else:
+                removal.say(shown, "last-user", restorable="no", why=MADE_AGAIN)
+            return
+        if linker and item["provenance"] == Provenance.ADOPTED and await only_linkers_stay(ctx, thing):
+            # The users row alone proves it ours, and goes with its last user.
+            await leave_role_to(ctx, linker, item)
+        leaving = await _revoke(ctx, item, kept=bool(reason))
+        if linker and (not leaving.shared or await only_linkers_stay(ctx, thing)):
+            await leave_role_to(ctx, linker, item)
+        elif leaving.shared:
+            removal.keep(shown, "still-shared", "still used")
+            return
+        if reason:
+            if leaving.last:
+                await forget(ctx, thing)
+            removal.keep(shown, rule, reason)
+            return
+        if not leaving.last and not adopted:
+            await _remove_left(ctx, item)
+        gone = {**shown, "thing": thing, "provenance": str(item["provenance"])}
+        why = "last-user" if leaving.last else "already-gone"
+        removal.remove(gone, why, restorable="no", why=MADE_AGAIN)
 
     async def _revoke_earlier(self, ctx: StepContext, *, keep: set[str]) -> bool:
         """Revoke what this life was given before and is not given any more; says whether some of it stays.
