@@ -15,7 +15,13 @@ from shared.errors import NotYetError, PermanentError
 from shared.models import Cause, ConnectionState, Done, Finding
 from shared.steps.base import StepContext
 from shared.steps.orphan_claims import FAULTS, claim, let_go, orphan_fault
-from shared.steps.proof_of_absence import Incarnation, cause_alive, incarnation, newer_than_event
+from shared.steps.proof_of_absence import (
+    Incarnation,
+    cause_alive,
+    incarnation,
+    newer_than_event,
+    present_instead,
+)
 from shared.steps.standing_access import held_elsewhere
 from shared.steps.successors import find_successor
 from shared.steps.witnesses import API_VERSIONS, find_witness
@@ -82,7 +88,7 @@ class ConfirmGone:
             if ended is not None:
                 return ended
         if await cause_alive(ctx, cause, api_version=api_version):
-            return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
+            return _alive(ctx, cause)
         first_gone_at = datetime.fromisoformat(ctx.noted.get(FIRST_GONE_AT, ctx.now.isoformat()))
         note = {FIRST_GONE_AT: first_gone_at.isoformat()}
         self._require_age(ctx, "confirm", first_gone_at, ctx.rules.prune_confirm_seconds)
@@ -129,7 +135,7 @@ class ConfirmGone:
         if newer_than_event(cause, ctx.connection.configured_at or ctx.connection.created_at):
             # What was made after the event may not be what the event was about: once more, at the end.
             if await cause_alive(ctx, cause, api_version=api_version):
-                return Done(outputs={"fact": "alive"}, ends_operation="resource-alive")
+                return _alive(ctx, cause)
             fact |= {"newerThanEvent": True}
         return Done(outputs=fact)
 
@@ -143,6 +149,17 @@ class ConfirmGone:
             raise NotYetError(
                 reason, f"until {until.isoformat(timespec='seconds')}", seconds=seconds, note=note
             )
+
+
+def _alive(ctx: StepContext, cause: Cause) -> Done:
+    """How a prune ends that found what the connection relies on; said where that is not what was asked of."""
+    instead = present_instead(ctx, cause)
+    detail = f"the connection does not rely on {cause.resource_id}, but on {instead}, which is there"
+    return Done(
+        outputs={"fact": "alive", **({"heldOn": instead} if instead else {})},
+        ends_operation="resource-alive",
+        detail=detail if instead else "",
+    )
 
 
 async def _of_another_cluster(ctx: StepContext) -> Done | None:

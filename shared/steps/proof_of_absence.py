@@ -62,14 +62,14 @@ async def cause_alive(ctx: StepContext, cause: Cause, *, api_version: str) -> bo
         return await _namespace_there(ctx, cause)
     if cause.kind == "expiry":
         return not expired(ctx.connection, ctx.now, ctx.rules.orphan_retention_seconds)
-    looked_at = present_part(ctx, cause) or cause.resource_id
+    looked_at = present_instead(ctx, cause) or cause.resource_id
     there = await ctx.outside.resources.get(looked_at, api_version=api_version) is not None
     if cause.kind == "cluster" and there:
         return await incarnation(ctx) is not Incarnation.ANOTHER
     if cause.kind == "identity" and there:
         made = ctx.intents.get("managed_identity")
         client_id = str(made.outputs.get("clientId") or "") if made else ""
-        identity = await ctx.outside.identities.get(cause.resource_id) if client_id else None
+        identity = await ctx.outside.identities.get(looked_at) if client_id else None
         return identity is None or identity.client_id.lower() == client_id.lower()
     if cause.kind == "linker" and there and ctx.connection.left_by:
         return await _works_through(ctx, cause)
@@ -89,16 +89,24 @@ async def _works_through(ctx: StepContext, cause: Cause) -> bool:
     return linker is None or not client_id or linker.client_id.lower() == client_id.lower()
 
 
-def present_part(ctx: StepContext, cause: Cause) -> str:
-    """What the connection relies on now, if the cause is a part that it was at before an update; else empty.
+def present_instead(ctx: StepContext, cause: Cause) -> str:
+    """What the connection relies on now, where the cause is something else; empty if it relies on the cause.
 
-    Rows that lead from a resource to its connections outlive what an update takes away.
+    Rows that lead from a resource to its connections outlive what an update takes away. They outlive the
+    record of their own life, too: generations begin anew when table ``connections`` is lost. What Service
+    Connector's own connections work with is its to change: of their targets only parts are told apart.
     """
-    target_id, gone_id = ctx.connection.spec.target_id, naming.fold_id(cause.resource_id)
+    gone_id, theirs = naming.fold_id(cause.resource_id), bool(ctx.connection.linker_id)
+    if cause.kind == "identity" and not theirs:
+        made = ctx.intents.get("managed_identity")
+        identities = [str(plan.planned["resourceId"]) for plan in made.plans()] if made else []
+        return "" if gone_id in map(naming.fold_id, identities) else next(iter(identities), "")
+    target_id = ctx.connection.spec.target_id
     if cause.kind != "target" or gone_id in naming.ancestors(target_id):
         return ""
     relied_on = ctx.target.relied_on(target_id)
-    return relied_on[-1] if gone_id.startswith(f"{naming.fold_id(relied_on[0])}/") else ""
+    part = gone_id.startswith(f"{naming.fold_id(relied_on[0])}/")
+    return relied_on[-1] if part or not theirs else ""
 
 
 async def _namespace_there(ctx: StepContext, cause: Cause) -> bool:

@@ -1,7 +1,8 @@
 """Access that stands on something else than the target on record, because an update never came to its roles.
 
 An update changes what the connection relies on before it changes its roles. Where it broke off between the
-two, the target that it asked for proves nothing about the one that the workload still works with.
+two, the target that it asked for proves nothing about the one that the workload still works with. A user
+inside a database server needs no such look: its target is the database whole, and no update leads to another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from shared.models import Cause
 from shared.steps.base import StepContext, role_thing
 from shared.steps.granting import kind_of, port_of
 from shared.steps.linked import linker_of_role
-from shared.steps.proof_of_absence import present_part
+from shared.steps.proof_of_absence import present_instead
 
 
 async def held_elsewhere(ctx: StepContext, cause: Cause) -> str:
@@ -29,7 +30,7 @@ async def held_elsewhere(ctx: StepContext, cause: Cause) -> str:
     made = ctx.intents.get("role_assignments")
     if cause.kind != "target" or made is None or ctx.connection.linker_id:
         return ""
-    gone_id = naming.fold_id(present_part(ctx, cause) or cause.resource_id)
+    gone_id = naming.fold_id(present_instead(ctx, cause) or cause.resource_id)
     # Once all roles of the present plan were made, those of before were taken away, but for what others need.
     arrived = bool(made.outputs.get("assignments"))
     for plan in made.plans():

@@ -168,8 +168,9 @@ async def alive(bench: Bench, kind: str, resource_id: str) -> bool:
 
 async def test_a_resource_is_alive_as_long_as_it_is_there(bench: Bench):
     assert await alive(bench, "target", STORAGE) is True
-    assert await alive(bench, "target", f"{STORAGE}x") is False
     assert await alive(bench, "cluster", f"{CLUSTER}x") is False
+    bench.app.world.remove(STORAGE)
+    assert await alive(bench, "target", STORAGE) is False
 
 
 async def test_a_target_that_is_there_is_asked_nothing_else(bench: Bench):
@@ -241,7 +242,8 @@ async def test_a_credential_is_alive_under_any_name_that_says_the_same(bench: Be
     [(name, same)] = credentials.items()
     credentials[name] = Credential(**{**dataclasses.asdict(same), "subject": "system:serviceaccount:shop:x"})
     assert await alive(bench, "credential", gone) is False
-    assert await alive(bench, "target", f"{STORAGE}x") is False, "nobody asks for credentials"
+    bench.app.world.remove(STORAGE)
+    assert await alive(bench, "target", STORAGE) is False, "nobody asks for credentials"
     del bench.intents["federated_credential"]
     assert await alive(bench, "credential", gone) is False
 
