@@ -5,7 +5,7 @@ import pytest
 from shared import naming
 from shared.beginnings import begin, misfit, pointless, require_restorable
 from shared.errors import RefusedError
-from shared.models import ConnectionState, Kind, OperationState
+from shared.models import ConnectionState, Kind, OperationState, Replaced
 from tests.fakes.clock import START
 from tests.fakes.snapshots import ID, LATER, SPEC, snapshot
 from tests.unit.test_mutants_outcomes import with_connection
@@ -118,3 +118,11 @@ def test_only_a_life_that_goes_on_stays_restored(restored: bool, state: Connecti
     shot = with_connection(snapshot(begun=False, connection_state=state), restored=restored)
     _, connection = begin(shot.operation.value, shot.connection.value, LATER)
     assert connection.restored is (restored and state is ConnectionState.CONFIGURED)
+
+
+def test_an_update_that_begins_notes_what_it_takes_over_from():
+    shot = snapshot(begun=False, changes=naming.spec_hash(SPEC), connection_state=ConnectionState.USABLE)
+    shot = with_connection(shot, configured_at=START, usable_at=LATER)
+    begun, _ = begin(shot.operation.value, shot.connection.value, LATER)
+    was = Replaced(spec=SPEC, state=ConnectionState.USABLE, configured_at=START, usable_at=LATER)
+    assert begun.replaced == was

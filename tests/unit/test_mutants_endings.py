@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared import endings, outcomes, plans
+from shared import endings, naming, outcomes, plans
+from shared.beginnings import begin
 from shared.errors import PermanentError
 from shared.models import (
     ConnectionState,
@@ -12,9 +13,11 @@ from shared.models import (
     OperationId,
     OperationState,
     PlannedStep,
+    Replaced,
     StepState,
 )
-from tests.fakes.snapshots import LATER, intent, running, snapshot
+from tests.fakes.clock import START
+from tests.fakes.snapshots import LATER, OPERATION, SPEC, intent, running, snapshot
 from tests.unit.test_mutants_outcomes import TWO, WAITED, connection_after, with_connection, with_steps
 
 UNFINISHED = frozenset({ConnectionState.CONNECTING, ConnectionState.PRUNING})
@@ -82,6 +85,12 @@ def test_a_prune_that_has_confirmed_nothing_leaves_what_another_has_begun_or_end
     assert connection_after(change).state is state
 
 
+def test_a_prune_that_only_reports_leaves_its_connection_as_it_is_when_it_fails():
+    shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.USABLE, confirmed=True, report_only=True)
+    change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
+    assert connection_after(change).state is ConnectionState.USABLE
+
+
 def test_a_prune_that_had_begun_to_remove_leaves_its_connection_failed():
     shot = snapshot(Kind.PRUNE, connection_state=ConnectionState.PRUNING, confirmed=True)
     change = outcomes.permanent(shot, running(shot, "settings"), PermanentError("x"), now=LATER)
@@ -144,3 +153,34 @@ def test_a_restore_that_never_began_has_put_nothing_back():
     )
     change = outcomes.permanent(shot, running(shot, "a"), PermanentError("x"), now=LATER)
     assert connection_after(change).state is ConnectionState.PRUNED
+
+
+@pytest.mark.parametrize("state", [one for one in ConnectionState if one is not ConnectionState.PRUNED])
+def test_an_overtaken_restore_leaves_what_was_not_pruned_as_it_is(state: ConnectionState):
+    connection = with_connection(snapshot(connection_state=state), ended_at=LATER).connection.value
+    assert endings.left_by_restore(connection, RESTORED) == connection
+
+
+UPDATE = {"changes": naming.spec_hash(SPEC)}
+
+
+def test_an_update_that_could_make_nothing_leaves_a_connection_usable_and_says_since_when():
+    shot = snapshot(begun=False, connection_state=ConnectionState.USABLE, plan=TWO, **UPDATE)
+    before = with_connection(shot, configured_at=START, usable_at=START).connection.value
+    operation, connection = begin(shot.operation.value, before, LATER)
+    assert connection.usable_at is None
+    shot = with_connection(snapshot(plan=TWO, replaced=operation.replaced, **UPDATE), **dict(connection))
+    change = outcomes.permanent(shot, running(shot, "a"), PermanentError("x"), now=LATER)
+    ended = {"active": (OperationId("other"),), "last_operation": OPERATION}
+    assert connection_after(change) == before.model_copy(update=ended)
+
+
+def test_an_update_of_which_a_step_is_done_as_the_last_after_the_failure_has_made_something():
+    wish = SPEC.model_copy(update={"workload": "another"})
+    before = Replaced(spec=SPEC, state=ConnectionState.USABLE)
+    shot = with_connection(snapshot(plan=TWO, failing=True, replaced=before, **UPDATE), spec=wish)
+    ended = running(shot, "a", state=StepState.DONE)
+    change = endings.stop(shot, ended, connection=shot.connection.value, now=LATER)
+    assert change.operation.state is OperationState.FAILED
+    after = connection_after(change)
+    assert (after.spec, after.state) == (wish, ConnectionState.FAILED)
