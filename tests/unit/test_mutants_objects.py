@@ -168,6 +168,14 @@ async def test_what_is_proven_by_another_connections_nonce_and_has_no_mark_any_m
     assert [one["rule"] for one in removal.kept] == ["mark-removed"]
 
 
+async def test_what_we_made_and_somebody_took_mark_and_nonce_off_is_kept(bench: Bench):
+    there = the_secret(bench)
+    del there.labels[LABEL_MANAGED_BY], there.annotations[ANNOTATION_NONCE]
+    bench.become(Kind.PRUNE)
+    [kept] = (await bench.revert("settings")).outputs["kept"]
+    assert (kept["rule"], kept["uid"]) == ("mark-removed", there.uid)
+
+
 async def test_what_went_with_its_cluster_says_so(bench: Bench):
     bench.become(Kind.DELETE)
     gone = PermanentError("cluster-gone", "x")

@@ -118,7 +118,8 @@ async def test_who_has_lost_the_mark_hands_nothing_over_and_asks_nobody(users: U
         await hand_over(users, unasked)
 
 
-async def test_an_heir_that_leaves_while_the_heirs_are_asked_is_left_nothing(users: Users):
+@pytest.mark.parametrize("sure", [True, False])
+async def test_an_heir_that_leaves_while_the_heirs_are_asked_is_left_nothing(users: Users, sure: bool):
     await marked(users)
     asked = 0
 
@@ -128,7 +129,7 @@ async def test_an_heir_that_leaves_while_the_heirs_are_asked_is_left_nothing(use
         if asked == 1:
             # It was found alive a moment ago, and goes now: on no row, it leaves the thing to others.
             assert (await users.leave(THING, TWO, operation_id=SECOND)).shared
-        return {TWO: True}
+        return {TWO: sure}
 
     assert not await hand_over(users, holders)
     row = await row_of(users)
@@ -235,3 +236,14 @@ async def test_a_life_that_begins_and_joins_after_the_record_was_asked_keeps_the
     assert row is not None
     assert row.users == (stale, LATER)
     assert answers == []
+
+
+async def test_the_record_is_asked_about_lives_only_if_another_one_is_on_the_row(users: Users):
+    async def present() -> int:
+        raise AssertionError
+
+    for user in (ONE, TWO):
+        await users.join(THING, user, settled=never)
+    assert (await users.leave(THING, ONE, operation_id=FIRST, present=present)).shared
+    assert (await users.leave(THING, ONE, operation_id=FIRST, present=present)).shared, "a stranger by now"
+    assert (await users.leave(THING, TWO, operation_id=SECOND, present=present)).last
