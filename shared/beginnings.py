@@ -73,6 +73,17 @@ def _misfit_update(operation: Operation, connection: Connection) -> PermanentErr
     )
 
 
+def left_in_doubt(step: StepRecord, now: datetime) -> StepRecord:
+    """The step as it was found: if a run died in it, what that had sent may still land, whatever comes next.
+
+    Not every such step is taken again at once: its operation may be failing, its tries may be used up, or it
+    has to wait. Whoever looks later sees no more that a run had left it.
+    """
+    if step.state is not StepState.RUNNING:
+        return step
+    return step.model_copy(update={"unanswered_at": now})
+
+
 def crashed(step: StepRecord) -> PermanentError | None:
     """Why a step whose run died must not run any more: its host dies in it again and again.
 

@@ -114,6 +114,7 @@ class Engine:
     async def _beginning(self, snapshot: Snapshot, step: StepRecord, holder: str) -> Change:
         """Wait for the operation ahead, fail what no longer fits, or claim the step."""
         now = snapshot.read_at
+        step = beginnings.left_in_doubt(step, now)
         if snapshot.operation.value.failing:
             return outcomes.stopped(snapshot, step, now=now)
         blocked = await self._blocked(snapshot) or await self.throttling.wait(snapshot, step)
@@ -138,12 +139,12 @@ class Engine:
         if not current or snapshot.lease_left_seconds(step.name) > 0:
             return "stale"
         now = snapshot.read_at
+        step = beginnings.left_in_doubt(step, now)
         if step.crashes == 0:
             again = step.model_copy(
                 update={
                     "state": StepState.READY,
                     "crashes": 1,
-                    "unanswered_at": now,
                     "turn": step.turn + 1,
                     "holder": "",
                     "announced": False,

@@ -230,7 +230,8 @@ class StepRecord(Model):
     first_run_at: datetime | None = None
     started_at: datetime | None = None
     unanswered_at: datetime | None = None
-    """When a run last ended and may have sent what it got no answer to: that lands within one lease."""
+    """When a run last ended, or was found dead, and may have sent what it got no answer to: that lands within
+    one lease."""
     ended_at: datetime | None = None
     outputs: Mapping[str, Any] = Field(default_factory=dict)
     code: str = ""

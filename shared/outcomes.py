@@ -39,7 +39,6 @@ def claim(snapshot: Snapshot, step: StepRecord, *, holder: str, lease_seconds: i
             "holder": holder,
             "lease_seconds": lease_seconds,
             "attempts": step.attempts + (step.state is StepState.RUNNING),
-            "unanswered_at": now if step.state is StepState.RUNNING else step.unanswered_at,
             "first_run_at": _first_run_at(step, now),
             "started_at": now,
         },

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared import endings, outcomes
+from shared import beginnings, endings, outcomes
 from shared.errors import NotYetError, PermanentError, TransientError
 from shared.models import (
     Connection,
@@ -117,14 +117,12 @@ def test_an_error_of_a_step_that_never_noted_its_first_run_is_tried_again():
     assert again.state is StepState.READY
 
 
-def test_whatever_a_run_that_died_had_sent_is_in_doubt_from_the_next_claim_on():
+def test_whatever_a_run_that_died_had_sent_is_in_doubt_from_the_next_look_on():
     shot = snapshot(plan=TWO)
     left = running(shot, "a", unanswered_at=START)
-    [taken] = outcomes.claim(shot, left, holder="i", lease_seconds=150, now=LATER).steps
-    assert taken.unanswered_at == LATER
+    assert beginnings.left_in_doubt(left, LATER) == left.model_copy(update={"unanswered_at": LATER})
     waiting = left.model_copy(update={"state": StepState.READY})
-    [taken] = outcomes.claim(shot, waiting, holder="i", lease_seconds=150, now=LATER).steps
-    assert taken.unanswered_at == START
+    assert beginnings.left_in_doubt(waiting, LATER) == waiting
 
 
 @pytest.mark.parametrize(
