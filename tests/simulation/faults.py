@@ -15,7 +15,8 @@ from typing import Any
 from shared.errors import MooringError, Pace, PermanentError, StateConflictError, TransientError
 
 LATE_SECONDS = 140.0
-"""A write whose answer was lost lands at most this much later: less than one lease (``steps/quiesce.py``)."""
+"""A write whose answer was lost, or whose host died, lands at most this much later: less than one lease
+(``steps/quiesce.py``)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Fault:
 
     ``answer``: an error instead of the effect. ``lost``: the effect, then an error. ``late``: an error, the
     effect later. ``hang``: no answer before the step's deadline. ``crash-before``, ``crash-after``: the host
-    dies. ``stale``: an old answer.
+    dies; half of what it had sent by then lands later. ``stale``: an old answer.
     """
 
     name: str

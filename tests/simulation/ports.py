@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from shared.errors import MooringError
-from tests.simulation.faults import CELLS, LATE_SECONDS, WRITES, Dice, Fault
+from tests.simulation.faults import CELLS, LATE_SECONDS, OWN, WRITES, Dice, Fault
 from tests.simulation.scheduler import VirtualLoop
 
 TIMEOUT_SECONDS = 30.0
@@ -25,6 +25,8 @@ SERIAL_SECONDS = 60.0
 """So long nobody else may send one (``CREDENTIAL_LEASE_SECONDS``)."""
 HANG_SECONDS = 100.0
 """More than a step's deadline: several slow answers in one call."""
+SLOW_SECONDS = 75.0
+"""So long a host may have waited for such answers when it dies in a call that writes: it writes last."""
 
 
 class Crash(BaseException):
@@ -176,7 +178,7 @@ async def _carried(wire: Wire, host: Mortal, call: Call) -> Any:
     fault = wire.dice.draw(call.method)
     if fault is not None and fault.how in {"crash-before", "late", "answer"}:
         return await _unanswered(wire, host, call, fault)
-    how = fault.how if fault else ""
+    how, sent_at = fault.how if fault else "", wire.loop.time()
     try:
         await wire.loop.sleep(HANG_SECONDS if how == "hang" else wire.seconds(call.method))
     except asyncio.CancelledError:
@@ -186,8 +188,7 @@ async def _carried(wire: Wire, host: Mortal, call: Call) -> Any:
         wire.note(call, "cancelled")
         raise
     if call.run.life != host.life:
-        if call.method in WRITES and wire.random.random() < 0.5:
-            _land(wire, call)
+        _outlive(wire, call, sent_at)
         raise Crash
     if how == "stale":
         call.options = {**call.options, "stale": True}
@@ -208,8 +209,14 @@ async def _carried(wire: Wire, host: Mortal, call: Call) -> Any:
 async def _unanswered(wire: Wire, host: Mortal, call: Call, fault: Fault) -> None:
     """A call that has no effect, or not yet."""
     if fault.how == "crash-before":
-        wire.note(call, fault.name)
-        host.crash()
+        began_at = wire.loop.time()
+        if call.method in WRITES and not call.method.startswith(OWN):
+            await wire.loop.sleep(wire.random.uniform(0.0, SLOW_SECONDS))
+        died = call.run.life != host.life
+        _outlive(wire, call, began_at if died else wire.loop.time())
+        if not died:
+            wire.note(call, fault.name)
+            host.crash()
         raise Crash
     seconds = wire.seconds(call.method) if fault.how == "answer" else TIMEOUT_SECONDS
     if fault.name == "timeout":
@@ -221,6 +228,13 @@ async def _unanswered(wire: Wire, host: Mortal, call: Call, fault: Fault) -> Non
     if call.run.life != host.life:
         raise Crash
     raise _error(wire, call, fault)
+
+
+def _outlive(wire: Wire, call: Call, sent_at: float) -> None:
+    """A write whose host has died is lost with it, or under way as long as one that gets no answer."""
+    if call.method in WRITES and wire.random.random() < 0.5:
+        landing_at = sent_at + wire.random.uniform(0.0, LATE_SECONDS)
+        wire.loop.call_later(max(0.0, landing_at - wire.loop.time()), _land, wire, call)
 
 
 def _error(wire: Wire, call: Call, fault: Fault) -> MooringError:

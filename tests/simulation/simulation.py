@@ -24,6 +24,7 @@ from tests.simulation.configuration import policy, settings_with
 from tests.simulation.faults import SEEN, Dice
 from tests.simulation.hands import Hands
 from tests.simulation.hosts import TIMER_SECONDS, Host, Log, Platform, SkewedClock
+from tests.simulation.impatience import Impatience
 from tests.simulation.namespaces import Namespaces
 from tests.simulation.oracles import Oracles
 from tests.simulation.pods import Pods
@@ -149,6 +150,7 @@ class Simulation:
         Pods(self.workload, apart(self.seed, "pods")).write()
         Hands(self.workload, apart(self.seed, "hands")).write()
         Words(self.workload, apart(self.seed, "words")).write()
+        Impatience(self.workload, self.topic.events, apart(self.seed, "impatience")).write()
         self.loop.call_later(TIMER_SECONDS / 2, self.platform.tick)
         self.loop.call_later(STALE_SECONDS, self._photograph)
         self._run_until(HORIZON_SECONDS)
