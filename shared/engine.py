@@ -130,7 +130,7 @@ class Engine:
         return outcomes.claim(snapshot, step, holder=holder, lease_seconds=lease_seconds, now=now)
 
     async def poisoned(self, message: StepMessage) -> str:
-        """A step's message crashed its host over and over: once more, then fail with ``host-crash``."""
+        """A step's message failed over and over: once more, then fail, unless the step has waited since."""
         snapshot = await self.state.load(message.operation)
         if snapshot is None or message.step not in snapshot.steps or snapshot.operation.value.state.final:
             return "ended"

@@ -216,7 +216,7 @@ class StepRecord(Model):
     attempts: int = 0
     """Transient failures so far; waits are not counted."""
     crashes: int = 0
-    """Times that the step's message went to the poison queue while it was current."""
+    """Times that the step's message went to the poison queue while it was current; a wait ends the count."""
     holder: str = ""
     """Token of the run that holds the lease."""
     lease_seconds: int = 0

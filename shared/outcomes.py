@@ -144,7 +144,11 @@ def pointless(snapshot: Snapshot, step: StepRecord, code: str, *, now: datetime)
 
 
 def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datetime, scale: float) -> Change:
-    """The step waits for a named reason; no attempt is used."""
+    """The step waits for a named reason; no attempt is used.
+
+    What made its message poison before is over, and counts no more: a minute without the tables is enough for
+    that, and a step that is held for weeks meets more than one.
+    """
     same = step.waiting == error.reason
     since = step.waiting_since if same and step.waiting_since else now
     decision = retry.after_wait(
@@ -165,6 +169,7 @@ def wait(snapshot: Snapshot, step: StepRecord, error: NotYetError, *, now: datet
         update={
             "waiting": error.reason,
             "waiting_since": since,
+            "crashes": 0,
             "noted": {**step.noted, **error.note},
             "detail": error.detail,
             "code": "",

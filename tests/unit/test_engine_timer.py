@@ -1,5 +1,6 @@
 """What stands still is announced again, and what kills its host comes to an end."""
 
+import contextlib
 import dataclasses
 import logging
 from datetime import timedelta
@@ -14,7 +15,7 @@ from tests.fakes.clock import START, VirtualClock
 from tests.fakes.journal import Call
 from tests.fakes.local_app import LocalApp, create_body
 from tests.fakes.scripted_step import script
-from tests.unit.test_engine import ID, Crash, conflicts, first_message, messages, operation_of
+from tests.unit.test_engine import ID, Crash, conflicts, first_message, messages, operation_of, step_of
 
 # --- poison --------------------------------------------------------------------------------------
 
@@ -37,6 +38,22 @@ async def test_a_step_that_is_poisoned_is_announced_once_more_and_then_fails(app
     assert (operation.state, operation.code) == ("failed", "host-crash")
     assert await app.services.engine.poisoned(again) == "ended"
     assert await app.state(ID) == "failed"
+
+
+@pytest.mark.parametrize(("between", "said"), [(NotYetError("in-use"), "again"), (Crash(), "failed")])
+async def test_a_step_that_waited_since_it_was_poisoned_is_announced_once_more_again(
+    app: LocalApp, between: BaseException, said: str
+):
+    script(app, "preflight", between)
+    message = await first_message(app)
+    assert await app.services.engine.poisoned(message) == "again"
+    [again] = messages(app)
+    with contextlib.suppress(Crash):
+        await app.services.engine.run_one(again)
+    app.clock.advance(300)
+    [due, *_] = [*messages(app), again]
+    assert await app.services.engine.poisoned(due) == said
+    assert (await step_of(app, due)).crashes == 1, "a minute without the tables, weeks later"
 
 
 async def test_a_step_that_runs_elsewhere_is_not_poisoned(app: LocalApp):
