@@ -148,6 +148,12 @@ class Accidents:
 
         self._script.at(at, act)
 
+    def _bring_back(self, cluster_id: str, namespace: str) -> None:
+        """Whoever writes into a namespace that has gone makes it again."""
+        cluster = self.world.clusters.get(fold_id(cluster_id))
+        if cluster is not None and namespace not in cluster.namespaces:
+            self.world.furnish_namespace(cluster_id, namespace)
+
     def _pod_runs(self, at: float) -> None:
         def act() -> None:
             places = [
@@ -189,6 +195,7 @@ class Accidents:
         def act() -> None:
             cluster = self.world.clusters.get(fold_id(wanted.cluster_id))
             if cluster and cluster.reachable and ("Secret", wanted.namespace, name) not in cluster.objects:
+                self._bring_back(wanted.cluster_id, wanted.namespace)
                 self.outward.clusters.put_object(wanted.cluster_id, "Secret", wanted.namespace, name)
                 born = (fold_id(wanted.cluster_id), wanted.namespace, name)
                 self.world.born[born] = self.world.loop.time()
@@ -248,6 +255,7 @@ class Accidents:
             if cluster is None or key not in self.world.linkers:
                 return
             was, cluster.reachable = cluster.reachable, True
+            self._bring_back(cluster_id, namespace)
             self.outward.clusters.put_object(cluster_id, "Secret", namespace, secret_name(linker.name))
             account = ("ServiceAccount", namespace, service_account_name(linker.client_id))
             if account not in cluster.objects:

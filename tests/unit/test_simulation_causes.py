@@ -1,7 +1,10 @@
 """What is in a namespace tells nothing of whether it is there; its own comings and goings do."""
 
+import pytest
+
 from shared.models import Cause
 from shared.naming import fold_id
+from tests.simulation.given import LINKER, put_linker
 from tests.simulation.simulation import Simulation
 from tests.unit.test_simulation_rest import simulated, target_prune, whole
 
@@ -28,3 +31,18 @@ def test_a_namespace_that_is_there_is_told_unless_it_went_or_came_back_since(sim
     world.touch(f"{fold_id(spec.cluster_id)}|{spec.namespace}")
     look(known, prune)
     assert len(violations) == 2
+
+
+def test_a_namespace_comes_back_with_whatever_others_write_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = Simulation(1, traced=False)
+    world, workload = simulated.world, simulated.workload
+    put_linker(simulated)
+    linker = world.linkers[fold_id(LINKER)]
+    cluster_id = LINKER.partition("/providers/Microsoft.ServiceLinker")[0]
+    place = f"{fold_id(cluster_id)}/namespaces/{linker.namespace}"
+    monkeypatch.setattr(workload, "at", lambda _, act: act())
+    workload.accidents._link(cluster_id, linker)
+    assert place not in world.returned, "it was there"
+    world._end_namespace(cluster_id, linker.namespace)
+    workload.accidents._link(cluster_id, linker)
+    assert place in world.returned
