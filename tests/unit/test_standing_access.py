@@ -1,13 +1,15 @@
 """A target that an update asked for and never reached takes no access to what the workload is still on."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared import naming
-from shared.errors import PermanentError
+from shared.errors import PermanentError, TransientError
+from shared.inscription import ANNOTATION_REQUEST
 from shared.models import ConnectionId, Kind, Operation
 from shared.ports import Linker
 from tests.fakes.journal import Call
@@ -226,3 +228,29 @@ async def test_a_right_that_is_anothers_by_now_holds_no_prune_of_a_finished_upda
     assert await updated(app, container(NOTES)) == ""
     assert (await gone(app, NOTES)).code == ""
     assert (await app.state(ID), [*app.world.grants]) == ("pruned", [key])
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_by_an_identity_the_roles_tell_and_not_what_the_settings_are_for(
+    app: LocalApp, *, written: bool
+):
+    await connected(app, **blob(ORDERS))
+    objects = app.world.clusters[naming.fold_id(CLUSTER)].objects
+
+    def settings_for() -> str:
+        [settings] = [found for key, found in objects.items() if key[0] == "Secret"]
+        return str(json.loads(settings.annotations[ANNOTATION_REQUEST])["target_id"])
+
+    def broken(call: Call) -> BaseException | None:
+        if call.name == "roles.ensure" and written:
+            there = settings_for() == OTHER
+            return PermanentError("scope-locked", "no") if there else TransientError("service-busy", "no")
+        return PermanentError("refused", "no") if call.name == "clusters.apply" and not written else None
+
+    app.journal.before = broken
+    await app.send({**create_body(**blob(OTHER)), "action": "update"}, message_id="update")
+    await app.settle()
+    app.journal.before = None
+    assert settings_for() == (OTHER if written else ORDERS)
+    assert scopes(app) == {naming.fold_id(ORDERS if written else OTHER)}
+    assert (await gone(app, OTHER)).code == ("resource-alive" if written else "")
