@@ -51,13 +51,22 @@ def refuse_change(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetTy
     fixed = [name for name in changed if name not in CHANGEABLE]
     if not fixed and "target_id" in changed and not _same_resource(present, wanted, row):
         fixed = ["target_id"]
+    connection_id = naming.connection_id(present.cluster_id, present.namespace, present.name)
+    anew = f"DELETE /api/connections/{connection_id}, then create it"
     if fixed:
-        connection_id = naming.connection_id(present.cluster_id, present.namespace, present.name)
         raise RefusedError(
             "cannot-change",
             f"{field(fixed[0])} of connection {present.name} cannot be changed by an update",
             field=f"connection.{field(fixed[0])}",
-            remedy=f"DELETE /api/connections/{connection_id}, then create it",
+            remedy=anew,
+        )
+    if changed and _database(present, row) != _database(wanted, row):
+        raise RefusedError(
+            "cannot-change",
+            f"{field('target_id')} of connection {present.name} names database {_database(present, row)}: "
+            "to its server another casing may be another one",
+            field=f"connection.{field('target_id')}",
+            remedy=f"write {_database(present, row)} in it; if that is wrong, {anew}",
         )
 
 
@@ -117,3 +126,13 @@ def begins_from(
 def _same_resource(present: ConnectionSpec, wanted: ConnectionSpec, row: TargetType) -> bool:
     one, other = row.existence_id(present.target_id), row.existence_id(wanted.target_id)
     return naming.fold_id(one) == naming.fold_id(other)
+
+
+def _database(spec: ConnectionSpec, row: TargetType) -> str:
+    """The database in which the workload has a user, as it is written; empty if its target is none.
+
+    Resource Manager takes ids in any casing; inside their servers names are told apart by it (postgresql.org,
+    "SQL Syntax", quoted identifiers; dev.mysql.com, "Identifier Case Sensitivity").
+    """
+    names = row.names(spec.target_id) if row.database is not None else None
+    return (names or {}).get("database", "")
