@@ -212,12 +212,19 @@ class Users:
 
         Returns:
             False if somebody uses the thing by now: it is theirs.
+
+        Raises:
+            StateConflictError: others come and go (transient): whose it is cannot be said.
         """
         closing = Shared(thing=thing, users=(user,), closing=operation_id, details=details or {})
-        if await self._try(thing, Insert(key=_KEY, columns=_columns(closing))):
-            return True
-        present = await self.get(thing)
-        return present is not None and present.closing == operation_id
+        for _ in range(_TRIES):
+            if await self._try(thing, Insert(key=_KEY, columns=_columns(closing))):
+                return True
+            present = await self.get(thing)
+            if present is not None:
+                return present.closing == operation_id
+            # Whoever was in the way has gone again: the thing is nobody's still.
+        raise StateConflictError(f"users of {_kind(thing)}")
 
     async def forget(self, thing: str, *, operation_id: OperationId) -> None:
         """Drop the row of a thing that this operation has deleted; anything else there stays.

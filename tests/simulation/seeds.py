@@ -71,6 +71,10 @@ FOUND: tuple[tuple[int, str], ...] = (
         6231,
         "an account that was made again in a rebuilt cluster stayed: its last user took it for a backup's",
     ),
+    (
+        20260149,
+        "a role that came back late stayed, because the write that was to keep newcomers out met a conflict",
+    ),
 )
 """Seed, and what the product did wrong. A later script may draw other events for a seed: the named tests in
 ``tests/unit/test_races.py`` hold the fixes, the seeds keep looking."""

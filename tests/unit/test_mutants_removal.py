@@ -7,7 +7,7 @@ import pytest
 from shared import naming, retry
 from shared.errors import Pace, StateConflictError, TransientError
 from shared.models import ConnectionId, Kind, OperationId, Plan, Provenance
-from shared.ports import Insert, KubeObject, Linker, Remove
+from shared.ports import Change, Insert, KubeObject, Linker, Remove
 from shared.retry import WaitRule
 from shared.steps import linked, objects, removal
 from shared.steps.base import ANNOTATION_NONCE
@@ -166,16 +166,36 @@ async def test_seizing_marks_the_thing_for_the_operation_and_for_no_other(users:
     assert (row.users, row.closing) == ((ONE,), FIRST)
 
 
-async def test_a_thing_that_vanishes_while_it_is_seized_is_not_seized(
-    users: Users, store: InMemoryStateStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("times", [1, 7])
+async def test_a_thing_is_seized_though_somebody_was_in_the_way_and_has_gone_again(
+    users: Users, store: InMemoryStateStore, monkeypatch: pytest.MonkeyPatch, times: int
 ):
-    await users.join("thing", TWO, settled=never)
+    transact, came = store.transact, list[object]()
+
+    async def meets(table: str, partition: str, changes: list[Change]) -> object:
+        if len(came) < times:
+            came.append(changes)
+            raise StateConflictError("somebody was faster")
+        return await transact(table, partition, changes)
+
+    monkeypatch.setattr(store, "transact", meets)
+    assert await users.seize("thing", ONE, operation_id=FIRST) is True
+    row = await users.get("thing")
+    assert row is not None
+    assert (row.users, row.closing) == ((ONE,), FIRST)
+
+
+async def test_whose_a_thing_is_that_others_come_to_and_leave_all_the_time_is_not_said(
+    users: Users, monkeypatch: pytest.MonkeyPatch
+):
+    await users.join("identity|thing", TWO, settled=never)
 
     async def gone(thing: str) -> None:
         return None
 
     monkeypatch.setattr(users, "get", gone)
-    assert await users.seize("thing", ONE, operation_id=FIRST) is False
+    with pytest.raises(StateConflictError, match=r"users of identity$"):
+        await users.seize("identity|thing", ONE, operation_id=FIRST)
 
 
 async def test_forgetting_drops_only_the_row_that_was_read(users: Users, store: InMemoryStateStore):
