@@ -83,11 +83,15 @@ class Removals:
 
 
 def _to_go(held: Held, records: Records) -> bool:
-    """Say whether a delete was asked for last, and failed: a prune does the rest of it."""
-    asked = [
+    """Say whether what began to take it away last has failed: another prune does the rest of it."""
+    begun = [
         one
         for one in records.operations()
-        if one.connection_id == held.connection.connection_id and one.kind in {Kind.CREATE, Kind.DELETE}
+        if one.connection_id == held.connection.connection_id
+        and (
+            one.kind in {Kind.CREATE, Kind.DELETE}
+            or (one.kind is Kind.PRUNE and one.confirmed and one.state.final)
+        )
     ]
-    last = max(asked, key=lambda one: one.opened_at, default=None)
-    return last is not None and last.kind is Kind.DELETE and last.state is OperationState.FAILED
+    last = max(begun, key=lambda one: one.opened_at, default=None)
+    return last is not None and last.kind is not Kind.CREATE and last.state is OperationState.FAILED

@@ -281,3 +281,17 @@ def test_a_prune_of_a_connection_that_reaches_what_is_there_is_told(
     del simulated.world.resources[scope]
     removals._alive(held, prune, simulated.records)
     assert simulated.oracles.violations == []
+
+
+def test_what_a_prune_that_failed_had_begun_to_take_another_one_takes_to_its_end(
+    simulated: Simulation, monkeypatch: pytest.MonkeyPatch
+):
+    held = whole(simulated)
+    prune, there = target_prune(simulated, held), simulated.records.operations()
+    monkeypatch.setattr(simulated.records, "operations", lambda: [*there, earlier])
+    earlier = prune.model_copy(update={"state": OperationState.FAILED, "confirmed": True})
+    simulated.oracles.removals._alive(held, prune, simulated.records)
+    assert simulated.oracles.violations == []
+    earlier = earlier.model_copy(update={"confirmed": False})
+    simulated.oracles.removals._alive(held, prune, simulated.records)
+    assert len(simulated.oracles.violations) == 1, "what was not confirmed has taken nothing"
