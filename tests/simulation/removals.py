@@ -25,6 +25,7 @@ class Removals:
         self.retention_seconds = RETENTION_SECONDS
         self._world = world
         self._cap = cap
+        self._took: set[str] = set()
         self._taken: collections.defaultdict[tuple[str, str], set[str]] = collections.defaultdict(set)
 
     def count(self, run: Run, records: Records) -> None:
@@ -43,6 +44,7 @@ class Removals:
             self._alive(held, operation, records)
         elif operation.cause is not None:
             self._stands(held, operation)
+        self._took.add(run.operation_id)
         if operation.released:
             return  # a person has let it go beyond the cap
         hour = f"{datetime.fromisoformat(str(at)):%Y-%m-%dT%H}"
@@ -77,21 +79,19 @@ class Removals:
         moved = {place for place, at in times if at >= opened}
         scopes = {fold_id(item["scope"]) for item in held.assignments(ever=True)}
         above = {one for one in moved for scope in scopes if f"{scope}/".startswith(f"{one}/")}
-        if scopes and scopes <= self._world.resources.keys() and not above and not _to_go(held, records):
+        if scopes and scopes <= self._world.resources.keys() and not above and not self._to_go(held, records):
             name = held.connection.spec.name
             self._fail(f"{operation.operation_id} takes {name}, and what it reaches is alive")
 
-
-def _to_go(held: Held, records: Records) -> bool:
-    """Say whether what began to take it away last has failed: another prune does the rest of it."""
-    begun = [
-        one
-        for one in records.operations()
-        if one.connection_id == held.connection.connection_id
-        and (
-            one.kind in {Kind.CREATE, Kind.DELETE}
-            or (one.kind is Kind.PRUNE and one.confirmed and one.state.final)
-        )
-    ]
-    last = max(begun, key=lambda one: one.opened_at, default=None)
-    return last is not None and last.kind is not Kind.CREATE and last.state is OperationState.FAILED
+    def _to_go(self, held: Held, records: Records) -> bool:
+        """Say whether what began to take it away last has failed: another prune does the rest of it."""
+        begun = [
+            one
+            for one in records.operations()
+            if one.connection_id == held.connection.connection_id
+            and (
+                one.kind in {Kind.CREATE, Kind.DELETE} or (one.operation_id in self._took and one.state.final)
+            )
+        ]
+        last = max(begun, key=lambda one: one.opened_at, default=None)
+        return last is not None and last.kind is not Kind.CREATE and last.state is OperationState.FAILED

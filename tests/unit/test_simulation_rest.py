@@ -289,9 +289,10 @@ def test_what_a_prune_that_failed_had_begun_to_take_another_one_takes_to_its_end
     held = whole(simulated)
     prune, there = target_prune(simulated, held), simulated.records.operations()
     monkeypatch.setattr(simulated.records, "operations", lambda: [*there, earlier])
-    earlier = prune.model_copy(update={"state": OperationState.FAILED, "confirmed": True})
+    earlier = prune.model_copy(update={"state": OperationState.FAILED})
+    simulated.oracles.removals._took.add(prune.operation_id)
     simulated.oracles.removals._alive(held, prune, simulated.records)
     assert simulated.oracles.violations == []
-    earlier = earlier.model_copy(update={"confirmed": False})
+    simulated.oracles.removals._took.clear()
     simulated.oracles.removals._alive(held, prune, simulated.records)
-    assert len(simulated.oracles.violations) == 1, "what was not confirmed has taken nothing"
+    assert len(simulated.oracles.violations) == 1, "it has failed before it took anything"
